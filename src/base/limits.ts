@@ -1,0 +1,77 @@
+/**
+ * Limits: the largest (and a few smallest) sizes of everything that can grow, in one place.
+ *
+ * Why all in one file: a system that states its limits can size its memory at start, can test what
+ * happens at each of them, and never fails first at a limit that nobody chose. A number that bounds
+ * a buffer, queue, cache or loop stands here, has a unit in its name, and a reason beside it.
+ *
+ * Cost: none; these are constants. The ones that stand in files on disk (page size, id range,
+ * lanes, string lengths) cannot shrink without a new format version.
+ */
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+
+/** Largest page, in bytes: an offset in a page stays a small integer and a page fits in a frame. */
+export const PAGE_BYTES_MAX: number = 16 * MIB;
+
+/** Size of a page where none is given, in bytes: the page of the operating system. */
+export const PAGE_BYTES_DEFAULT = 4096;
+
+/** Smallest page, in bytes: one slot of the arena, whose addresses count 16-byte words. */
+export const PAGE_BYTES_MIN = 1;
+
+/** Largest page id; ids are 1 … this and are never used twice in a directory's life. */
+export const PAGE_ID_MAX = 4_294_967_295;
+
+/** Shards of a new directory where no number is given: divides well over 1, 2, 3, 4, 6, 8, 12, 24 threads. */
+export const SHARDS_DEFAULT = 24;
+
+/** Most shards: a shard number is one byte in a page's row. */
+export const SHARDS_MAX = 256;
+
+/** Most lanes, and so most writer threads: the set of lanes in a frame's header has this many bits. */
+export const LANES_MAX = 256;
+
+/** Longest name of a page, region, rule or table, in UTF-8 bytes. */
+export const NAME_BYTES_MAX = 1024;
+
+/** Most metadata of one page, in bytes, keys and values together. */
+export const METADATA_BYTES_MAX: number = MIB;
+
+/** Most rows of one batch: it fits in one frame and one row index fits in 24 bits. */
+export const BATCH_ROWS_MAX = 16_777_216;
+
+/** Most payload of one batch, in bytes: views past 1 GiB lose the fast path of the engine. */
+export const BATCH_PAYLOAD_BYTES_MAX: number = GIB;
+
+/** Most rows of one tick, all batches together. */
+export const TICK_ROWS_MAX = 67_108_864;
+
+/** Memory for page data where no limit is given, in bytes. */
+export const MEMORY_LIMIT_BYTES_DEFAULT: number = 8 * GIB;
+
+/** Most memory for page data, in bytes: 32-bit slot addresses count 16-byte words. */
+export const MEMORY_LIMIT_BYTES_MAX: number = 64 * GIB;
+
+/** First segment of a lane's log, in bytes: small, so that a bus of one page costs little disk. */
+export const SEGMENT_BYTES_MIN: number = 64 * KIB;
+
+/** Full-grown segment of a lane's log, in bytes: segments double up to this, and it is the default. */
+export const SEGMENT_BYTES_MAX: number = 64 * MIB;
+
+/** Longest source or intent of a delta, in UTF-8 bytes: its length is 16 bits in a frame. */
+export const STRING_BYTES_MAX = 65_535;
+
+/** Most different strings in the dictionary of one batch or frame: a reference is 16 bits. */
+export const DICTIONARY_STRINGS_MAX = 65_536;
+
+/**
+ * Furthest that a clock may be ahead of this machine's own before its time is refused, in
+ * milliseconds: one wrong clock must not drag all others into the future.
+ */
+export const HLC_AHEAD_MS_MAX = 500;
+
+/** Time for one tick where no budget is given, in milliseconds: 60 ticks a second. */
+export const TICK_BUDGET_MS_DEFAULT = 16;

@@ -1,0 +1,821 @@
+/**
+ * A byte store that fails as disks do, on request: it crashes, tears, forgets, fills up, refuses
+ * and rots. The crash tests of every layer run on it.
+ *
+ * What it models. A program sees the store as if all was well (the page cache: a `MemoryStorage`).
+ * Beside it stands the disk: of each file the durable bytes and a journal of the changes since, of
+ * each name the file that it durably leads to and a journal of creations, renames and removals. A
+ * sync makes the journal's changes durable; a crash decides for each of the others whether it
+ * reached the disk, and a write may reach it in part. Changes are replayed in the order in which
+ * they were made, each with its own fate, which gives every outcome of reordering too: bytes that
+ * two writes share end as before, as the first or as the second wrote them.
+ *
+ * What it assumes, as disks and file systems do: nothing reaches the disk but what was written; a
+ * synced byte stays; a rename of one name is whole. What it does not assume: that writes reach the
+ * disk in order, whole sectors aside (see `tear`), that a grown file's bytes are there when its
+ * size is, that a file's sync keeps its name, that a rename takes both names along at once, or that
+ * a failed sync can be made good: its changes stay undecided for ever, even when a later sync
+ * succeeds (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020;
+ * Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014).
+ *
+ * A `crash` does not end the store: it gives the disk of a machine that lost power now, and may be
+ * asked for many times, with different fates.
+ *
+ * Cost: each write is copied twice, into the cache and into the journal, and once more by a sync.
+ */
+
+import {
+  checkBytes,
+  checkInteger,
+  checkKeys,
+  checkOneOf,
+  MmsbError,
+  type MmsbErrorCode,
+} from "../base/mod.ts";
+import { MemoryStorage } from "./memory_storage.ts";
+import { SeededRandom } from "./seeded_random.ts";
+import {
+  checkPath,
+  checkUsable,
+  LOCK_PATH,
+  parentFolder,
+  type Storage,
+  type StorageFile,
+  temporaryPath,
+} from "./storage.ts";
+
+/** What a disk writes whole: the smallest sector in use. */
+const SECTOR_BYTES = 512;
+
+/** `allocate` writes zeros in pieces of this size, so that small files have several steps too. */
+const ALLOCATE_PIECE_BYTES = 16 * 1024;
+
+/** A change that a crash may lose, or the failed sync of which leaves it undecided. */
+export interface UnsyncedChange {
+  /** Counts the changes of one storage, from 0, in the order in which they were made. */
+  readonly number: number;
+  /** `write` and `truncate` change a file, the others a name. */
+  readonly kind: "write" | "truncate" | "create" | "rename" | "remove";
+  /** The path, as it was then; of a rename, the new one (the old one has a `remove`). */
+  readonly path: string;
+  /** Where a write starts; 0 for other kinds. */
+  readonly position: number;
+  /** Bytes of a write; the new size of a `truncate`; 0 for names. */
+  readonly size: number;
+}
+
+/** Options of {@linkcode FaultyStorage}. */
+export interface FaultyStorageOptions {
+  /** Of all that is left to chance; 0 if left out. */
+  readonly seed?: number;
+  /** Files to start with, all durable. */
+  readonly image?: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Options of {@linkcode FaultyStorage.crash}. */
+export interface CrashOptions {
+  /** Of this crash; drawn from the storage's own seed if left out, so that each crash differs. */
+  readonly seed?: number;
+  /**
+   * What of the unsynced survives: `some` by chance, `none`, or `all`, which is what a killed
+   * process leaves to a system that lives on. `some` if left out.
+   */
+  readonly keep?: "some" | "none" | "all";
+  /**
+   * Where a write that survives by chance may be torn: at 512-byte `sector` boundaries, at any
+   * `byte`, or `never`. `sector` if left out.
+   */
+  readonly tear?: "sector" | "byte" | "never";
+  /**
+   * The plan, in place of chance: whether a change survives, or how many of a write's first bytes
+   * do. Asked in any order, and only about what may matter.
+   */
+  readonly survive?: (change: UnsyncedChange) => boolean | number;
+}
+
+/** A plan of failures, for {@linkcode FaultyStorage.failWrites} and `failSyncs`. */
+export interface FailurePlan {
+  /** How many more calls succeed before the first that fails. */
+  readonly after: number;
+  /** How many calls then fail; 1 if left out, `Infinity` for a device that is gone. */
+  readonly times?: number;
+  /** The code of the error; `io` if left out. */
+  readonly error?: MmsbErrorCode;
+}
+
+/** A plan of failing writes. */
+export interface WriteFailurePlan extends FailurePlan {
+  /** How many bytes a failing write leaves behind, at most its own; by chance if left out. */
+  readonly prefix?: number;
+}
+
+/**
+ * A {@linkcode Storage} in memory with faults on request.
+ *
+ * @example A crash keeps what was synced, and loses the rest where the plan says so
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * const storage = new FaultyStorage({ seed: 7 });
+ * const file = storage.open("a", "create");
+ * storage.syncFolder("");
+ * file.write(Uint8Array.of(1, 2), 0);
+ * file.sync();
+ * file.write(Uint8Array.of(3, 4), 2);
+ *
+ * assert.deepEqual([...storage.crash({ keep: "none" }).readAll("a")!], [1, 2]);
+ * assert.deepEqual([...storage.crash({ survive: () => 1 }).readAll("a")!], [1, 2, 3]);
+ * ```
+ *
+ * @example The disk is full
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * const storage = new FaultyStorage();
+ * const file = storage.open("a", "create");
+ * storage.fillUp({ bytesLeft: 1 });
+ * assert.throws(() => file.write(Uint8Array.of(1, 2), 0), { code: "disk-full" });
+ * assert.equal(file.size(), 1);
+ * ```
+ */
+export class FaultyStorage implements Storage {
+  /** Always `"faulty"`. */
+  readonly kind = "faulty";
+  /** Always `"faulty"`. */
+  readonly location = "faulty";
+  readonly #cache: MemoryStorage;
+  readonly #faults: Faults;
+  readonly #names = new Map<string, DiskName>();
+  readonly #folders = new Set<string>();
+  readonly #allocating = new Set<string>();
+
+  /**
+   * Makes a store without faults.
+   *
+   * @param options Its seed and what it holds.
+   */
+  constructor(options: FaultyStorageOptions = {}) {
+    checkKeys("FaultyStorage", options, ["seed", "image"]);
+    this.#faults = new Faults(options.seed ?? 0);
+    this.#cache = new MemoryStorage({ image: options.image ?? new Map() });
+    for (const [path, bytes] of options.image ?? []) {
+      this.#folders.add(parentFolder(path));
+      this.#names.set(path, new DiskName(new DiskFile(bytes)));
+    }
+  }
+
+  /** Steps taken so far: writes, truncates, syncs, creations, renames, removals, folder syncs. */
+  get steps(): number {
+    return this.#faults.steps;
+  }
+
+  list(folder: string): string[] {
+    this.#faults.checkPower("list folder", folder);
+    return this.#cache.list(folder);
+  }
+
+  makeFolder(folder: string): void {
+    this.#faults.step("make folder", folder);
+    this.#cache.makeFolder(folder);
+    this.#folders.add(folder);
+  }
+
+  exists(path: string): boolean {
+    this.#faults.checkPower("look at", path);
+    return this.#cache.exists(path);
+  }
+
+  open(path: string, mode: "read" | "write" | "create"): StorageFile {
+    if (mode === "create") this.#faults.step("create", path);
+    else this.#faults.checkPower("open", path);
+    const cached = this.#cache.open(path, mode);
+    if (mode === "create") this.#setName("create", path, new DiskFile());
+    return new File(cached, this.#disk(path), this.#faults, mode !== "read");
+  }
+
+  async allocate(path: string, size: number): Promise<void> {
+    for (const _ of this.#allocation(path, size)) await undefined;
+  }
+
+  allocateNow(path: string, size: number): void {
+    for (const _ of this.#allocation(path, size));
+  }
+
+  readAll(path: string): Uint8Array | undefined {
+    this.#faults.checkPower("read", path);
+    return this.#cache.readAll(path);
+  }
+
+  replace(path: string, bytes: Uint8Array): void {
+    checkBytes("bytes", bytes);
+    const temporary = temporaryPath(checkPath(path));
+    this.remove(temporary);
+    const file = this.open(temporary, "create");
+    try {
+      file.write(bytes, 0);
+      file.sync();
+      this.#rename(temporary, path);
+    } catch (error) {
+      this.#removeQuietly(temporary);
+      throw error;
+    } finally {
+      file.close();
+    }
+    this.syncFolder(parentFolder(path));
+  }
+
+  remove(path: string): void {
+    this.#faults.checkPower("remove", path);
+    if (!this.#cache.exists(path)) return;
+    this.#faults.step("remove", path);
+    this.#cache.remove(path);
+    this.#faults.free(this.#disk(path));
+    this.#setName("remove", path, undefined);
+  }
+
+  syncFolder(folder: string): void {
+    this.#faults.step("sync folder", folder);
+    this.#cache.syncFolder(folder);
+    const error = this.#faults.syncs.take("sync folder", folder);
+    for (const [path, name] of this.#names) {
+      if (parentFolder(path) !== folder) continue;
+      name.settle(error === undefined ? "durable" : "lost", this.#faults.changes);
+      if (name.changes.length === 0 && name.durable === undefined) this.#names.delete(path);
+    }
+    if (error !== undefined) throw error;
+  }
+
+  lock(): () => void {
+    this.#faults.checkPower("lock", this.location);
+    if (!this.#cache.exists(LOCK_PATH)) this.open(LOCK_PATH, "create").close();
+    return this.#cache.lock();
+  }
+
+  /**
+   * What is on the disk after the power fails now. The store itself goes on as if nothing was.
+   *
+   * @param options The fate of what is not durable.
+   * @returns A store in memory with what survived; the lock is free.
+   */
+  crash(options: CrashOptions = {}): MemoryStorage {
+    checkKeys("crash", options, ["seed", "keep", "tear", "survive"]);
+    const fates = new Fates(options, options.seed ?? this.#faults.random.next());
+    const survivors = new MemoryStorage();
+    for (const folder of this.#folders) survivors.makeFolder(folder);
+    for (const [path, name] of this.#names) {
+      let disk = name.durable;
+      for (const change of name.changes) {
+        if (change.fate === "durable" || fates.keeps(change)) disk = change.disk;
+      }
+      if (disk !== undefined) disk.survive(survivors.open(path, "create"), fates);
+    }
+    return survivors;
+  }
+
+  /**
+   * Every change that a crash now may lose, in the order in which they were made: what a test
+   * enumerates to try every crash.
+   *
+   * @returns The changes of names, and of files that a name leads to or may lead to.
+   */
+  unsynced(): UnsyncedChange[] {
+    const found = new Map<number, UnsyncedChange>();
+    for (const name of this.#names.values()) {
+      const disks = [name.durable, ...name.changes.map((change) => change.disk)];
+      const journals = [name.changes, ...disks.map((disk) => disk?.changes ?? [])];
+      for (const change of journals.flat()) {
+        if (change.fate !== "durable") found.set(change.number, describe(change));
+      }
+    }
+    return [...found.values()].sort((a, b) => a.number - b.number);
+  }
+
+  /**
+   * Makes writes fail: `write`, `truncate` and the writes inside `replace` and `allocate`. A
+   * failing write leaves a prefix behind, a failing truncate nothing.
+   *
+   * @param plan Which, how often and how; it takes the place of an earlier plan.
+   */
+  failWrites(plan: WriteFailurePlan): void {
+    checkKeys("failWrites", plan, ["after", "times", "error", "prefix"]);
+    this.#faults.writes = new Failures(plan);
+  }
+
+  /**
+   * Makes syncs fail, those of files and of folders. What a failing sync should have made durable
+   * may or may not be after a crash, whatever later syncs say.
+   *
+   * @param plan Which, how often and how; it takes the place of an earlier plan.
+   */
+  failSyncs(plan: FailurePlan): void {
+    checkKeys("failSyncs", plan, ["after", "times", "error"]);
+    this.#faults.syncs = new Failures(plan);
+  }
+
+  /**
+   * Bounds the room. A write that needs more fails with `disk-full` and leaves the prefix that
+   * fits; a write inside what was written before needs none; removing and cutting give it back.
+   *
+   * @param options The room left, in bytes; `Infinity` for a disk without end.
+   */
+  fillUp(options: { readonly bytesLeft: number }): void {
+    checkKeys("fillUp", options, ["bytesLeft"]);
+    this.#faults.bytesLeft = checkCount("bytesLeft", options.bytesLeft);
+  }
+
+  /**
+   * Cuts the power after some more steps: every later call but `close` and unlocking fails with
+   * `io`, and what is on the disk stays as it is. A test that tries each count from 0 to
+   * {@linkcode FaultyStorage.steps} crashes between any two steps.
+   *
+   * @param options How many more steps are taken.
+   */
+  stop(options: { readonly after: number }): void {
+    checkKeys("stop", options, ["after"]);
+    this.#faults.stepsLeft = checkCount("after", options.after);
+  }
+
+  /**
+   * Flips one bit of a file, on the disk and for its readers, as a medium does that rots.
+   *
+   * @param path The file.
+   * @param bit The bit: 8 times the byte's position, plus 0 for its lowest bit to 7.
+   */
+  flip(path: string, bit: number): void {
+    const size = this.#cache.open(path, "read").size();
+    checkInteger("bit", bit, 0, 8 * size - 1);
+    this.#damage(path, "flip", bit);
+  }
+
+  /**
+   * Cuts a file, durably, as a copy does that broke off.
+   *
+   * @param path The file.
+   * @param size Its new size, in bytes; at most the one that it has.
+   */
+  cut(path: string, size: number): void {
+    checkInteger("size", size, 0, this.#cache.open(path, "read").size());
+    this.#damage(path, "truncate", size);
+  }
+
+  /**
+   * All files as a program sees them now, synced or not.
+   *
+   * @returns A copy of each file's bytes, by path, in order of the paths.
+   */
+  image(): Map<string, Uint8Array<ArrayBuffer>> {
+    return this.#cache.image();
+  }
+
+  /** The steps of an allocation, as `FileStorage` takes them; it yields where others may come in. */
+  *#allocation(path: string, size: number): Generator<void> {
+    checkInteger("size", size, 0, Number.MAX_SAFE_INTEGER, "usage");
+    const temporary = temporaryPath(checkPath(path));
+    this.#refuseExisting(path);
+    if (this.#allocating.has(path)) throw existsError(path);
+    this.remove(temporary);
+    const file = this.open(temporary, "create");
+    this.#allocating.add(path);
+    try {
+      for (let position = 0; position < size; position += ALLOCATE_PIECE_BYTES) {
+        file.write(new Uint8Array(Math.min(ALLOCATE_PIECE_BYTES, size - position)), position);
+        yield;
+      }
+      file.sync();
+      this.#refuseExisting(path);
+      this.#rename(temporary, path);
+    } catch (error) {
+      this.#removeQuietly(temporary);
+      throw error;
+    } finally {
+      this.#allocating.delete(path);
+      file.close();
+    }
+    this.syncFolder(parentFolder(path));
+  }
+
+  #refuseExisting(path: string): void {
+    if (this.exists(path)) throw existsError(path);
+  }
+
+  #rename(source: string, target: string): void {
+    this.#faults.step("rename to", target);
+    const disk = this.#disk(source);
+    const replaced = this.#cache.exists(target) ? this.#disk(target) : undefined;
+    this.#cache.rename(source, target);
+    if (replaced !== undefined) this.#faults.free(replaced);
+    this.#setName("rename", target, disk);
+    this.#setName("remove", source, undefined);
+  }
+
+  #removeQuietly(path: string): void {
+    try {
+      this.remove(path);
+    } catch { /* The name is temporary, so it may stay. */ }
+  }
+
+  #setName(kind: "create" | "rename" | "remove", path: string, disk: DiskFile | undefined): void {
+    const name = this.#names.get(path) ?? new DiskName(undefined);
+    this.#names.set(path, name);
+    const number = this.#faults.changes++;
+    name.changes.push({ number, kind, path, position: 0, size: 0, fate: "unsynced", disk });
+  }
+
+  /** The disk's side of the file that a path leads to now. */
+  #disk(path: string): DiskFile {
+    const name = this.#names.get(path);
+    const last = name?.changes.at(-1);
+    return (last === undefined ? name?.durable : last.disk)!;
+  }
+
+  #damage(path: string, kind: "flip" | "truncate", amount: number): void {
+    const cached = this.#cache.open(path, "write");
+    const disk = this.#disk(path);
+    const number = this.#faults.changes++;
+    const position = kind === "flip" ? amount : 0;
+    const size = kind === "flip" ? 0 : amount;
+    const change: FileChange = { number, kind, path, position, size, fate: "durable", bytes: NONE };
+    replay(cached, change);
+    disk.changes.push(change);
+  }
+}
+
+/**
+ * What becomes of a change: `unsynced` ones may still be synced, `lost` ones met a failed sync and
+ * can no longer be, `durable` ones survive any crash.
+ */
+type Fate = "unsynced" | "lost" | "durable";
+
+interface FileChange {
+  readonly number: number;
+  readonly kind: "write" | "truncate" | "flip";
+  readonly path: string;
+  readonly position: number;
+  readonly size: number;
+  readonly bytes: Uint8Array;
+  fate: Fate;
+}
+
+interface NameChange {
+  readonly number: number;
+  readonly kind: "create" | "rename" | "remove";
+  readonly path: string;
+  readonly position: 0;
+  readonly size: 0;
+  /** What the name leads to from here on. */
+  readonly disk: DiskFile | undefined;
+  fate: Fate;
+}
+
+const NONE = new Uint8Array(0);
+
+/** Gives the unsynced changes numbered below `before` their fate. */
+function settle(changes: readonly (FileChange | NameChange)[], fate: Fate, before: number): void {
+  for (const change of changes) {
+    if (change.number < before && change.fate === "unsynced") change.fate = fate;
+  }
+}
+
+/** How many changes at the journal's start are durable, so that nothing undecided precedes them. */
+function durableCount(changes: readonly (FileChange | NameChange)[]): number {
+  const undecided = changes.findIndex((change) => change.fate !== "durable");
+  return undecided < 0 ? changes.length : undecided;
+}
+
+function describe(change: FileChange | NameChange): UnsyncedChange {
+  const { number, kind, path, position, size } = change;
+  // A flip is durable from the start, so it is never described.
+  return { number, kind: kind as UnsyncedChange["kind"], path, position, size };
+}
+
+/** Does a change again, on another copy of the file. */
+function replay(file: StorageFile, change: FileChange): void {
+  if (change.kind === "write") file.write(change.bytes, change.position);
+  else if (change.kind === "truncate") file.truncate(change.size);
+  else {
+    const byte = new Uint8Array(1);
+    const position = Math.floor(change.position / 8);
+    if (file.read(byte, position) === 0) return;
+    byte[0] ^= 1 << (change.position % 8);
+    file.write(byte, position);
+  }
+}
+
+/** What a name durably leads to, and what it was made to lead to since. */
+class DiskName {
+  durable: DiskFile | undefined;
+  readonly changes: NameChange[] = [];
+
+  constructor(durable: DiskFile | undefined) {
+    this.durable = durable;
+  }
+
+  settle(fate: Fate, before: number): void {
+    settle(this.changes, fate, before);
+    for (const change of this.changes.splice(0, durableCount(this.changes))) {
+      this.durable = change.disk;
+    }
+  }
+}
+
+/** A file's durable bytes, and what was done to it since. */
+class DiskFile {
+  readonly changes: FileChange[] = [];
+  /** End of what was written, and so takes room; growing by `truncate` takes none. */
+  roomEnd: number;
+  readonly #durable: StorageFile;
+
+  constructor(bytes: Uint8Array = NONE) {
+    this.roomEnd = bytes.length;
+    this.#durable = new MemoryStorage().open("durable", "create");
+    this.#durable.write(bytes, 0);
+  }
+
+  settle(fate: Fate, before: number): void {
+    settle(this.changes, fate, before);
+    for (const change of this.changes.splice(0, durableCount(this.changes))) {
+      replay(this.#durable, change);
+    }
+  }
+
+  /** Writes what survives a crash to an empty file. */
+  survive(target: StorageFile, fates: Fates): void {
+    const bytes = new Uint8Array(this.#durable.size());
+    this.#durable.read(bytes, 0);
+    target.write(bytes, 0);
+    for (const change of this.changes) {
+      if (change.fate === "durable") replay(target, change);
+      else if (change.kind === "write") fates.write(target, change);
+      else if (fates.keeps(change)) replay(target, change);
+    }
+    target.close();
+  }
+}
+
+/** Decides what of the undecided survives one crash. */
+class Fates {
+  readonly #options: CrashOptions;
+  readonly #random: SeededRandom;
+  /** Some crashes keep most, some lose most: the corners are where the faults are. */
+  readonly #kept: number;
+
+  constructor(options: CrashOptions, seed: number) {
+    checkOneOf("keep", options.keep ?? "some", ["some", "none", "all"]);
+    checkOneOf("tear", options.tear ?? "sector", ["sector", "byte", "never"]);
+    this.#options = options;
+    this.#random = new SeededRandom(seed);
+    this.#kept = [0.1, 0.5, 0.9][this.#random.below(3)];
+  }
+
+  keeps(change: FileChange | NameChange): boolean {
+    const { survive, keep = "some" } = this.#options;
+    if (survive !== undefined) return Number(survive(describe(change))) > 0;
+    return keep === "some" ? this.#random.chance(this.#kept) : keep === "all";
+  }
+
+  /** Writes what survives of a write. */
+  write(target: StorageFile, change: FileChange): void {
+    const { survive, keep = "some", tear = "sector" } = this.#options;
+    const { bytes, position } = change;
+    if (survive !== undefined) {
+      const answer = survive(describe(change));
+      const count = typeof answer === "number" ? answer : answer ? bytes.length : 0;
+      target.write(bytes.subarray(0, Math.max(0, count)), position);
+    } else if (keep !== "some" || tear === "never" || this.#random.chance(0.5)) {
+      if (this.keeps(change)) replay(target, change);
+    } else {
+      for (const [start, end] of this.#pieces(position, bytes.length)) {
+        target.write(bytes.subarray(start, end), position + start);
+      }
+    }
+    if (survive === undefined && keep === "some") this.#growByChance(target, change);
+  }
+
+  /** The size may reach the disk without the bytes, which then read as zeros. */
+  #growByChance(target: StorageFile, change: FileChange): void {
+    const end = change.position + change.bytes.length;
+    if (target.size() < end && this.#random.chance(0.5)) target.truncate(end);
+  }
+
+  /** The spans of a torn write that survive: scattered ones, a prefix or a suffix. */
+  #pieces(position: number, length: number): [start: number, end: number][] {
+    const cuts = this.#cuts(position, length);
+    const spans = cuts.slice(1).map((end, i): [number, number] => [cuts[i], end]);
+    const style = this.#random.below(3);
+    const middle = this.#random.below(spans.length + 1);
+    if (style === 0) return spans.filter(() => this.#random.chance(this.#kept));
+    return style === 1 ? spans.slice(0, middle) : spans.slice(middle);
+  }
+
+  /** Where a write may be torn, from 0 to its length, in order. */
+  #cuts(position: number, length: number): number[] {
+    const cuts = new Set([0]);
+    if (this.#options.tear === "byte") {
+      const inner = Array.from({ length: 3 }, () => this.#random.below(length + 1));
+      for (const cut of inner.sort((a, b) => a - b)) cuts.add(cut);
+    } else {
+      const first = SECTOR_BYTES - (position % SECTOR_BYTES);
+      for (let cut = first; cut < length; cut += SECTOR_BYTES) cuts.add(cut);
+    }
+    return [...cuts.add(length)];
+  }
+}
+
+/** The faults that are planned, and the count of what was done; shared by a storage and its files. */
+class Faults {
+  readonly random: SeededRandom;
+  writes = new Failures({ after: Infinity });
+  syncs = new Failures({ after: Infinity });
+  bytesLeft = Infinity;
+  stepsLeft = Infinity;
+  steps = 0;
+  /** Changes so far: the next change's number. */
+  changes = 0;
+  #stopped = false;
+
+  constructor(seed: number) {
+    this.random = new SeededRandom(seed);
+  }
+
+  checkPower(action: string, path: string): void {
+    if (this.#stopped) {
+      throw failure("io", action, path, "the power is cut: look at what a crash leaves");
+    }
+  }
+
+  step(action: string, path: string): void {
+    if (this.stepsLeft === 0) this.#stopped = true;
+    this.checkPower(action, path);
+    this.stepsLeft--;
+    this.steps++;
+  }
+
+  /** How many of a write's bytes are written, and the error that it then ends in, if any. */
+  takeWrite(
+    disk: DiskFile,
+    path: string,
+    position: number,
+    size: number,
+  ): { count: number; error: MmsbError | undefined } {
+    let error = this.writes.take("write", path);
+    let count = Math.max(0, Math.min(size, disk.roomEnd + this.bytesLeft - position));
+    if (error !== undefined) {
+      count = Math.min(count, this.writes.prefix ?? this.random.below(size + 1));
+    } else if (count < size) {
+      error = failure("disk-full", "write", path, "the disk is full: free some space");
+    }
+    const end = count === 0 ? 0 : position + count;
+    this.bytesLeft -= Math.max(0, end - disk.roomEnd);
+    disk.roomEnd = Math.max(disk.roomEnd, end);
+    return { count, error };
+  }
+
+  /** Gives a file's room back, from a size on. */
+  free(disk: DiskFile, size = 0): void {
+    this.bytesLeft += Math.max(0, disk.roomEnd - size);
+    disk.roomEnd = Math.min(disk.roomEnd, size);
+  }
+}
+
+/** One plan of failures, on its way. */
+class Failures {
+  readonly prefix: number | undefined;
+  readonly #code: MmsbErrorCode;
+  #after: number;
+  #times: number;
+
+  constructor({ after, times = 1, error = "io", prefix }: WriteFailurePlan) {
+    this.#after = checkCount("after", after);
+    this.#times = checkCount("times", times);
+    this.#code = error;
+    this.prefix = prefix === undefined ? undefined : checkCount("prefix", prefix);
+  }
+
+  /** Counts one call; the error that it ends in, if any. */
+  take(action: string, path: string): MmsbError | undefined {
+    if (this.#after > 0) {
+      this.#after--;
+      return undefined;
+    }
+    if (this.#times === 0) return undefined;
+    this.#times--;
+    return failure(this.#code, action, path, "a fault was asked for");
+  }
+}
+
+/** Checks a count that may be without end. */
+function checkCount(name: string, value: number): number {
+  return value === Infinity ? value : checkInteger(name, value, 0, Number.MAX_SAFE_INTEGER);
+}
+
+class File implements StorageFile {
+  readonly path: string;
+  readonly #cached: StorageFile;
+  readonly #disk: DiskFile;
+  readonly #faults: Faults;
+  readonly #writable: boolean;
+  #open = true;
+
+  constructor(cached: StorageFile, disk: DiskFile, faults: Faults, writable: boolean) {
+    this.path = cached.path;
+    this.#cached = cached;
+    this.#disk = disk;
+    this.#faults = faults;
+    this.#writable = writable;
+  }
+
+  size(): number {
+    checkUsable(this.path, this.#open);
+    this.#faults.checkPower("read the size of", this.path);
+    return this.#cached.size();
+  }
+
+  read(target: Uint8Array, position: number): number {
+    checkUsable(this.path, this.#open);
+    this.#faults.checkPower("read", this.path);
+    return this.#cached.read(target, position);
+  }
+
+  write(bytes: Uint8Array, position: number): void {
+    checkUsable(this.path, this.#open, this.#writable);
+    checkBytes("bytes", bytes);
+    checkInteger("position", position, 0, Number.MAX_SAFE_INTEGER, "usage");
+    this.#faults.step("write", this.path);
+    const { count, error } = this.#faults.takeWrite(
+      this.#disk,
+      this.path,
+      position,
+      bytes.length,
+    );
+    if (count > 0) {
+      const written = bytes.slice(0, count);
+      this.#cached.write(written, position);
+      this.#journal("write", position, count, written);
+    }
+    if (error !== undefined) throw error;
+  }
+
+  truncate(size: number): void {
+    checkUsable(this.path, this.#open, this.#writable);
+    checkInteger("size", size, 0, Number.MAX_SAFE_INTEGER, "usage");
+    this.#faults.step("change the size of", this.path);
+    const error = this.#faults.writes.take("change the size of", this.path);
+    if (error !== undefined) throw error;
+    this.#cached.truncate(size);
+    this.#faults.free(this.#disk, size);
+    this.#journal("truncate", 0, size, NONE);
+  }
+
+  sync(): void {
+    checkUsable(this.path, this.#open, this.#writable);
+    this.#faults.step("sync", this.path);
+    const error = this.#faults.syncs.take("sync", this.path);
+    this.#disk.settle(error === undefined ? "durable" : "lost", this.#faults.changes);
+    if (error !== undefined) throw error;
+  }
+
+  async syncAsync(): Promise<void> {
+    checkUsable(this.path, this.#open, this.#writable);
+    this.#faults.step("sync", this.path);
+    const before = this.#faults.changes;
+    const error = this.#faults.syncs.take("sync", this.path);
+    // Whoever called goes on first, so that its next writes meet a sync under way.
+    await undefined;
+    this.#faults.checkPower("sync", this.path);
+    this.#disk.settle(error === undefined ? "durable" : "lost", before);
+    if (error !== undefined) throw error;
+  }
+
+  close(): void {
+    this.#open = false;
+    this.#cached.close();
+  }
+
+  #journal(
+    kind: "write" | "truncate",
+    position: number,
+    size: number,
+    bytes: Uint8Array,
+  ): void {
+    const number = this.#faults.changes++;
+    this.#disk.changes.push({
+      number,
+      kind,
+      path: this.path,
+      position,
+      size,
+      bytes,
+      fate: "unsynced",
+    });
+  }
+}
+
+function failure(code: MmsbErrorCode, action: string, path: string, state: string): MmsbError {
+  return new MmsbError(code, `Cannot ${action} ${JSON.stringify(path)} as ${state}`, {
+    values: { path },
+  });
+}
+
+function existsError(path: string): MmsbError {
+  return failure("io", "create", path, "it exists already: use another name, or remove it");
+}

@@ -1,0 +1,60 @@
+/**
+ * The report on a terminal: a line a benchmark, and a closing line. The form is fixed, as people and
+ * scripts read it:
+ *
+ * ```text
+ * === MMSB Benchmark Validation ===
+ * ✓ #1:  Replay (divergence: 0, cycles: 1000)
+ * ✗ #5:  Throughput (782K/sec, target: 1M/sec)  ← NEEDS WORK
+ * – #3:  Graph – not built
+ * Result: 1/3 PASS – …
+ * ```
+ */
+
+import { outcomeText, resultText } from "./_words.ts";
+import type { BenchmarkResult, RunReport } from "./runner.ts";
+
+/** Options of {@linkcode terminalReport}. */
+export interface TerminalReportOptions {
+  /** Whether to colour; only where the terminal takes it and `NO_COLOR` is unset. No if left out. */
+  readonly colour?: boolean;
+}
+
+/** Escape sequences of "Select Graphic Rendition", ECMA-48 8.3.117. */
+const CODES = { red: 31, green: 32, yellow: 33, bold: 1, dim: 2 } as const;
+
+/**
+ * Writes the report.
+ *
+ * @param report The run.
+ * @param options Colour or not.
+ * @returns Lines, each with its line break.
+ */
+export function terminalReport(report: RunReport, options: TerminalReportOptions = {}): string {
+  const paint = (text: string, colour: keyof typeof CODES): string =>
+    options.colour ? `\x1b[${CODES[colour]}m${text}\x1b[0m` : text;
+  const lines = [paint("=== MMSB Benchmark Validation ===", "bold")];
+  for (const result of report.benchmarks) lines.push(line(result, paint));
+  lines.push(paint(resultText(report), report.exitCode === 0 ? "green" : "red"));
+  if (report.quick) {
+    lines.push("Quick run: less work, and lower targets where it cannot reach the full ones");
+  }
+  return lines.map((text) => `${text}\n`).join("");
+}
+
+function line(
+  result: BenchmarkResult,
+  paint: (text: string, colour: keyof typeof CODES) => string,
+): string {
+  const title = `${`#${result.id}:`.padEnd(4)} ${result.name}`;
+  const outcome = outcomeText(result);
+  switch (result.status) {
+    case "passed":
+      return `${paint("✓", "green")} ${title} (${outcome})`;
+    case "failed":
+      return `${paint("✗", "red")} ${title} (${outcome})  ${paint("← NEEDS WORK", "yellow")}`;
+    case "not built":
+    case "skipped":
+      return paint(`– ${title} – ${outcome}`, "dim");
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * Page table: for each page its slot, room, epoch, shard and state, at most 30 bytes a page.
+ *
+ * Ids are never reused, rows are. A directory of two levels maps id → row: blocks of 65,536 ids
+ * are made as ids come into use and given back when their last page dies. What the write path
+ * needs of a page stands in one record of 16 bytes (slot, limit, epoch), so that a random page
+ * costs one cache line, not three. `limit` is the page's size while it takes deltas and the
+ * complement of its size (negative) while it does not, so that one subtraction checks state and
+ * span together, without a branch.
+ *
+ * Measured (65,536 pages, random): looking rows up and checking them in two short loops costs
+ * 1.3 + 3 ns a delta; one fused loop 6.5 ns, because the chain of dependent loads then fills the
+ * processor's window.
+ *
+ * @module
+ */
+
+import { assert, MmsbError, PAGE_ID_MAX } from "../base/mod.ts";
+
+/** 32-bit words of one record. */
+export const RECORD_WORDS = 4;
+/** Word of a record that holds the slot's address. */
+export const RECORD_SLOT = 0;
+/** Word of a record that holds the limit: size while active, complement of the size otherwise. */
+export const RECORD_LIMIT = 1;
+
+const BLOCK_IDS = 65_536;
+const ROWS_START = 1024;
+const ROWS_MAX = 2 ** 26;
+const BLOCKS_MAX = 4096;
+
+/** Life of a page: `allocated` until its tick commits, then `active`, then `deleted`. */
+export type PageState = "allocated" | "active" | "deleted";
+
+/** Where a page's newest bytes are; only `cpu` until the device layer. */
+export type PageLocation = "cpu" | "gpu" | "unified";
+
+/** The page table of one bus, on the coordinating thread; its columns are shared memory. */
+export class PageTable {
+  /** Records of {@linkcode RECORD_WORDS} words, by row; replaced when the table grows. */
+  records!: Int32Array;
+  /** The same bytes as doubles: the epoch of row r is element 2 r + 1. */
+  epochs!: Float64Array;
+  /** Page id by row, 0 where the row is free. */
+  ids!: Uint32Array;
+  /** Shard by row. */
+  shards!: Uint8Array;
+  /** First level: for each block of ids the start of its entries in the second level. */
+  readonly blocks: Int32Array;
+  /** Second level: the row of each id of a block, 0 where there is none. */
+  entries!: Int32Array;
+
+  readonly #recordBuffer: SharedArrayBuffer;
+  readonly #idBuffer: SharedArrayBuffer;
+  readonly #cleanBuffer: SharedArrayBuffer;
+  readonly #shardBuffer: SharedArrayBuffer;
+  readonly #entryBuffer: SharedArrayBuffer;
+  /** Low 32 bits of the epoch at the last checkpoint; a page is dirty where they differ. */
+  #clean!: Int32Array;
+  readonly #rowsMax: number;
+  #rows = 1;
+  #pages = 0;
+  #freeRows: number[] = [];
+  /** Live ids of each block, and blocks whose last id died. Block 0 is the "none" of level one. */
+  #blockLive: number[] = [0];
+  #freeBlocks: number[] = [];
+
+  /**
+   * Makes an empty table.
+   *
+   * @param pagesMax Most pages it may hold at one time.
+   */
+  constructor(pagesMax: number) {
+    this.#rowsMax = Math.min(ROWS_MAX, Math.max(ROWS_START, pagesMax + 1));
+    this.#recordBuffer = growable(4 * RECORD_WORDS, ROWS_START, this.#rowsMax);
+    this.#idBuffer = growable(4, ROWS_START, this.#rowsMax);
+    this.#cleanBuffer = growable(4, ROWS_START, this.#rowsMax);
+    this.#shardBuffer = growable(1, ROWS_START, this.#rowsMax);
+    this.#entryBuffer = growable(4, BLOCK_IDS, BLOCKS_MAX * BLOCK_IDS);
+    this.blocks = new Int32Array(new SharedArrayBuffer(4 * BLOCK_IDS));
+    this.#remake();
+  }
+
+  /** Number of pages, whatever their state. */
+  get size(): number {
+    return this.#pages;
+  }
+
+  /**
+   * Adds a page that does not take deltas yet.
+   *
+   * @returns Its row.
+   * @throws {MmsbError} `limit` where the table is full.
+   */
+  add(id: number, slot: number, size: number, shard: number): number {
+    assert(id >= 1 && id <= PAGE_ID_MAX && this.rowOf(id) === 0, `page ${id} is new`);
+    const entry = this.#entryFor(id);
+    const row = this.#freeRows.pop() ?? this.#nextRow();
+    const record = row * RECORD_WORDS;
+    this.records[record + RECORD_SLOT] = slot;
+    this.records[record + RECORD_LIMIT] = ~size;
+    this.epochs[2 * row + 1] = 0;
+    this.ids[row] = id;
+    this.#clean[row] = 0;
+    this.shards[row] = shard;
+    this.entries[entry] = row;
+    this.#blockLive[entry / BLOCK_IDS | 0]++;
+    this.#pages++;
+    return row;
+  }
+
+  /** Takes a page out; its row is reused, its id is not. */
+  remove(id: number): void {
+    const row = this.rowOf(id);
+    assert(row !== 0, `page ${id} is in the table`);
+    const start = this.blocks[id >>> 16], entry = start + (id & 0xffff);
+    this.entries[entry] = 0;
+    this.records.fill(0, row * RECORD_WORDS, (row + 1) * RECORD_WORDS);
+    this.ids[row] = 0;
+    this.#freeRows.push(row);
+    this.#pages--;
+    const block = start / BLOCK_IDS;
+    if (--this.#blockLive[block] === 0) {
+      this.blocks[id >>> 16] = 0;
+      this.#freeBlocks.push(block);
+    }
+  }
+
+  /** The row of a page, 0 where there is no such page. */
+  rowOf(id: number): number {
+    return this.entries[this.blocks[id >>> 16] + (id & 0xffff)];
+  }
+
+  /** Slot address of a row. */
+  slot(row: number): number {
+    return this.records[row * RECORD_WORDS + RECORD_SLOT];
+  }
+
+  /** Bytes of the page in a row. */
+  sizeOf(row: number): number {
+    const limit = this.records[row * RECORD_WORDS + RECORD_LIMIT];
+    return limit < 0 ? ~limit : limit;
+  }
+
+  /** Epoch of the page in a row. */
+  epoch(row: number): number {
+    return this.epochs[2 * row + 1];
+  }
+
+  /** Whether the page in a row takes deltas. */
+  isActive(row: number): boolean {
+    return this.records[row * RECORD_WORDS + RECORD_LIMIT] > 0;
+  }
+
+  /** Lets the page in a row take deltas, or stops that. */
+  setActive(row: number, active: boolean): void {
+    const size = this.sizeOf(row);
+    this.records[row * RECORD_WORDS + RECORD_LIMIT] = active ? size : ~size;
+  }
+
+  /** Whether the page has changed since it was last marked clean (since its birth, if never). */
+  isDirty(row: number): boolean {
+    return (this.epoch(row) | 0) !== this.#clean[row];
+  }
+
+  /** Marks a page clean: its image at this epoch is stored. */
+  markClean(row: number): void {
+    this.#clean[row] = this.epoch(row);
+  }
+
+  /** Rows in use, in row order. */
+  *rows(): Generator<number> {
+    for (let row = 1; row < this.#rows; row++) if (this.ids[row] !== 0) yield row;
+  }
+
+  /** Bytes of the table's columns in use: bookkeeping, not pages. */
+  bookkeepingBytes(): number {
+    const blocks = this.#blockLive.length - this.#freeBlocks.length - 1;
+    return this.#rows * (4 * RECORD_WORDS + 4 + 4 + 1) + 4 * blocks * BLOCK_IDS;
+  }
+
+  /** Walks all rows: ids lead to their rows and back, counts agree. */
+  checkInvariants(): void {
+    let pages = 0;
+    for (const row of this.rows()) {
+      pages++;
+      assert(this.rowOf(this.ids[row]) === row, `page ${this.ids[row]} leads to row ${row}`);
+      assert(this.slot(row) > 0 && this.sizeOf(row) > 0, `row ${row} has a slot and a size`);
+      assert(Number.isSafeInteger(this.epoch(row)) && this.epoch(row) >= 0, "epoch is a count");
+    }
+    assert(pages === this.#pages, "rows in use equal pages");
+    assert(this.entries.subarray(0, BLOCK_IDS).every((row) => row === 0), "block 0 leads nowhere");
+    assert(this.records.subarray(0, RECORD_WORDS).every((word) => word === 0), "row 0 is no page");
+    assert(pages + this.#freeRows.length === this.#rows - 1, "each row is used or free");
+  }
+
+  #nextRow(): number {
+    if (this.#rows === this.ids.length) {
+      if (this.#rows >= this.#rowsMax) {
+        throw new MmsbError(
+          "limit",
+          `Cannot hold more than ${this.#rowsMax - 1} pages: delete pages first`,
+          { values: { pages: this.#pages, pagesMax: this.#rowsMax - 1 } },
+        );
+      }
+      const rows = Math.min(this.#rowsMax, this.#rows * 2);
+      this.#recordBuffer.grow(4 * RECORD_WORDS * rows);
+      this.#idBuffer.grow(4 * rows);
+      this.#cleanBuffer.grow(4 * rows);
+      this.#shardBuffer.grow(rows);
+      this.#remake();
+    }
+    return this.#rows++;
+  }
+
+  #entryFor(id: number): number {
+    let start = this.blocks[id >>> 16];
+    if (start === 0) {
+      let block = this.#freeBlocks.pop();
+      if (block === undefined) {
+        block = this.#blockLive.length;
+        if (block >= BLOCKS_MAX) {
+          throw new MmsbError(
+            "limit",
+            `Cannot spread pages over more than ${BLOCKS_MAX} id blocks`,
+            {
+              values: { id, blocksMax: BLOCKS_MAX },
+            },
+          );
+        }
+        this.#blockLive.push(0);
+        this.#entryBuffer.grow(4 * BLOCK_IDS * (block + 1));
+        this.entries = new Int32Array(this.#entryBuffer, 0, BLOCK_IDS * (block + 1));
+      }
+      start = block * BLOCK_IDS;
+      this.blocks[id >>> 16] = start;
+    }
+    return start + (id & 0xffff);
+  }
+
+  #remake(): void {
+    const rows = this.#idBuffer.byteLength / 4;
+    this.records = new Int32Array(this.#recordBuffer, 0, rows * RECORD_WORDS);
+    this.epochs = new Float64Array(this.#recordBuffer, 0, rows * RECORD_WORDS / 2);
+    this.ids = new Uint32Array(this.#idBuffer, 0, rows);
+    this.#clean = new Int32Array(this.#cleanBuffer, 0, rows);
+    this.shards = new Uint8Array(this.#shardBuffer, 0, rows);
+    this.entries = new Int32Array(this.#entryBuffer, 0, this.#entryBuffer.byteLength / 4);
+  }
+}
+
+function growable(bytesEach: number, count: number, countMax: number): SharedArrayBuffer {
+  return new SharedArrayBuffer(bytesEach * count, { maxByteLength: bytesEach * countMax });
+}

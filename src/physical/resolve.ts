@@ -1,0 +1,260 @@
+/**
+ * Resolve: check a whole batch against the page table before anything of it counts.
+ *
+ * The batch is the unit of refusal, so nothing is changed here: a refused batch leaves no trace.
+ * Each row's page is looked up, its span, payload, kind and strings are checked, and the word of
+ * the arena where it starts is noted for the apply kernels. The work is cut into short loops over
+ * few columns; each folds its findings into one number (a negative sum means "some row is bad"),
+ * and only then is the first bad row looked for and named. What the columns have in common (one
+ * length, payloads in a row, no special kinds) is found on the way and chooses the kernels.
+ *
+ * Cost: 5 to 8 ns a row for uniform batches over 65,536 pages, most of it cache misses.
+ *
+ * @module
+ */
+
+import { MmsbError } from "../base/mod.ts";
+import { type KernelColumns, maskedPayloadBytes } from "./delta_batch.ts";
+import { elementBytes, isKind, KIND_MASKED, KIND_SET, kindName } from "./kind.ts";
+import { type PageTable, RECORD_LIMIT, RECORD_SLOT, RECORD_WORDS } from "./page_table.ts";
+
+/** What a batch's rows have in common; chooses the apply kernel. */
+export interface BatchShape {
+  /** Length of every row, 0 where they differ. */
+  readonly uniformLength: number;
+  /** Whether payloads follow each other in row order, each at a multiple of 4. */
+  readonly sequential: boolean;
+  /** Whether offsets, lengths and payload starts are all multiples of 4. */
+  readonly aligned: boolean;
+  /** All kinds or-ed together: 0 where every row sets bytes. */
+  readonly kinds: number;
+}
+
+/** What is to be resolved. */
+export interface ResolveInput {
+  /** The columns. */
+  readonly columns: KernelColumns;
+  /** Rows. */
+  readonly rows: number;
+  /** Bytes of the payload pool in use. */
+  readonly payloadLength: number;
+  /** Number of interned strings. */
+  readonly strings: number;
+  /** Expected epochs by row, if any row has one. */
+  readonly expectedEpochs?: Float64Array;
+}
+
+/**
+ * Checks all rows and fills the scratch columns `record` and `target`.
+ *
+ * @param input The batch.
+ * @param table The pages.
+ * @returns What the rows have in common.
+ * @throws {MmsbError} with the first bad row's index in `values.row`: `invalid-handle` for a page
+ * that is not there, `out-of-bounds` for a span that leaves its page, `usage` for columns that
+ * disagree, `stale-epoch` where an expected epoch differs.
+ */
+export function resolve(input: ResolveInput, table: PageTable): BatchShape {
+  const { columns, rows, payloadLength } = input;
+  lookUp(columns.page, table.blocks, table.entries, columns.record, rows);
+  const kinds = orKinds(columns, rows);
+  const strings = orStrings(columns, rows);
+  const length = rows === 0 ? 0 : columns.length[0], start = rows === 0 ? 0 : columns.start[0];
+  const stride = length + 3 & ~3;
+  const uniform = kinds === KIND_SET && isUniform(columns.length, rows, length);
+  const sequential = uniform && (start & 3) === 0 &&
+    isSequential(columns.start, rows, start, stride);
+  let findings: number;
+  if (sequential) {
+    const end = start + (rows - 1) * stride + length;
+    findings = checkUniform(columns, table.records, rows, length) |
+      (start < 0 || end > payloadLength ? -1 : 0);
+  } else {
+    findings = checkSpans(columns, table.records, rows) |
+      (kinds === KIND_SET
+        ? checkPayloads(columns, rows, payloadLength)
+        : checkKinds(columns, rows, payloadLength));
+  }
+  // An or of numbers below n can reach n, so this sends some good batches to the exact search,
+  // and no bad one past it.
+  if (findings < 0 || strings >= input.strings) explain(input, table);
+  if (input.expectedEpochs !== undefined) checkEpochs(input, table, input.expectedEpochs);
+  return { uniformLength: uniform ? length : 0, sequential, aligned: (findings & 3) === 0, kinds };
+}
+
+function lookUp(
+  page: Int32Array,
+  blocks: Int32Array,
+  entries: Int32Array,
+  record: Int32Array,
+  rows: number,
+): void {
+  for (let i = 0; i < rows; i++) {
+    const id = page[i];
+    record[i] = entries[blocks[id >>> 16] + (id & 0xffff)] * RECORD_WORDS;
+  }
+}
+
+function orKinds(columns: KernelColumns, rows: number): number {
+  const { kinds, kind } = columns;
+  const words = rows >>> 2;
+  let or = 0;
+  for (let i = 0; i < words; i++) or |= kinds[i];
+  or = (or | or >>> 8 | or >>> 16 | or >>> 24) & 0xff;
+  for (let i = words << 2; i < rows; i++) or |= kind[i];
+  return or;
+}
+
+function orStrings(columns: KernelColumns, rows: number): number {
+  const { strings, source, intent } = columns;
+  const words = rows >>> 1, intents = source.length >>> 1;
+  let or = 0;
+  for (let i = 0; i < words; i++) or |= strings[i];
+  for (let i = 0; i < words; i++) or |= strings[intents + i];
+  or = (or | or >>> 16) & 0xffff;
+  if (rows & 1) or |= source[rows - 1] | intent[rows - 1];
+  return or;
+}
+
+function isUniform(length: Int32Array, rows: number, first: number): boolean {
+  let different = 0;
+  for (let i = 0; i < rows; i++) different |= length[i] ^ first;
+  return different === 0 && first > 0;
+}
+
+function isSequential(start: Int32Array, rows: number, first: number, stride: number): boolean {
+  let different = 0, expected = first;
+  for (let i = 0; i < rows; i++) {
+    different |= start[i] ^ expected;
+    expected = expected + stride | 0;
+  }
+  return different === 0;
+}
+
+/** Negative if a span is bad; otherwise the low bits of all offsets and the length. */
+function checkUniform(
+  columns: KernelColumns,
+  records: Int32Array,
+  rows: number,
+  length: number,
+): number {
+  const { record, offset, target } = columns;
+  let findings = length;
+  for (let i = 0; i < rows; i++) {
+    const r = record[i], o = offset[i];
+    // A negative room means that the page is too small, not active or not there.
+    const room = records[r + RECORD_LIMIT] - length;
+    findings |= room & 0x8000_0000 | (room - o) & 0x8000_0000 | o;
+    target[i] = (records[r + RECORD_SLOT] << 2) + (o >>> 2);
+  }
+  return findings;
+}
+
+/** As {@linkcode checkUniform} for rows of any lengths. */
+function checkSpans(columns: KernelColumns, records: Int32Array, rows: number): number {
+  const { record, offset, length, target } = columns;
+  let findings = 0;
+  for (let i = 0; i < rows; i++) {
+    const r = record[i], o = offset[i], l = length[i];
+    const room = records[r + RECORD_LIMIT] - l;
+    findings |= room & 0x8000_0000 | (room - o) & 0x8000_0000 | o | l | (l - 1) & 0x8000_0000;
+    target[i] = (records[r + RECORD_SLOT] << 2) + (o >>> 2);
+  }
+  return findings;
+}
+
+/** Negative if a payload of a set leaves the pool; otherwise the low bits of all starts. */
+function checkPayloads(columns: KernelColumns, rows: number, payloadLength: number): number {
+  const { start, length } = columns;
+  let findings = 0;
+  for (let i = 0; i < rows; i++) {
+    const room = payloadLength - length[i] | 0;
+    findings |= room & 0x8000_0000 | (room - start[i]) & 0x8000_0000 | start[i];
+  }
+  return findings;
+}
+
+/** As {@linkcode checkPayloads}, for rows of any kind. */
+function checkKinds(columns: KernelColumns, rows: number, payloadLength: number): number {
+  let findings = 0;
+  for (let i = 0; i < rows; i++) {
+    findings |= rowFault(columns, i, payloadLength) === undefined ? columns.start[i] : -1;
+  }
+  return findings;
+}
+
+/** What is wrong with a row by itself, in words. */
+function rowFault(columns: KernelColumns, row: number, payloadLength: number): string | undefined {
+  const kind = columns.kind[row], start = columns.start[row];
+  const length = columns.length[row], offset = columns.offset[row];
+  if (length <= 0) return `its length is ${length >>> 0}`;
+  if (!isKind(kind)) return `its kind is ${kind}`;
+  if (start < 0 || start > payloadLength) return `its payload starts at ${start >>> 0}`;
+  const left = payloadLength - start;
+  if (kind !== KIND_MASKED) {
+    if (length > left) return `its payload of ${length} bytes ends past the pool`;
+    if (kind === KIND_SET) return undefined;
+    const width = elementBytes(kind);
+    const odd = offset % width !== 0 || length % width !== 0;
+    return odd ? `${kindName(kind)} stands at multiples of ${width}` : undefined;
+  }
+  const maskBytes = length + 7 >>> 3;
+  if (maskBytes > left) return `its mask of ${maskBytes} bytes ends past the pool`;
+  const bytes = columns.payloadBytes;
+  if ((length & 7) !== 0 && bytes[start + maskBytes - 1] >>> (length & 7) !== 0) {
+    return `its mask has bits past ${length}`;
+  }
+  return maskedPayloadBytes(bytes, start, length) > left
+    ? "its masked payload ends past the pool"
+    : undefined;
+}
+
+/** Finds the first bad row and throws; returns if there is none. */
+function explain(input: ResolveInput, table: PageTable): void {
+  const { columns } = input;
+  for (let row = 0; row < input.rows; row++) {
+    const page = columns.page[row] >>> 0;
+    const offset = columns.offset[row] >>> 0, length = columns.length[row] >>> 0;
+    const values = { row, page, offset, length, kind: columns.kind[row] };
+    const tableRow = columns.record[row] / RECORD_WORDS;
+    if (tableRow === 0 || !table.isActive(tableRow)) {
+      throw new MmsbError(
+        "invalid-handle",
+        `Cannot apply row ${row} to page ${page}: there is no such page, or it was deleted`,
+        { values },
+      );
+    }
+    const size = table.sizeOf(tableRow);
+    if (length !== 0 && offset + length > size) {
+      throw new MmsbError(
+        "out-of-bounds",
+        `Cannot apply row ${row} to bytes ${offset} to ${
+          offset + length
+        } of page ${page}: its size is ${size}`,
+        { values: { ...values, size } },
+      );
+    }
+    const fault = rowFault(columns, row, input.payloadLength) ??
+      (columns.source[row] >= input.strings || columns.intent[row] >= input.strings
+        ? `its source or intent is not one of the ${input.strings} interned strings`
+        : undefined);
+    if (fault !== undefined) {
+      throw new MmsbError("usage", `Cannot apply row ${row} to page ${page}: ${fault}`, { values });
+    }
+  }
+}
+
+function checkEpochs(input: ResolveInput, table: PageTable, expectedEpochs: Float64Array): void {
+  for (let row = 0; row < input.rows; row++) {
+    const expected = expectedEpochs[row];
+    const epoch = table.epoch(input.columns.record[row] / RECORD_WORDS);
+    if (!Number.isNaN(expected) && expected !== epoch) {
+      const page = input.columns.page[row] >>> 0;
+      throw new MmsbError(
+        "stale-epoch",
+        `Cannot apply row ${row} to page ${page} as its epoch is ${epoch}: the row expects ${expected}`,
+        { values: { row, page, epoch, expectedEpoch: expected } },
+      );
+    }
+  }
+}
