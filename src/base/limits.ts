@@ -75,3 +75,9 @@ export const HLC_AHEAD_MS_MAX = 500;
 
 /** Time for one tick where no budget is given, in milliseconds: 60 ticks a second. */
 export const TICK_BUDGET_MS_DEFAULT = 16;
+
+/** Most batches that may wait for a tick. */
+export const QUEUE_BATCHES_MAX = 65_536;
+
+/** Bytes of log that may wait for a sync before a tick waits with them. */
+export const UNSYNCED_BYTES_MAX: number = 64 * MIB;

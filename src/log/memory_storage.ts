@@ -28,6 +28,7 @@ import {
   parentFolder,
   type Storage,
   type StorageFile,
+  temporaryPath,
 } from "./storage.ts";
 
 /** Options of {@linkcode MemoryStorage}. */
@@ -120,6 +121,7 @@ export class MemoryStorage implements Storage {
     checkInteger("size", size, 0, Number.MAX_SAFE_INTEGER, "usage");
     checkPath(path);
     this.#checkPlace(path);
+    this.remove(temporaryPath(path));
     const content = new Content();
     content.resize(size, path);
     this.#files.set(path, content);
@@ -137,6 +139,7 @@ export class MemoryStorage implements Storage {
     checkBytes("bytes", bytes);
     checkPath(path);
     this.#checkPlace(path, true);
+    this.remove(temporaryPath(path));
     const content = new Content();
     content.write(bytes, 0, path);
     this.#files.set(path, content);

@@ -79,8 +79,8 @@ export interface Storage {
   open(path: string, mode: "read" | "write" | "create"): StorageFile;
   /**
    * Makes a new file of `size` zero bytes, really written, in pieces and off the main thread, so
-   * that later writes inside it need no room and their syncs no metadata. File and name are durable
-   * when the promise resolves; before that the path does not exist.
+   * that later writes inside it need no room and their syncs no metadata. The path appears with the
+   * whole file; both are durable when the promise resolves.
    */
   allocate(path: string, size: number): Promise<void>;
   /** The same, blocking. */

@@ -52,7 +52,7 @@ Result: 1/4 PASS – 1 failed, 2 not built (not counted as passed)
 `,
   );
   assert.equal(run.exitCode, 1);
-  assert.match(terminalReport(run, { colour: true }), /\x1b\[32m✓\x1b\[0m #1:/);
+  assert(terminalReport(run, { colour: true }).includes("\x1b[32m✓\x1b[0m #1:"));
 });
 
 Deno.test("terminalReport() names the metrics behind the first that are missed", async () => {

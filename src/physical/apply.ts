@@ -38,20 +38,35 @@ export function raiseEpochs(columns: KernelColumns, rows: number, epochs: Float6
   }
 }
 
-/** Raises epochs by the number of rows that each merged row stands for. */
-export function raiseEpochsBy(
+/**
+ * Raises epochs as {@linkcode raiseEpochs} does, and compares them with those that the rows carry.
+ *
+ * @param advance Rows that each merged row stands for, where not 1.
+ * @returns Whether all agree.
+ */
+export function raiseEpochsAs(
   columns: KernelColumns,
   rows: number,
   epochs: Float64Array,
-  advance: Int32Array,
-): void {
+  advance?: Int32Array,
+): boolean {
   const { record, epoch } = columns;
+  let different = 0;
+  if (advance !== undefined) {
+    for (let i = 0; i < rows; i++) {
+      const at = (record[i] >> 1) + 1;
+      epochs[at] += advance[i];
+      different |= epochs[at] ^ epoch[i];
+    }
+    return different === 0;
+  }
   for (let i = 0; i < rows; i++) {
     const at = (record[i] >> 1) + 1;
-    const raised = epochs[at] + advance[i];
+    const raised = epochs[at] + 1;
     epochs[at] = raised;
-    epoch[i] = raised;
+    different |= raised ^ epoch[i];
   }
+  return different === 0;
 }
 
 /** Undoes {@linkcode raiseEpochs}: the tick never was. */

@@ -15,12 +15,14 @@ import {
   alignUp,
   BATCH_PAYLOAD_BYTES_MAX,
   BATCH_ROWS_MAX,
+  checkBytes,
   checkInteger,
   checkNumber,
   checkType,
   DICTIONARY_STRINGS_MAX,
   encodeUtf8,
   MmsbError,
+  SHARDS_MAX,
   STRING_BYTES_MAX,
 } from "../base/mod.ts";
 import {
@@ -28,6 +30,7 @@ import {
   type CombineOperation,
   type CombineType,
   elementBytes,
+  isKind,
   KIND_MASKED,
   KIND_SET,
 } from "./kind.ts";
@@ -54,7 +57,10 @@ export interface DeltaOptions {
   readonly timeUs?: number;
 }
 
-/** The columns, for filling without a call a row; then call {@linkcode DeltaBatch.setLength}. */
+/**
+ * The columns, for filling without a call a row; then call {@linkcode DeltaBatch.setLength}. New
+ * columns are zero; {@linkcode DeltaBatch.clear} leaves what was in them.
+ */
 export interface DeltaColumns {
   /** Page id. */
   readonly page: Uint32Array;
@@ -148,7 +154,7 @@ export class DeltaBatch {
       8,
     );
     this.#growable = checkType("growable", growable, "boolean");
-    this.#layOut();
+    this.#layOut(this.#rowsMax, this.#payloadMax);
   }
 
   /** Rows in the batch. */
@@ -204,7 +210,7 @@ export class DeltaBatch {
     payload: Uint8Array,
     source: number | DeltaOptions = 0,
   ): number {
-    if (payload?.BYTES_PER_ELEMENT !== 1 || payload.length === 0) refusePayload(payload);
+    if (!(payload instanceof Uint8Array) || payload.length === 0) refusePayload(payload);
     const length = payload.length;
     const row = this.#add(page, offset, length, length, KIND_SET, source);
     const bytes = this.payload, start = this.#payloadLength;
@@ -237,16 +243,11 @@ export class DeltaBatch {
     packed: Uint8Array,
     options: number | DeltaOptions = 0,
   ): number {
-    if (mask?.BYTES_PER_ELEMENT !== 1 || packed?.BYTES_PER_ELEMENT !== 1) refusePayload(mask);
+    checkBytes("mask", mask);
+    checkBytes("packed bytes", packed);
     checkInteger("length", length, 1, 2 ** 31 - 1);
-    const maskBytes = length + 7 >>> 3;
-    if (mask.length !== maskBytes) {
-      throw new MmsbError(
-        "usage",
-        `Cannot use a mask of ${mask.length} bytes for a span of ${length}: it needs ${maskBytes}`,
-        { values: { length, maskLength: mask.length } },
-      );
-    }
+    checkMask(mask, packed.length, length);
+    const maskBytes = mask.length;
     const total = maskBytes + packed.length;
     const row = this.#add(page, offset, length, total, KIND_MASKED, options);
     this.payload.set(mask, this.#payloadLength);
@@ -278,15 +279,20 @@ export class DeltaBatch {
     const kind = combineKind(type, operation);
     const width = elementBytes(kind);
     if (typeof value !== "number" || kind >>> 4 <= 2 && !Number.isSafeInteger(value)) {
-      throw new MmsbError("usage", `Cannot use ${String(value)} as operand: give a ${type}`, {
-        values: { value, type },
-      });
+      const given = typeof value === "number" ? value : `a value of type ${typeof value}`;
+      throw new MmsbError(
+        "usage",
+        `Cannot use ${given} as operand: give a number of type ${type}`,
+        {
+          values: { value, type },
+        },
+      );
     }
     checkAligned(offset, width);
     const row = this.#add(page, offset, width, width, kind, options);
     if (type === "f64") operand.setFloat64(0, value, true);
     else if (type === "f32") operand.setFloat32(0, value, true);
-    else operand.setInt32(0, value | Number(BigInt.asIntN(32, BigInt(value))), true);
+    else operand.setInt32(0, value, true);
     for (let i = 0; i < width; i++) this.payload[this.#payloadLength + i] = operand.getUint8(i);
     this.#payloadLength += width;
     return row;
@@ -327,6 +333,7 @@ export class DeltaBatch {
 
   /** Forgets interned strings; only an empty batch can. */
   clearStrings(): void {
+    this.#checkFree();
     if (this.#length !== 0) {
       throw new MmsbError(
         "usage",
@@ -374,7 +381,7 @@ export class DeltaBatch {
     return [...this];
   }
 
-  /** A batch just large enough for `rows`. */
+  /** A growable batch of `rows`. */
   static from(rows: Iterable<DeltaRow>): DeltaBatch {
     const batch = new DeltaBatch({ rows: 16, payloadBytes: 256, growable: true });
     for (const row of rows) batch.append(row);
@@ -383,6 +390,7 @@ export class DeltaBatch {
 
   /** Adds one row given as an object. */
   append(row: DeltaRow): number {
+    checkBytes("payload", row.payload);
     const options: DeltaOptions = {
       source: this.source(row.source),
       intent: this.intent(row.intent),
@@ -398,16 +406,33 @@ export class DeltaBatch {
       const mask = row.payload.subarray(0, maskBytes), packed = row.payload.subarray(maskBytes);
       return this.pushMasked(row.page, row.offset, row.length, mask, packed, options);
     }
-    if (row.payload.length !== row.length) refuseLength(row);
+    checkInteger("kind", row.kind, 0, 255);
+    if (!isKind(row.kind)) {
+      throw new MmsbError("usage", `Cannot use ${row.kind} as kind: there is no such kind`, {
+        values: { kind: row.kind },
+      });
+    }
+    if (row.payload.length !== row.length || row.length === 0) refuseLength(row);
     const index = this.#add(row.page, row.offset, row.length, row.length, row.kind, options);
     this.payload.set(row.payload, this.#payloadLength);
     this.#payloadLength += row.length;
     return index;
   }
 
-  /** Adds all rows of another batch. */
+  /**
+   * Adds all rows of another batch, or of this one a second time.
+   *
+   * @throws {MmsbError} as {@linkcode DeltaBatch.push}; the batch then has the rows that it had.
+   */
   extend(other: DeltaBatch): void {
-    for (const row of other) this.append(row);
+    const length = this.#length, payloadLength = this.#payloadLength, rows = other.length;
+    try {
+      for (let index = 0; index < rows; index++) this.append(other.at(index));
+    } catch (error) {
+      this.#length = length;
+      this.#payloadLength = payloadLength;
+      throw error;
+    }
   }
 
   /** Indices of the rows for one page, in order. */
@@ -432,7 +457,7 @@ export class DeltaBatch {
   /**
    * Rows by shard: a stable counting sort of the row indices.
    *
-   * @param shards Number of shards.
+   * @param shards Number of shards, at most 256.
    * @param shardOf The shard of a page.
    * @returns `order`, the row indices grouped by shard, and `starts`, where each group begins
    * (`shards + 1` entries).
@@ -441,6 +466,7 @@ export class DeltaBatch {
     shards: number,
     shardOf: (page: number) => number,
   ): { order: Uint32Array; starts: Uint32Array } {
+    checkInteger("shards", shards, 1, SHARDS_MAX, "limit");
     const starts = new Uint32Array(shards + 1), order = new Uint32Array(this.#length);
     const shardOfRow = new Uint8Array(this.#length);
     for (let row = 0; row < this.#length; row++) {
@@ -463,15 +489,17 @@ export class DeltaBatch {
     options: number | DeltaOptions,
   ): number {
     const row = this.#length;
-    if ((page >>> 0) !== page || page === 0) checkInteger("page", page, 1, 0xffff_ffff);
-    if ((offset >>> 0) !== offset) checkInteger("offset", offset, 0, 0xffff_ffff);
+    if (!isUint32(page) || page === 0) checkInteger("page", page, 1, 0xffff_ffff);
+    if (!isUint32(offset)) checkInteger("offset", offset, 0, 0xffff_ffff);
     const start = this.#payloadLength + 3 & ~3;
     if (this.submitted || row === this.#rowsMax || start + payloadBytes > this.#payloadMax) {
       this.#makeRoom(start + payloadBytes);
     }
     const { kernel } = this;
     if (typeof options === "number") {
-      if (options >= this.#strings.length || options < 0) this.#checkString("source", options);
+      if (!isUint32(options) || options >= this.#strings.length) {
+        this.#checkString("source", options);
+      }
       kernel.source[row] = options;
       kernel.intent[row] = 0;
     } else {
@@ -501,12 +529,11 @@ export class DeltaBatch {
     this.kernel.intent[row] = this.#checkString("intent", intent);
     if (expectedEpoch !== undefined) {
       checkInteger("expectedEpoch", expectedEpoch, 0, Number.MAX_SAFE_INTEGER);
-      this.expectEpochs();
     }
-    if (timeUs !== undefined) {
-      checkNumber("timeUs", timeUs, -(2 ** 52), 2 ** 52);
-      this.stateTimes();
-    }
+    if (timeUs !== undefined) checkNumber("timeUs", timeUs, -(2 ** 52), 2 ** 52);
+    // Nothing is refused from here on, so a refused row leaves no column behind.
+    if (expectedEpoch !== undefined) this.expectEpochs();
+    if (timeUs !== undefined) this.stateTimes();
     if (this.expectedEpochs !== undefined) this.expectedEpochs[row] = expectedEpoch ?? NaN;
     if (this.timesUs !== undefined) this.timesUs[row] = timeUs ?? NaN;
   }
@@ -535,11 +562,14 @@ export class DeltaBatch {
       );
     }
     const old = this.kernel, oldPayload = this.payload;
-    if (rows > this.#rowsMax) this.#rowsMax = Math.min(BATCH_ROWS_MAX, 2 * this.#rowsMax);
-    while (payloadBytes > this.#payloadMax) {
-      this.#payloadMax = Math.min(BATCH_PAYLOAD_BYTES_MAX, 2 * Math.max(256, this.#payloadMax));
+    let rowsMax = this.#rowsMax, payloadMax = this.#payloadMax;
+    if (rows > rowsMax) rowsMax = Math.min(BATCH_ROWS_MAX, 2 * rowsMax);
+    while (payloadBytes > payloadMax) {
+      payloadMax = Math.min(BATCH_PAYLOAD_BYTES_MAX, 2 * Math.max(256, payloadMax));
     }
-    this.#layOut();
+    this.#layOut(rowsMax, payloadMax);
+    this.#rowsMax = rowsMax;
+    this.#payloadMax = payloadMax;
     for (const name of ["page", "offset", "length", "start", "kind", "source", "intent"] as const) {
       this.kernel[name].set(old[name].subarray(0, this.#length));
     }
@@ -548,9 +578,10 @@ export class DeltaBatch {
     this.timesUs = lengthened(this.timesUs, this.#rowsMax);
   }
 
-  #layOut(): void {
-    const rows = alignUp(this.#rowsMax, 8);
-    const bytes = rows * (7 * 4 + 2 * 2 + 1) + this.#payloadMax;
+  /** Makes new columns; where memory is short it throws before anything has changed. */
+  #layOut(rowsMax: number, payloadMax: number): void {
+    const rows = alignUp(rowsMax, 8);
+    const bytes = rows * ROW_BYTES + payloadMax;
     let buffer: SharedArrayBuffer;
     try {
       buffer = new SharedArrayBuffer(bytes);
@@ -564,33 +595,17 @@ export class DeltaBatch {
         },
       );
     }
-    const words = (index: number) => new Int32Array(buffer, 4 * rows * index, rows);
     const halves = 4 * rows * 7, kindStart = halves + 4 * rows, payloadStart = kindStart + rows;
-    this.payload = new Uint8Array(buffer, payloadStart, this.#payloadMax);
-    this.kernel = {
-      page: words(0),
-      offset: words(1),
-      length: words(2),
-      start: words(3),
-      record: words(4),
-      target: words(5),
-      epoch: words(6),
-      source: new Uint16Array(buffer, halves, rows),
-      intent: new Uint16Array(buffer, halves + 2 * rows, rows),
-      strings: new Int32Array(buffer, halves, rows),
-      kind: new Uint8Array(buffer, kindStart, rows),
-      kinds: new Int32Array(buffer, kindStart, rows / 4),
-      payloadBytes: this.payload,
-      payloadWords: new Int32Array(buffer, payloadStart, this.#payloadMax / 4),
-    };
+    this.payload = new Uint8Array(buffer, payloadStart, payloadMax);
+    this.kernel = kernelColumns(buffer, rows, this.payload);
     this.columns = {
-      page: new Uint32Array(buffer, 0, this.#rowsMax),
-      offset: new Uint32Array(buffer, 4 * rows, this.#rowsMax),
-      length: new Uint32Array(buffer, 8 * rows, this.#rowsMax),
-      payloadStart: new Uint32Array(buffer, 12 * rows, this.#rowsMax),
-      kind: new Uint8Array(buffer, kindStart, this.#rowsMax),
-      source: new Uint16Array(buffer, halves, this.#rowsMax),
-      intent: new Uint16Array(buffer, halves + 2 * rows, this.#rowsMax),
+      page: new Uint32Array(buffer, 0, rowsMax),
+      offset: new Uint32Array(buffer, 4 * rows, rowsMax),
+      length: new Uint32Array(buffer, 8 * rows, rowsMax),
+      payloadStart: new Uint32Array(buffer, 12 * rows, rowsMax),
+      kind: new Uint8Array(buffer, kindStart, rowsMax),
+      source: new Uint16Array(buffer, halves, rowsMax),
+      intent: new Uint16Array(buffer, halves + 2 * rows, rowsMax),
     };
   }
 
@@ -647,6 +662,41 @@ export interface KernelColumns {
   readonly payloadWords: Int32Array;
 }
 
+/** Bytes of the columns of a batch, a row. */
+export const ROW_BYTES = 33;
+
+/**
+ * Lays the kernels' columns over a buffer of at least `rows` × {@linkcode ROW_BYTES} bytes.
+ *
+ * @param buffer The buffer, shared or not.
+ * @param rows Rows, a multiple of 8.
+ * @param payload The payload pool; starts at a multiple of 4 of its buffer.
+ */
+export function kernelColumns(
+  buffer: ArrayBufferLike,
+  rows: number,
+  payload: Uint8Array,
+): KernelColumns {
+  const words = (index: number) => new Int32Array(buffer, 4 * rows * index, rows);
+  const halves = 28 * rows, kindStart = halves + 4 * rows;
+  return {
+    page: words(0),
+    offset: words(1),
+    length: words(2),
+    start: words(3),
+    record: words(4),
+    target: words(5),
+    epoch: words(6),
+    source: new Uint16Array(buffer, halves, rows),
+    intent: new Uint16Array(buffer, halves + 2 * rows, rows),
+    strings: new Int32Array(buffer, halves, rows),
+    kind: new Uint8Array(buffer, kindStart, rows),
+    kinds: new Int32Array(buffer, kindStart, rows / 4),
+    payloadBytes: payload,
+    payloadWords: new Int32Array(payload.buffer, payload.byteOffset, payload.byteLength >>> 2),
+  };
+}
+
 /** Bytes of a masked payload: the mask and one byte for each set bit. */
 export function maskedPayloadBytes(bytes: Uint8Array, start: number, length: number): number {
   const maskBytes = length + 7 >>> 3;
@@ -659,6 +709,37 @@ export function maskedPayloadBytes(bytes: Uint8Array, start: number, length: num
 }
 
 const operand = new DataView(new ArrayBuffer(8));
+
+/** Looks at the type first: `>>>` throws on a bigint and runs the code of an object. */
+function isUint32(value: number): boolean {
+  return typeof value === "number" && (value >>> 0) === value;
+}
+
+function checkMask(mask: Uint8Array, packedLength: number, length: number): void {
+  const maskBytes = length + 7 >>> 3;
+  if (mask.length !== maskBytes) {
+    throw new MmsbError(
+      "usage",
+      `Cannot use a mask of ${mask.length} bytes for a span of ${length}: it needs ${maskBytes}`,
+      { values: { length, maskLength: mask.length } },
+    );
+  }
+  if ((length & 7) !== 0 && mask[maskBytes - 1] >>> (length & 7) !== 0) {
+    throw new MmsbError(
+      "usage",
+      `Cannot use a mask with bits past its span of ${length} bytes: clear them`,
+      { values: { length } },
+    );
+  }
+  const bits = maskedPayloadBytes(mask, 0, length) - maskBytes;
+  if (packedLength !== bits) {
+    throw new MmsbError(
+      "usage",
+      `Cannot use ${packedLength} packed bytes for a mask of ${bits} set bits: they must agree`,
+      { values: { packedLength, bits } },
+    );
+  }
+}
 
 function checkAligned(offset: number, width: number): void {
   if (typeof offset === "number" && offset % width !== 0 && Number.isInteger(offset)) {

@@ -10,6 +10,7 @@
 
 import {
   checkBytes,
+  checkType,
   decodeUtf8,
   encodeUtf8,
   METADATA_BYTES_MAX,
@@ -26,13 +27,19 @@ export type MetadataInput = Readonly<Record<string, Uint8Array>> | Metadata;
 /**
  * The byte form.
  *
- * @throws {MmsbError} `usage` for values that are no bytes, `limit` past 1 MiB in all.
+ * @throws {MmsbError} `usage` for keys that are no text or values that are no bytes, `limit` for a
+ * key past 1,024 bytes or past 1 MiB in all.
  */
 export function encodeMetadata(metadata: MetadataInput): Uint8Array {
+  checkType("metadata", metadata, "object");
   const entries: [Uint8Array, Uint8Array][] = [];
   let size = 4;
   for (const [key, value] of metadata instanceof Map ? metadata : Object.entries(metadata)) {
-    const keyBytes = encodeUtf8("metadata key", key, NAME_BYTES_MAX);
+    const keyBytes = encodeUtf8(
+      "metadata key",
+      checkType("metadata key", key, "string"),
+      NAME_BYTES_MAX,
+    );
     size += 8 + keyBytes.length + checkBytes(`metadata "${key}"`, value).length;
     entries.push([keyBytes, value]);
   }

@@ -20,6 +20,7 @@ export * from "./arena.ts";
 export * from "./delta_batch.ts";
 export * from "./kind.ts";
 export * from "./metadata.ts";
+export * from "./page_store.ts";
 export * from "./page_table.ts";
 export * from "./resolve.ts";
 export * from "./semiring.ts";

@@ -71,11 +71,12 @@ export class PageTable {
    * @param pagesMax Most pages it may hold at one time.
    */
   constructor(pagesMax: number) {
-    this.#rowsMax = Math.min(ROWS_MAX, Math.max(ROWS_START, pagesMax + 1));
-    this.#recordBuffer = growable(4 * RECORD_WORDS, ROWS_START, this.#rowsMax);
-    this.#idBuffer = growable(4, ROWS_START, this.#rowsMax);
-    this.#cleanBuffer = growable(4, ROWS_START, this.#rowsMax);
-    this.#shardBuffer = growable(1, ROWS_START, this.#rowsMax);
+    this.#rowsMax = Math.min(ROWS_MAX, pagesMax + 1);
+    const rows = Math.min(ROWS_START, this.#rowsMax);
+    this.#recordBuffer = growable(4 * RECORD_WORDS, rows, this.#rowsMax);
+    this.#idBuffer = growable(4, rows, this.#rowsMax);
+    this.#cleanBuffer = growable(4, rows, this.#rowsMax);
+    this.#shardBuffer = growable(1, rows, this.#rowsMax);
     this.#entryBuffer = growable(4, BLOCK_IDS, BLOCKS_MAX * BLOCK_IDS);
     this.blocks = new Int32Array(new SharedArrayBuffer(4 * BLOCK_IDS));
     this.#remake();
@@ -94,8 +95,10 @@ export class PageTable {
    */
   add(id: number, slot: number, size: number, shard: number): number {
     assert(id >= 1 && id <= PAGE_ID_MAX && this.rowOf(id) === 0, `page ${id} is new`);
+    if (this.#freeRows.length === 0) this.#makeRoom();
     const entry = this.#entryFor(id);
-    const row = this.#freeRows.pop() ?? this.#nextRow();
+    // Both may refuse, so nothing is taken before here.
+    const row = this.#freeRows.pop() ?? this.#rows++;
     const record = row * RECORD_WORDS;
     this.records[record + RECORD_SLOT] = slot;
     this.records[record + RECORD_LIMIT] = ~size;
@@ -179,11 +182,13 @@ export class PageTable {
     return this.#rows * (4 * RECORD_WORDS + 4 + 4 + 1) + 4 * blocks * BLOCK_IDS;
   }
 
-  /** Walks all rows: ids lead to their rows and back, counts agree. */
+  /** Walks all rows: ids lead to their rows and back, counts agree, free blocks lead nowhere. */
   checkInvariants(): void {
     let pages = 0;
+    const live = new Array<number>(this.#blockLive.length).fill(0);
     for (const row of this.rows()) {
       pages++;
+      live[this.blocks[this.ids[row] >>> 16] / BLOCK_IDS]++;
       assert(this.rowOf(this.ids[row]) === row, `page ${this.ids[row]} leads to row ${row}`);
       assert(this.slot(row) > 0 && this.sizeOf(row) > 0, `row ${row} has a slot and a size`);
       assert(Number.isSafeInteger(this.epoch(row)) && this.epoch(row) >= 0, "epoch is a count");
@@ -192,25 +197,29 @@ export class PageTable {
     assert(this.entries.subarray(0, BLOCK_IDS).every((row) => row === 0), "block 0 leads nowhere");
     assert(this.records.subarray(0, RECORD_WORDS).every((word) => word === 0), "row 0 is no page");
     assert(pages + this.#freeRows.length === this.#rows - 1, "each row is used or free");
+    assert(
+      live.every((count, block) => count === this.#blockLive[block]),
+      "blocks count their ids",
+    );
+    const used = live.filter((count) => count > 0).length;
+    assert(used === live.length - 1 - this.#freeBlocks.length, "each block is used or free");
   }
 
-  #nextRow(): number {
-    if (this.#rows === this.ids.length) {
-      if (this.#rows >= this.#rowsMax) {
-        throw new MmsbError(
-          "limit",
-          `Cannot hold more than ${this.#rowsMax - 1} pages: delete pages first`,
-          { values: { pages: this.#pages, pagesMax: this.#rowsMax - 1 } },
-        );
-      }
-      const rows = Math.min(this.#rowsMax, this.#rows * 2);
-      this.#recordBuffer.grow(4 * RECORD_WORDS * rows);
-      this.#idBuffer.grow(4 * rows);
-      this.#cleanBuffer.grow(4 * rows);
-      this.#shardBuffer.grow(rows);
-      this.#remake();
+  #makeRoom(): void {
+    if (this.#rows < this.ids.length) return;
+    if (this.#rows >= this.#rowsMax) {
+      throw new MmsbError(
+        "limit",
+        `Cannot hold more than ${this.#rowsMax - 1} pages: delete pages first`,
+        { values: { pages: this.#pages, pagesMax: this.#rowsMax - 1 } },
+      );
     }
-    return this.#rows++;
+    const rows = Math.min(this.#rowsMax, this.#rows * 2);
+    this.#recordBuffer.grow(4 * RECORD_WORDS * rows);
+    this.#idBuffer.grow(4 * rows);
+    this.#cleanBuffer.grow(4 * rows);
+    this.#shardBuffer.grow(rows);
+    this.#remake();
   }
 
   #entryFor(id: number): number {
@@ -228,8 +237,8 @@ export class PageTable {
             },
           );
         }
-        this.#blockLive.push(0);
         this.#entryBuffer.grow(4 * BLOCK_IDS * (block + 1));
+        this.#blockLive.push(0);
         this.entries = new Int32Array(this.#entryBuffer, 0, BLOCK_IDS * (block + 1));
       }
       start = block * BLOCK_IDS;

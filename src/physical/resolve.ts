@@ -13,7 +13,7 @@
  * @module
  */
 
-import { MmsbError } from "../base/mod.ts";
+import { MmsbError, PAGE_BYTES_MAX } from "../base/mod.ts";
 import { type KernelColumns, maskedPayloadBytes } from "./delta_batch.ts";
 import { elementBytes, isKind, KIND_MASKED, KIND_SET, kindName } from "./kind.ts";
 import { type PageTable, RECORD_LIMIT, RECORD_SLOT, RECORD_WORDS } from "./page_table.ts";
@@ -78,7 +78,10 @@ export function resolve(input: ResolveInput, table: PageTable): BatchShape {
   // An or of numbers below n can reach n, so this sends some good batches to the exact search,
   // and no bad one past it.
   if (findings < 0 || strings >= input.strings) explain(input, table);
-  if (input.expectedEpochs !== undefined) checkEpochs(input, table, input.expectedEpochs);
+  const { expectedEpochs } = input;
+  if (expectedEpochs !== undefined) {
+    for (let row = 0; row < rows; row++) checkEpoch(columns, row, table, expectedEpochs[row]);
+  }
   return { uniformLength: uniform ? length : 0, sequential, aligned: (findings & 3) === 0, kinds };
 }
 
@@ -187,7 +190,8 @@ function checkKinds(columns: KernelColumns, rows: number, payloadLength: number)
 function rowFault(columns: KernelColumns, row: number, payloadLength: number): string | undefined {
   const kind = columns.kind[row], start = columns.start[row];
   const length = columns.length[row], offset = columns.offset[row];
-  if (length <= 0) return `its length is ${length >>> 0}`;
+  // Past the largest page the sums of the span checks would leave 32 bits.
+  if (length <= 0 || length > PAGE_BYTES_MAX) return `its length is ${length >>> 0}`;
   if (!isKind(kind)) return `its kind is ${kind}`;
   if (start < 0 || start > payloadLength) return `its payload starts at ${start >>> 0}`;
   const left = payloadLength - start;
@@ -209,7 +213,7 @@ function rowFault(columns: KernelColumns, row: number, payloadLength: number): s
     : undefined;
 }
 
-/** Finds the first bad row and throws; returns if there is none. */
+/** Finds the first bad row and throws its first fault; returns if there is none. */
 function explain(input: ResolveInput, table: PageTable): void {
   const { columns } = input;
   for (let row = 0; row < input.rows; row++) {
@@ -225,7 +229,7 @@ function explain(input: ResolveInput, table: PageTable): void {
       );
     }
     const size = table.sizeOf(tableRow);
-    if (length !== 0 && offset + length > size) {
+    if (offset + length > size) {
       throw new MmsbError(
         "out-of-bounds",
         `Cannot apply row ${row} to bytes ${offset} to ${
@@ -241,20 +245,24 @@ function explain(input: ResolveInput, table: PageTable): void {
     if (fault !== undefined) {
       throw new MmsbError("usage", `Cannot apply row ${row} to page ${page}: ${fault}`, { values });
     }
+    checkEpoch(columns, row, table, input.expectedEpochs?.[row] ?? NaN);
   }
 }
 
-function checkEpochs(input: ResolveInput, table: PageTable, expectedEpochs: Float64Array): void {
-  for (let row = 0; row < input.rows; row++) {
-    const expected = expectedEpochs[row];
-    const epoch = table.epoch(input.columns.record[row] / RECORD_WORDS);
-    if (!Number.isNaN(expected) && expected !== epoch) {
-      const page = input.columns.page[row] >>> 0;
-      throw new MmsbError(
-        "stale-epoch",
-        `Cannot apply row ${row} to page ${page} as its epoch is ${epoch}: the row expects ${expected}`,
-        { values: { row, page, epoch, expectedEpoch: expected } },
-      );
-    }
+/** Throws where a row's page has another epoch than the row expects; NaN expects none. */
+function checkEpoch(
+  columns: KernelColumns,
+  row: number,
+  table: PageTable,
+  expected: number,
+): void {
+  const epoch = table.epoch(columns.record[row] / RECORD_WORDS);
+  if (!Number.isNaN(expected) && expected !== epoch) {
+    const page = columns.page[row] >>> 0;
+    throw new MmsbError(
+      "stale-epoch",
+      `Cannot apply row ${row} to page ${page} as its epoch is ${epoch}: the row expects ${expected}`,
+      { values: { row, page, epoch, expectedEpoch: expected } },
+    );
   }
 }

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { MmsbError } from "../base/mod.ts";
+import { checkType, MmsbError } from "../base/mod.ts";
 
 /** A semiring over numbers. */
 export interface Semiring {
@@ -48,15 +48,29 @@ const registered = new Map<string, Semiring>([["tropical", tropical], ["boolean"
 /**
  * Makes a semiring known by its name.
  *
- * @throws {MmsbError} `usage` where the name is taken.
+ * @throws {MmsbError} `usage` where it is no semiring or the name is taken.
  */
 export function registerSemiring(semiring: Semiring): void {
+  checkType("semiring", semiring, "object");
+  checkType("name of the semiring", semiring.name, "string");
+  checkNeutral("zero", semiring.zero);
+  checkNeutral("one", semiring.one);
+  checkType("plus of the semiring", semiring.plus, "function");
+  checkType("times of the semiring", semiring.times, "function");
   if (registered.has(semiring.name)) {
     throw new MmsbError("usage", `Cannot register semiring "${semiring.name}": the name is taken`, {
       values: { name: semiring.name },
     });
   }
   registered.set(semiring.name, semiring);
+}
+
+/** Infinities are neutral elements too. */
+function checkNeutral(name: string, value: unknown): void {
+  if (typeof value === "number" && !Number.isNaN(value)) return;
+  throw new MmsbError("usage", `Cannot use the ${name} of the semiring: give a number`, {
+    values: { name, value },
+  });
 }
 
 /**
@@ -129,16 +143,18 @@ export function checkSemiring(ring: Semiring, samples: readonly number[]): strin
   for (const a of samples) {
     if (!Object.is(plus(a, zero), a)) return `${a} plus zero is ${plus(a, zero)}`;
     if (!Object.is(times(a, one), a)) return `${a} times one is ${times(a, one)}`;
+    if (!Object.is(times(one, a), a)) return `one times ${a} is ${times(one, a)}`;
     if (!Object.is(times(a, zero), zero)) return `${a} times zero is ${times(a, zero)}`;
+    if (!Object.is(times(zero, a), zero)) return `zero times ${a} is ${times(zero, a)}`;
     for (const b of samples) {
       if (!Object.is(plus(a, b), plus(b, a))) return `${a} plus ${b} depends on the order`;
       for (const c of samples) {
         const grouped = `of ${a}, ${b}, ${c} depends on the grouping`;
         if (!Object.is(plus(plus(a, b), c), plus(a, plus(b, c)))) return `plus ${grouped}`;
         if (!Object.is(times(times(a, b), c), times(a, times(b, c)))) return `times ${grouped}`;
-        if (!Object.is(times(a, plus(b, c)), plus(times(a, b), times(a, c)))) {
-          return `times does not distribute over plus: ${a}, ${b}, ${c}`;
-        }
+        const left = Object.is(times(a, plus(b, c)), plus(times(a, b), times(a, c)));
+        const right = Object.is(times(plus(b, c), a), plus(times(b, a), times(c, a)));
+        if (!left || !right) return `times does not distribute over plus: ${a}, ${b}, ${c}`;
       }
     }
   }

@@ -53,3 +53,12 @@ export function systemNowUs(): number {
 export function systemClockErrorUs(): number {
   return UNKNOWN_ERROR_US;
 }
+
+/**
+ * Milliseconds from an arbitrary start; never goes back. For durations only.
+ *
+ * @returns Milliseconds, with fractions.
+ */
+export function monotonicNowMs(): number {
+  return performance.now();
+}

@@ -21,4 +21,4 @@ export * from "./hybrid_clock.ts";
 export * from "./shared_hlc.ts";
 export * from "./timestamp.ts";
 export * from "./wire.ts";
-export { systemClockErrorUs, systemNowUs } from "./_platform.ts";
+export { monotonicNowMs, systemClockErrorUs, systemNowUs } from "./_platform.ts";

@@ -1,0 +1,68 @@
+/**
+ * Compare: the difference of two page stores, byte by byte.
+ *
+ * Divergence is the root of the sum of squared byte differences over pages that both have; pages
+ * that only one has, and pages of different size or epoch, are counted apart, because no sum of
+ * bytes shows them.
+ *
+ * @module
+ */
+
+import type { PageStore } from "../physical/mod.ts";
+
+/** How two stores differ. */
+export interface StoreDifference {
+  /** Root of the sum of squared byte differences. */
+  readonly divergence: number;
+  /** Pages compared. */
+  readonly pages: number;
+  /** Bytes compared. */
+  readonly bytes: number;
+  /** Pages only the first has. */
+  readonly missing: readonly number[];
+  /** Pages only the second has. */
+  readonly extra: readonly number[];
+  /** Pages whose size, epoch, name or shard differs. */
+  readonly different: readonly number[];
+  /** Whether nothing differs at all. */
+  readonly same: boolean;
+}
+
+/** Compares a store with another one that should equal it. */
+export function compareStores(expected: PageStore, actual: PageStore): StoreDifference {
+  const missing: number[] = [], extra: number[] = [], different: number[] = [];
+  let squares = 0, pages = 0, bytes = 0;
+  for (const row of expected.table.rows()) {
+    const page = expected.table.ids[row];
+    const other = actual.table.rowOf(page);
+    if (other === 0) {
+      missing.push(page);
+      continue;
+    }
+    const size = expected.table.sizeOf(row);
+    if (
+      size !== actual.table.sizeOf(other) ||
+      expected.table.epoch(row) !== actual.table.epoch(other) ||
+      expected.nameOf(page) !== actual.nameOf(page) ||
+      expected.table.shards[row] !== actual.table.shards[other]
+    ) different.push(page);
+    pages++;
+    bytes += size;
+    squares += squaredDifference(expected.view(row), actual.view(other));
+  }
+  for (const row of actual.table.rows()) {
+    if (expected.table.rowOf(actual.table.ids[row]) === 0) extra.push(actual.table.ids[row]);
+  }
+  const divergence = Math.sqrt(squares);
+  const same = divergence === 0 && missing.length + extra.length + different.length === 0;
+  return { divergence, pages, bytes, missing, extra, different, same };
+}
+
+function squaredDifference(a: Uint8Array, b: Uint8Array): number {
+  let squares = 0;
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    if (a[i] !== b[i]) squares += (a[i] - b[i]) * (a[i] - b[i]);
+  }
+  return squares;
+}

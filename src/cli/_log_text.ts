@@ -1,0 +1,102 @@
+/**
+ * What the `log` commands print, as text and as JSON. Texts in a log come from anywhere: what could
+ * steer a terminal is written as an escape.
+ */
+
+import { formatBytes, toHex } from "../base/bytes.ts";
+import { physicalUs } from "../temporal/timestamp.ts";
+import { timeText } from "./_values.ts";
+import type { LogDelta, LogSummary, LogVerification } from "./log_tools.ts";
+
+/** Payload bytes that a line of text shows. */
+const SHOWN_BYTES_MAX = 16;
+
+/** The summary as lines of name and value. */
+export function summaryText(directory: string, summary: LogSummary): string {
+  const { ticks, hlc, lanes, checkpoints, sources } = summary;
+  const rows: [string, string][] = [
+    ["directory", shown(directory)],
+    ["format", `${summary.format}, incarnation ${summary.incarnation}, ${summary.shards} shards`],
+    ["ticks", ticks === undefined ? "none" : `${ticks.first} to ${ticks.last}`],
+    ["times", hlc === undefined ? "none" : `${hlcText(hlc.first)} to ${hlcText(hlc.last)}`],
+    ["pages", `${summary.pages}`],
+    ["deltas", `${summary.deltas}, ${formatBytes(summary.payloadBytes)} of payload`],
+    ...lanes.map(({ lane, segments, frames, bytes }): [string, string] => [
+      `lane ${lane}`,
+      `${segments} segments, ${frames} frames, ${formatBytes(bytes)}`,
+    ]),
+    ...checkpoints.map(({ tick, bytes }): [string, string] => [
+      "checkpoint",
+      `tick ${tick}, ${formatBytes(bytes)}`,
+    ]),
+    ...sources.map(({ source, deltas, payloadBytes }): [string, string] => [
+      "source",
+      `${source === undefined ? "(none)" : shown(source)}: ${deltas} deltas, ${
+        formatBytes(payloadBytes)
+      }`,
+    ]),
+    ...summary.notes.map((note): [string, string] => ["note", shown(note)]),
+  ];
+  return rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join("");
+}
+
+/** One delta as one line. */
+export function deltaText(delta: LogDelta): string {
+  const { payload, source, intent, rule, name } = delta;
+  const bytes = toHex(payload.subarray(0, SHOWN_BYTES_MAX)) +
+    (payload.length > SHOWN_BYTES_MAX ? "…" : "");
+  return [
+    `tick ${delta.tick}`,
+    hlcText(delta.hlc),
+    `page ${delta.page}${name === undefined ? "" : ` ${shown(name)}`}`,
+    `epoch ${delta.epoch}`,
+    `${delta.kind} ${delta.offset}+${delta.length}`,
+    ...(bytes === "" ? [] : [bytes]),
+    ...(source === undefined ? [] : [`source=${shown(source)}`]),
+    ...(intent === undefined ? [] : [`intent=${shown(intent)}`]),
+    ...(rule === undefined ? [] : [`rule=${shown(rule)}`]),
+  ].join("  ") + "\n";
+}
+
+/** A delta for JSON, which has no 64-bit integers and no bytes: the word is its digits, the payload hex. */
+export function deltaJson({ hlc, payload, ...rest }: LogDelta): object {
+  return { ...rest, hlc, time: hlcText(hlc), payload: toHex(payload) };
+}
+
+/** Every problem on a line, and the outcome. */
+export function verificationText(directory: string, outcome: LogVerification): string {
+  const { frames, deltas, bytes, lastTick, problems } = outcome;
+  const damage = problems.filter(({ kind }) => kind === "damage").length;
+  return [
+    ...problems.map(({ kind, file, offset, tick, message }) => {
+      const place = `${shown(file)} at byte ${offset}${tick === undefined ? "" : `, tick ${tick}`}`;
+      return `${kind === "damage" ? "✗ damage" : "– torn tail"}: ${place}: ${shown(message)}\n`;
+    }),
+    `${damage === 0 ? "✓ whole" : `✗ ${damage} damaged places`}: ${
+      shown(directory)
+    }, ${frames} frames, ${deltas} deltas, ${formatBytes(bytes)}, last tick ${lastTick}\n`,
+  ].join("");
+}
+
+function hlcText(hlc: bigint): string {
+  return timeText(physicalUs(hlc));
+}
+
+/** A text from outside on one line: in quotes where it has blanks or what could steer a terminal. */
+function shown(text: string): string {
+  if (/^[^\s"\p{C}]+$/u.test(text)) return text;
+  return JSON.stringify(text).replace(
+    /[^\P{C}]/gu,
+    (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`,
+  );
+}
+
+/** JSON on one line, or indented; 64-bit integers are their digits. */
+export function json(value: object, indent?: number): string {
+  const text = JSON.stringify(
+    value,
+    (_key, item) => typeof item === "bigint" ? String(item) : item,
+    indent,
+  );
+  return `${text}\n`;
+}

@@ -1,0 +1,104 @@
+/**
+ * The system calls under the command: streams, files, terminal. Thin, so that the rest of the folder
+ * speaks of text and paths.
+ *
+ * Output is written whole and at once, as a process that ends right after must not lose its last
+ * lines. A reader that has gone (`mmsb log query … | head`) is no error: writing says so, and whoever
+ * has more to write stops.
+ */
+
+import { MmsbError } from "../base/errors.ts";
+
+const encoder = new TextEncoder();
+
+/** Writes text to a stream; `false` where nobody reads it any more. */
+function writeTo(stream: { writeSync(bytes: Uint8Array): number }, text: string): boolean {
+  let bytes = encoder.encode(text);
+  try {
+    while (bytes.length > 0) bytes = bytes.subarray(stream.writeSync(bytes));
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) return false;
+    throw error;
+  }
+}
+
+/** Writes to standard output; `false` where nobody reads it any more. */
+export function writeStdout(text: string): boolean {
+  return writeTo(Deno.stdout, text);
+}
+
+/** Writes to standard error. */
+export function writeStderr(text: string): void {
+  writeTo(Deno.stderr, text);
+}
+
+/** Whether standard output is a terminal that takes colour, and the user wants it. */
+export function stdoutTakesColour(): boolean {
+  // `Deno.noColor` is the variable NO_COLOR, readable without a permission.
+  return Deno.stdout.isTerminal() && !Deno.noColor && variable("TERM") !== "dumb";
+}
+
+/** Whether a line on standard error can be written over. */
+export function stderrIsTerminal(): boolean {
+  return Deno.stderr.isTerminal() && variable("TERM") !== "dumb";
+}
+
+/** Columns of the terminal; 80 where there is none. */
+export function terminalColumns(): number {
+  try {
+    // A terminal that does not know its width says 0.
+    return Deno.consoleSize().columns || 80;
+  } catch {
+    return 80;
+  }
+}
+
+function variable(name: string): string | undefined {
+  const { state } = Deno.permissions.querySync({ name: "env", variable: name });
+  return state === "granted" ? Deno.env.get(name) : undefined;
+}
+
+/** Refuses a path that is no folder; `flag` says where it came from. */
+export async function requireFolder(flag: string, path: string): Promise<void> {
+  let info: Deno.FileInfo;
+  try {
+    info = await Deno.stat(path);
+  } catch (cause) {
+    throw unusable(flag, path, cause);
+  }
+  if (!info.isDirectory) throw unusable(flag, path, "it is no folder");
+}
+
+/** Refuses a file that cannot be written for want of its folder, before work is done for it. */
+export async function requireFolderOf(flag: string, path: string): Promise<void> {
+  const folder = path.replace(/[/\\]?[^/\\]*$/, "") || (/^[/\\]/.test(path) ? "/" : ".");
+  await requireFolder(flag, folder);
+  const info = await Deno.stat(path).catch(() => undefined);
+  if (info?.isDirectory) throw unusable(flag, path, "it is a folder, give a file");
+}
+
+/** Writes a file whole. */
+export async function writeFile(path: string, text: string): Promise<void> {
+  try {
+    await Deno.writeTextFile(path, text);
+  } catch (cause) {
+    const code = (cause as { code?: string }).code === "ENOSPC" ? "disk-full" : "io";
+    throw new MmsbError(code, `Cannot write ${JSON.stringify(path)}: ${messageOf(cause)}`, {
+      values: { path },
+      cause,
+    });
+  }
+}
+
+function unusable(flag: string, path: string, why: unknown): MmsbError {
+  const reason = typeof why === "string" ? why : messageOf(why);
+  return new MmsbError("usage", `Cannot use ${JSON.stringify(path)} as ${flag}: ${reason}`, {
+    values: { flag, path },
+    cause: typeof why === "string" ? undefined : why,
+  });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,435 @@
+/**
+ * Lane reader: walks one lane's segments and hands out whole ticks, checked.
+ *
+ * A tick counts only if all its frames are there in order, every checksum fits and its commit row
+ * agrees. Where that ends, the question is whether the rest was lost before it was synced (a torn
+ * tail: cut it) or after (damage: refuse). The bytes before the end cannot tell; evidence is a
+ * later frame that knew more of the lane to be synced, a later segment begun past this place, or
+ * the record of a clean close. Without evidence it is a torn tail, because an unsynced write may be
+ * lost in any part and any order.
+ *
+ * Cost: a segment is read whole, at the speed of the file cache, and checked at 9 GB/s or more.
+ *
+ * @module
+ */
+
+import { alignUp } from "../base/mod.ts";
+import {
+  FRAME_HEADER_BYTES,
+  FRAME_MAGIC,
+  laneFolder,
+  ROW_KIND,
+  SEGMENT_HEADER_BYTES,
+  segmentPath,
+} from "./format.ts";
+import {
+  bodyFault,
+  type CommitRow,
+  type FrameHeader,
+  readCommit,
+  readFrameHeader,
+  readSegmentHeader,
+  type SegmentBytes,
+  segmentBytes,
+  type SegmentHeader,
+} from "./frame_reader.ts";
+import { digestOf } from "./frame_writer.ts";
+import type { Storage } from "./storage.ts";
+
+/** A tick on one lane; its bytes are good until the next one is read. */
+export interface LaneTick {
+  /** Lane. */
+  readonly lane: number;
+  /** Tick. */
+  readonly tick: number;
+  /** Frames of rows, in order. */
+  readonly frames: readonly FrameHeader[];
+  /** The commit row. */
+  readonly commit: CommitRow;
+  /** Header of the commit frame. */
+  readonly commitFrame: FrameHeader;
+  /** The segment. */
+  readonly segment: SegmentBytes;
+  /** Path of the segment. */
+  readonly path: string;
+  /** Position of the segment in the lane. */
+  readonly position: number;
+  /** Number of the segment. */
+  readonly number: number;
+}
+
+/** Where a lane's whole ticks end. */
+export interface LaneEnd {
+  /** Lane. */
+  readonly lane: number;
+  /** Segment in which they end; 0 where the lane has none. */
+  readonly number: number;
+  /** Path of that segment. */
+  readonly path: string;
+  /** Byte of the segment after the last whole tick. */
+  readonly offset: number;
+  /** The same as a position in the lane. */
+  readonly position: number;
+  /** `whole`: nothing follows. `torn`: an unsynced tail follows. `damaged`: synced bytes are lost. */
+  readonly state: "whole" | "torn" | "damaged";
+  /** What was found there, in words. */
+  readonly reason: string;
+  /** File in which the first bad byte stands. */
+  readonly badPath: string;
+  /** Its offset. */
+  readonly badOffset: number;
+  /** Last whole tick, 0 for none. */
+  readonly lastTick: number;
+}
+
+/** What a directory's metadata says of a lane. */
+export interface LaneKnown {
+  /** Position up to which the lane is known to be synced; 0 for none. */
+  readonly position: number;
+  /** Segment that was made durable; 0 for none. */
+  readonly segment: number;
+}
+
+const NOTHING_KNOWN: LaneKnown = { position: 0, segment: 0 };
+
+/** Reads one lane from its first segment. */
+export class LaneReader {
+  readonly #storage: Storage;
+  readonly #lane: number;
+  readonly #known: LaneKnown;
+  readonly #numbers: number[];
+  #buffer = new ArrayBuffer(0);
+  #segment: SegmentBytes = segmentBytes(new ArrayBuffer(0), 0);
+  #header: SegmentHeader | undefined;
+  #offset = 0;
+  #frameOffset = 0;
+  #wholeNumber = 0;
+  #wholeOffset = 0;
+  #wholePosition = 0;
+  #lastTick = 0;
+  #end: LaneEnd | undefined;
+
+  /**
+   * @param storage Where the lane is.
+   * @param lane Lane.
+   * @param known What the directory knows of the lane beside its segments.
+   */
+  constructor(storage: Storage, lane: number, known: LaneKnown = NOTHING_KNOWN) {
+    this.#storage = storage;
+    this.#lane = lane;
+    this.#known = known;
+    this.#numbers = storage.list(laneFolder(lane))
+      .map((name) => /^(\d{10})\.log$/.exec(name)?.[1])
+      .filter((digits) => digits !== undefined)
+      .map(Number)
+      .sort((a, b) => a - b);
+  }
+
+  /** Where the whole ticks end; known once {@linkcode LaneReader.next} has given `undefined`. */
+  get end(): LaneEnd | undefined {
+    return this.#end;
+  }
+
+  /** Segments there are. */
+  get segments(): readonly number[] {
+    return this.#numbers;
+  }
+
+  /**
+   * The next whole tick.
+   *
+   * @throws {MmsbError} `version` for a newer format, `io` where a file cannot be read.
+   */
+  next(): LaneTick | undefined {
+    if (this.#end !== undefined) return undefined;
+    if (this.#header === undefined && !this.#openFirst()) return undefined;
+    const frames: FrameHeader[] = [];
+    let digest = 0;
+    this.#frameOffset = this.#offset;
+    for (;;) {
+      const frame = this.#frame();
+      if ("fault" in frame) {
+        if (frames.length === 0 && this.#advance()) {
+          this.#frameOffset = this.#offset;
+          continue;
+        }
+        return this.#finish(
+          frames.length === 0 ? frame.fault : `tick ${frames[0].tick} is not whole: ${frame.fault}`,
+        );
+      }
+      const fault = this.#misplaced(frame, frames);
+      if (fault !== undefined) return this.#finish(fault);
+      this.#frameOffset += frame.length;
+      if (frame.rowKind === ROW_KIND.mark) {
+        this.#wholeOffset = this.#offset = this.#frameOffset;
+        this.#wholePosition = this.#header!.position + this.#offset;
+        if (!this.#advance()) return this.#missingNext();
+        this.#frameOffset = this.#offset;
+        continue;
+      }
+      if (frame.rowKind !== ROW_KIND.commit) {
+        frames.push(frame);
+        digest = digestOf(digest, frame.check);
+        continue;
+      }
+      const commit = readCommit(this.#segment, frame);
+      if (commit === undefined || commit.frames !== frames.length || commit.digest !== digest) {
+        this.#frameOffset -= frame.length;
+        return this.#finish(`the commit row of tick ${frame.tick} does not fit its frames`);
+      }
+      this.#offset = this.#frameOffset;
+      this.#wholeNumber = this.#header!.number;
+      this.#wholeOffset = this.#offset;
+      this.#wholePosition = this.#header!.position + this.#offset;
+      this.#lastTick = frame.tick;
+      return {
+        lane: this.#lane,
+        tick: frame.tick,
+        frames,
+        commit,
+        commitFrame: frame,
+        segment: this.#segment,
+        path: segmentPath(this.#lane, this.#header!.number),
+        position: this.#header!.position,
+        number: this.#header!.number,
+      };
+    }
+  }
+
+  #frame(): FrameHeader | { fault: string } {
+    const path = segmentPath(this.#lane, this.#header!.number);
+    const frame = readFrameHeader(this.#segment, this.#frameOffset, path);
+    if ("fault" in frame) return frame;
+    const fault = bodyFault(this.#segment, frame);
+    return fault === undefined ? frame : { fault };
+  }
+
+  #misplaced(frame: FrameHeader, frames: readonly FrameHeader[]): string | undefined {
+    const header = this.#header!;
+    if (frame.lane !== this.#lane) {
+      return `a frame of lane ${frame.lane} stands in lane ${this.#lane}`;
+    }
+    if (frame.incarnation !== header.incarnation) {
+      return `a frame of incarnation ${frame.incarnation} stands in a segment of ${header.incarnation}`;
+    }
+    if (frame.rowKind === ROW_KIND.mark) {
+      return frames.length === 0 ? undefined : `tick ${frames[0].tick} has no commit row`;
+    }
+    if (frame.index !== frames.length) {
+      return `frame ${frame.index} of tick ${frame.tick} stands where ${frames.length} is due`;
+    }
+    if (frame.tick <= this.#lastTick) {
+      return `tick ${frame.tick} comes after tick ${this.#lastTick}`;
+    }
+    if (frames.length > 0 && frame.tick !== frames[0].tick) {
+      return `a frame of tick ${frame.tick} stands in tick ${frames[0].tick}`;
+    }
+    return undefined;
+  }
+
+  #openFirst(): boolean {
+    if (this.#numbers.length === 0) {
+      const missing = this.#known.segment > 0;
+      this.#setEnd(
+        missing ? "damaged" : "whole",
+        missing ? "its segments are missing" : "the lane is empty",
+        segmentPath(this.#lane, 1),
+        0,
+      );
+      return false;
+    }
+    return this.#open(this.#numbers[0]);
+  }
+
+  /** Opens a segment; sets the end and says `false` where it cannot go on there. */
+  #open(number: number): boolean {
+    const path = segmentPath(this.#lane, number);
+    const segment = this.#load(path);
+    const header = readSegmentHeader(segment, path);
+    if (header === "unused") {
+      if (this.#header === undefined) {
+        this.#setEnd(
+          this.#isKnownPast(0) ? "damaged" : "whole",
+          "the segment is empty",
+          path,
+          0,
+        );
+      }
+      return false;
+    }
+    if ("fault" in header || header.lane !== this.#lane || header.number !== number) {
+      if (this.#header === undefined) {
+        const fault = "fault" in header ? header.fault : "it belongs elsewhere";
+        const evidence = this.#isKnownPast(0) || this.#syncedAfter(segment, 0, 0, -1);
+        this.#setEnd(evidence ? "damaged" : "torn", `${path}: ${fault}`, path, 0);
+      }
+      return false;
+    }
+    const continues = this.#header === undefined || header.position === this.#wholePosition ||
+      header.position === this.#wholePosition + FRAME_HEADER_BYTES;
+    if (!continues) return false;
+    if (this.#header === undefined && header.position !== 0) {
+      this.#setEnd("damaged", `segments before "${path}" are missing`, path, 0);
+      return false;
+    }
+    this.#segment = segment;
+    this.#header = header;
+    this.#offset = SEGMENT_HEADER_BYTES;
+    this.#wholeNumber = number;
+    this.#wholeOffset = this.#offset;
+    this.#wholePosition = header.position + this.#offset;
+    return true;
+  }
+
+  /** Goes to the next segment if the lane goes on there. */
+  #advance(): boolean {
+    const next = this.#header!.number + 1;
+    if (!this.#numbers.includes(next)) return false;
+    const [segment, header, offset] = [this.#segment, this.#header, this.#offset];
+    const [number, wholeOffset, position] = [
+      this.#wholeNumber,
+      this.#wholeOffset,
+      this.#wholePosition,
+    ];
+    if (this.#open(next)) return true;
+    // The buffer was read over; take the segment back.
+    this.#segment = segment.length === 0
+      ? segment
+      : this.#load(segmentPath(this.#lane, header!.number));
+    [this.#header, this.#offset] = [header, offset];
+    [this.#wholeNumber, this.#wholeOffset, this.#wholePosition] = [number, wholeOffset, position];
+    return false;
+  }
+
+  #missingNext(): undefined {
+    const next = this.#header!.number + 1;
+    const path = segmentPath(this.#lane, next);
+    if (!this.#numbers.includes(next)) {
+      this.#setEnd("damaged", `segment "${path}" is missing`, path, 0);
+      return undefined;
+    }
+    // A prepared segment whose first write was lost is the normal end after a crash.
+    const segment = this.#load(path);
+    const header = readSegmentHeader(segment, path);
+    const reason = header === "unused"
+      ? "it holds nothing yet"
+      : "fault" in header
+      ? header.fault
+      : "it does not follow";
+    const evidence = this.#isKnownPast(this.#wholePosition) ||
+      this.#syncedAfter(segment, 0, this.#wholePosition, 0);
+    this.#setEnd(evidence ? "damaged" : "torn", `segment "${path}": ${reason}`, path, 0);
+    return undefined;
+  }
+
+  /** Whether the directory's metadata knows that the lane was synced past a position. */
+  #isKnownPast(position: number): boolean {
+    const { segment } = this.#known;
+    return this.#known.position > position || segment > 0 && !this.#numbers.includes(segment);
+  }
+
+  /** Ends the walk at a bad frame and finds out whether what is lost was synced. */
+  #finish(reason: string): undefined {
+    const header = this.#header!;
+    const badOffset = this.#frameOffset;
+    const badPosition = header.position + badOffset;
+    const path = segmentPath(this.#lane, header.number);
+    let state: LaneEnd["state"] = "torn";
+    const rest = this.#segment.bytes.subarray(badOffset, this.#segment.length);
+    const later = this.#numbers.filter((number) => number > header.number);
+    if (this.#isKnownPast(badPosition)) state = "damaged";
+    else if (this.#syncedAfter(this.#segment, badOffset, badPosition, header.incarnation)) {
+      state = "damaged";
+    } else if (badOffset === this.#wholeOffset && isZero(rest)) {
+      state = "whole";
+    }
+    for (const number of later) {
+      if (state === "damaged") break;
+      const laterPath = segmentPath(this.#lane, number);
+      const segment = this.#load(laterPath);
+      const found = readSegmentHeader(segment, laterPath);
+      if (found === "unused") continue;
+      if ("fault" in found) {
+        if (state === "whole") state = "torn";
+        continue;
+      }
+      // A later incarnation begins where recovery cut, so all before its first byte was kept.
+      const begunPast = found.incarnation > header.incarnation && found.position > badPosition;
+      if (
+        begunPast ||
+        this.#syncedAfter(segment, SEGMENT_HEADER_BYTES, badPosition, header.incarnation)
+      ) {
+        state = "damaged";
+      } else if (state === "whole") {
+        state = "torn";
+      }
+    }
+    const last = Math.max(later.at(-1) ?? 0, this.#known.segment);
+    const absent = last > header.number && !this.#numbers.includes(header.number + 1);
+    const missing = segmentPath(this.#lane, header.number + 1);
+    this.#setEnd(
+      state,
+      state === "whole" ? "the lane ends" : absent ? `segment "${missing}" is missing` : reason,
+      absent ? missing : path,
+      absent ? 0 : badOffset,
+    );
+    return undefined;
+  }
+
+  /** Whether a frame behind `from` knew more than `position` of the lane to be synced. */
+  #syncedAfter(
+    segment: SegmentBytes,
+    from: number,
+    position: number,
+    incarnation: number,
+  ): boolean {
+    const words = new Int32Array(segment.buffer, 0, segment.length >>> 2);
+    for (let at = alignUp(from, 8); at + FRAME_HEADER_BYTES <= segment.length; at += 8) {
+      if (words[at >>> 2] !== FRAME_MAGIC) continue;
+      let frame: FrameHeader | { fault: string };
+      try {
+        frame = readFrameHeader(segment, at, "");
+      } catch {
+        return true;
+      }
+      if (
+        !("fault" in frame) && frame.lane === this.#lane && frame.incarnation >= incarnation &&
+        frame.syncedPosition > position
+      ) return true;
+    }
+    return false;
+  }
+
+  #setEnd(state: LaneEnd["state"], reason: string, badPath: string, badOffset: number): void {
+    this.#end = {
+      lane: this.#lane,
+      number: this.#wholeNumber,
+      path: segmentPath(this.#lane, Math.max(1, this.#wholeNumber)),
+      offset: this.#wholeOffset,
+      position: this.#wholePosition,
+      state,
+      reason,
+      badPath,
+      badOffset,
+      lastTick: this.#lastTick,
+    };
+  }
+
+  #load(path: string): SegmentBytes {
+    const file = this.#storage.open(path, "read");
+    try {
+      const size = file.size();
+      if (size > this.#buffer.byteLength) this.#buffer = new ArrayBuffer(alignUp(size, 4096));
+      const segment = segmentBytes(this.#buffer, size);
+      const read = file.read(segment.bytes.subarray(0, size), 0);
+      return read === size ? segment : segmentBytes(this.#buffer, read);
+    } finally {
+      file.close();
+    }
+  }
+}
+
+function isZero(bytes: Uint8Array): boolean {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
+  return true;
+}

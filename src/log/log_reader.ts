@@ -1,0 +1,159 @@
+/**
+ * Log reader: the ticks of a directory in order, whole or not at all.
+ *
+ * A tick counts if its commit row is there in every lane that took part; what is kept is the longest
+ * run of such ticks from the first. It reads all lanes side by side, whatever number of threads
+ * wrote them.
+ *
+ * @module
+ */
+
+import { FRAME_HEADER_BYTES, laneFolder } from "./format.ts";
+import { type LaneEnd, LaneReader, type LaneTick } from "./lane_reader.ts";
+import type { DirectoryMeta } from "./meta.ts";
+import type { Storage } from "./storage.ts";
+
+/** A tick over all lanes that took part; good until the next one is read. */
+export interface LogTick {
+  /** Tick. */
+  readonly tick: number;
+  /** The lanes, in order. */
+  readonly lanes: readonly LaneTick[];
+}
+
+/** How the whole ticks of a log end. */
+export interface LogEnd {
+  /** Last whole tick, 0 for none. */
+  readonly tick: number;
+  /** `whole`, `torn` (an unsynced tail was found) or `damaged` (synced bytes are lost). */
+  readonly state: "whole" | "torn" | "damaged";
+  /** Where each lane is to be cut so that just the whole ticks stay. */
+  readonly lanes: readonly LaneEnd[];
+  /** What was found, in words; "" where the log is whole. */
+  readonly reason: string;
+}
+
+/** Reads the whole ticks of a directory. */
+export class LogReader {
+  readonly #readers: LaneReader[];
+  readonly #heads: (LaneTick | undefined)[];
+  readonly #kept: LaneEnd[];
+  #tick = 0;
+  #started = false;
+  #gap = "";
+
+  /**
+   * @param storage The directory.
+   * @param meta Its metadata.
+   */
+  constructor(storage: Storage, meta: DirectoryMeta | undefined) {
+    const lanes = new Set(meta?.lanes.map((lane) => lane.lane));
+    for (const name of storage.list("")) {
+      const digits = /^lane-(\d{2,3})$/.exec(name)?.[1];
+      if (digits !== undefined && laneFolder(Number(digits)) === name) lanes.add(Number(digits));
+    }
+    const sorted = [...lanes].sort((a, b) => a - b);
+    this.#readers = sorted.map((lane) => {
+      return new LaneReader(storage, lane, meta?.lanes.find((known) => known.lane === lane));
+    });
+    this.#heads = sorted.map(() => undefined);
+    this.#kept = [];
+  }
+
+  /** The next whole tick, or `undefined` at the end. */
+  next(): LogTick | undefined {
+    if (this.#gap !== "") return undefined;
+    for (let i = 0; i < this.#readers.length; i++) {
+      if (!this.#started || this.#heads[i]?.tick === this.#tick) {
+        this.#heads[i] = this.#readers[i].next();
+      }
+    }
+    this.#started = true;
+    const due = this.#tick + 1;
+    const present = this.#heads.filter((head) =>
+      head !== undefined && head.tick === due
+    ) as LaneTick[];
+    if (present.length === 0) {
+      const ahead = this.#heads.find((head) => head !== undefined);
+      if (ahead !== undefined) this.#gap = `tick ${due} is missing before tick ${ahead.tick}`;
+      return undefined;
+    }
+    const lanes = present.map((head) => head.lane);
+    for (const head of present) {
+      const frame = head.commitFrame;
+      if (frame.participants !== participantsHex(lanes)) {
+        this.#gap = `tick ${due} is not whole: not every lane that took part has it`;
+        return undefined;
+      }
+    }
+    this.#tick = due;
+    for (const head of present) this.#keep(head);
+    return { tick: due, lanes: present };
+  }
+
+  /** How the log ends; call it after {@linkcode LogReader.next} has given `undefined`. */
+  end(): LogEnd {
+    const ends = this.#readers.map((reader) => reader.end).filter((end) => end !== undefined);
+    const damaged = ends.find((end) => end.state === "damaged");
+    const torn = ends.find((end) => end.state === "torn");
+    const state = damaged ? "damaged" : torn || this.#gap !== "" ? "torn" : "whole";
+    const worst = damaged ?? torn;
+    const lanes = this.#readers.map((reader, index) => {
+      const end = reader.end, kept = this.#kept[index];
+      // A lane that is ahead of the last whole tick is cut behind the last tick that is kept.
+      if (end !== undefined && end.lastTick <= this.#tick) return end;
+      return kept ?? { ...(end ?? NO_END), lane: this.#laneOf(index), offset: 0, position: 0 };
+    });
+    const where = worst === undefined
+      ? ""
+      : `${worst.reason} (${worst.badPath}, byte ${worst.badOffset})`;
+    return { tick: this.#tick, state, lanes, reason: this.#gap || where };
+  }
+
+  #laneOf(index: number): number {
+    return this.#heads[index]?.lane ?? this.#readers[index].end?.lane ?? 0;
+  }
+
+  #keep(head: LaneTick): void {
+    const index = this.#heads.indexOf(head);
+    const offset = head.commitFrame.at + head.commitFrame.length;
+    this.#kept[index] = {
+      lane: head.lane,
+      number: head.number,
+      path: head.path,
+      offset,
+      position: head.position + offset,
+      state: "torn",
+      reason: "later ticks are not whole",
+      badPath: head.path,
+      badOffset: offset,
+      lastTick: head.tick,
+    };
+  }
+}
+
+const NO_END: LaneEnd = {
+  lane: 0,
+  number: 0,
+  path: "",
+  offset: FRAME_HEADER_BYTES,
+  position: 0,
+  state: "torn",
+  reason: "no tick of the lane is whole",
+  badPath: "",
+  badOffset: 0,
+  lastTick: 0,
+};
+
+/** The set of lanes as 32 bytes, one bit each. */
+export function participantsOf(lanes: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(32);
+  for (const lane of lanes) bytes[lane >>> 3] |= 1 << (lane & 7);
+  return bytes;
+}
+
+function participantsHex(lanes: readonly number[]): string {
+  let text = "";
+  for (const byte of participantsOf(lanes)) text += byte.toString(16).padStart(2, "0");
+  return text;
+}

@@ -1,0 +1,99 @@
+/**
+ * Directory metadata: `meta.json`, what must be known before a lane is read.
+ *
+ * It is replaced whole (temporary name, sync, rename, folder sync), at three moments only: when the
+ * directory is made, when a writer begins (a new incarnation, stored before the first new write, so
+ * that frames of an earlier one behind a cut never count), and at a clean close (where each lane
+ * ends, so that afterwards nothing is ambiguous).
+ *
+ * @module
+ */
+
+import { decodeUtf8, MmsbError, SHARDS_MAX } from "../base/mod.ts";
+import { FORMAT } from "./format.ts";
+import type { Storage } from "./storage.ts";
+
+/** Path of the metadata. */
+export const META_PATH = "meta.json";
+
+/** One lane as the directory knows it. */
+export interface LaneMeta {
+  /** Lane. */
+  readonly lane: number;
+  /** Segment that the writer began with; durable. */
+  readonly segment: number;
+  /** Position up to which the lane was synced when this was written. */
+  readonly position: number;
+}
+
+/** What `meta.json` holds. */
+export interface DirectoryMeta {
+  /** Format of the directory. */
+  readonly format: number;
+  /** Number of shards, fixed when the directory is made. */
+  readonly shards: number;
+  /** Number of the newest writer, from 1. */
+  readonly incarnation: number;
+  /** The lanes. */
+  readonly lanes: readonly LaneMeta[];
+  /** Whether the last writer closed the directory; its last tick and HLC as text. */
+  readonly closed: { readonly tick: number; readonly hlc: string } | null;
+}
+
+/**
+ * Reads the metadata.
+ *
+ * @returns `undefined` where there is none.
+ * @throws {MmsbError} `version` where a newer MMSB wrote it, `corrupt-log` where it cannot be read.
+ */
+export function readMeta(storage: Storage): DirectoryMeta | undefined {
+  const bytes = storage.readAll(META_PATH);
+  if (bytes === undefined) return undefined;
+  let meta: DirectoryMeta;
+  try {
+    meta = JSON.parse(decodeUtf8(META_PATH, bytes, "corrupt-log"));
+  } catch (cause) {
+    throw new MmsbError(
+      "corrupt-log",
+      `Cannot read "${META_PATH}" in ${storage.location}: it is no JSON; restore it from a copy`,
+      { values: { path: META_PATH, location: storage.location }, cause },
+    );
+  }
+  const format = meta?.format;
+  if (Number.isInteger(format) && format > FORMAT) {
+    throw new MmsbError(
+      "version",
+      `Cannot open ${storage.location} as its format is ${format}: this MMSB knows up to ${FORMAT}, use a newer one`,
+      { values: { path: META_PATH, location: storage.location, format, formatMax: FORMAT } },
+    );
+  }
+  const field = wrongField(meta);
+  if (field !== undefined) {
+    throw new MmsbError(
+      "corrupt-log",
+      `Cannot use "${META_PATH}" in ${storage.location} as "${field}" is wrong: restore it from a copy`,
+      { values: { path: META_PATH, location: storage.location, field } },
+    );
+  }
+  return meta;
+}
+
+/** Stores the metadata, atomically and durably. */
+export function writeMeta(storage: Storage, meta: DirectoryMeta): void {
+  storage.replace(META_PATH, new TextEncoder().encode(JSON.stringify(meta, null, 2) + "\n"));
+}
+
+function wrongField(meta: DirectoryMeta): string | undefined {
+  const count = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
+  if (meta === null || typeof meta !== "object" || meta.format !== FORMAT) return "format";
+  if (!count(meta.shards) || meta.shards < 1 || meta.shards > SHARDS_MAX) return "shards";
+  if (!count(meta.incarnation)) return "incarnation";
+  if (!Array.isArray(meta.lanes)) return "lanes";
+  for (const lane of meta.lanes) {
+    if (!count(lane?.lane) || !count(lane.segment) || !count(lane.position)) return "lanes";
+  }
+  const { closed } = meta;
+  if (closed === null) return undefined;
+  const valid = typeof closed === "object" && count(closed.tick) && /^\d+$/.test(closed.hlc);
+  return valid ? undefined : "closed";
+}

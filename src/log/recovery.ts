@@ -1,0 +1,178 @@
+/**
+ * Recovery: open a directory, keep its whole ticks, and begin to write behind them.
+ *
+ * Order matters, because a crash may come between any two steps: cut first, durably; then store a
+ * new incarnation; then write. A segment is known to the metadata only after its name is durable
+ * and never longer than it exists, so a missing file always means damage.
+ *
+ * @module
+ */
+
+import { MmsbError, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN } from "../base/mod.ts";
+import type { PageStore } from "../physical/mod.ts";
+import { FORMAT, laneFolder, segmentPath } from "./format.ts";
+import type { LaneEnd } from "./lane_reader.ts";
+import { LaneWriter } from "./lane_writer.ts";
+import { type LogEnd, LogReader } from "./log_reader.ts";
+import { type DirectoryMeta, writeMeta } from "./meta.ts";
+import { Replayer } from "./replay.ts";
+import type { Storage } from "./storage.ts";
+
+/** What recovery found. */
+export interface Recovery {
+  /** Last whole tick, 0 for none. */
+  readonly tick: number;
+  /** Largest HLC in it, 0 for none. */
+  readonly hlcLast: bigint;
+  /** Rows replayed. */
+  readonly rows: number;
+  /** How the log ended. */
+  readonly end: LogEnd;
+}
+
+/**
+ * Replays all whole ticks into a store.
+ *
+ * @throws {MmsbError} `corrupt-log` where a checked tick does not fit the pages, `version` for a
+ * newer format, `io` where files cannot be read.
+ */
+export function recover(
+  storage: Storage,
+  meta: DirectoryMeta | undefined,
+  store: PageStore,
+): Recovery {
+  const reader = new LogReader(storage, meta);
+  const replayer = new Replayer(store);
+  let hlcLast = 0n;
+  for (let tick = reader.next(); tick !== undefined; tick = reader.next()) {
+    replayer.apply(tick);
+    for (const lane of tick.lanes) {
+      const last = lane.commitFrame.hlcLast;
+      if (last > hlcLast) hlcLast = last;
+    }
+  }
+  const end = reader.end();
+  return { tick: end.tick, hlcLast, rows: replayer.rows, end };
+}
+
+/**
+ * Throws where synced bytes of a log are lost.
+ *
+ * @throws {MmsbError} `corrupt-log` with file, offset and tick.
+ */
+export function checkUndamaged(storage: Storage, end: LogEnd): void {
+  if (end.state !== "damaged") return;
+  const lane = end.lanes.find((lane) => lane.state === "damaged")!;
+  throw new MmsbError(
+    "corrupt-log",
+    `Cannot open ${storage.location} for writing as its log is damaged after tick ${end.tick}: ${end.reason}; open it with readOnly, or restore the file`,
+    {
+      values: {
+        location: storage.location,
+        path: lane.badPath,
+        offset: lane.badOffset,
+        tick: end.tick + 1,
+        reason: lane.reason,
+      },
+    },
+  );
+}
+
+/** Sizes of segments. */
+export interface SegmentSizes {
+  /** Bytes of the first segment. */
+  readonly segmentBytes?: number;
+  /** Bytes up to which segments grow. */
+  readonly segmentBytesMax?: number;
+}
+
+/**
+ * Cuts what is not whole and begins a new incarnation with lane 0.
+ *
+ * @returns The writer, and the metadata as it now stands.
+ */
+export function beginWriting(
+  storage: Storage,
+  meta: DirectoryMeta,
+  end: LogEnd,
+  sizes: SegmentSizes = {},
+): { writer: LaneWriter; meta: DirectoryMeta } {
+  const leftovers = end.lanes.map((lane) => segmentsAfter(storage, lane));
+  if (end.state !== "whole" || leftovers.some((numbers) => numbers.length > 0)) {
+    writeMeta(storage, { ...meta, lanes: end.lanes.map(laneMeta), closed: null });
+    end.lanes.forEach((lane, index) => cut(storage, lane, leftovers[index]));
+  }
+  const lane = end.lanes.find((lane) => lane.lane === 0);
+  const incarnation = meta.incarnation + 1;
+  const number = (lane?.number ?? 0) + 1, position = lane?.position ?? 0;
+  const writer = new LaneWriter(storage, {
+    lane: 0,
+    number,
+    position,
+    incarnation,
+    segmentBytes: sizes.segmentBytes === undefined
+      ? undefined
+      : Math.max(SEGMENT_BYTES_MIN, sizes.segmentBytes),
+    segmentBytesMax: Math.min(SEGMENT_BYTES_MAX, sizes.segmentBytesMax ?? SEGMENT_BYTES_MAX),
+  });
+  try {
+    const others = end.lanes.filter((lane) => lane.lane !== 0).map(laneMeta);
+    const next: DirectoryMeta = {
+      format: FORMAT,
+      shards: meta.shards,
+      incarnation,
+      lanes: [{ lane: 0, segment: number, position }, ...others],
+      closed: null,
+    };
+    writeMeta(storage, next);
+    return { writer, meta: next };
+  } catch (error) {
+    writer.abandon();
+    throw error;
+  }
+}
+
+/** Ends writing: closes the lane and records that the directory was closed whole. */
+export async function endWriting(
+  storage: Storage,
+  meta: DirectoryMeta,
+  writer: LaneWriter,
+  tick: number,
+  hlcLast: bigint,
+): Promise<void> {
+  await writer.close();
+  if (writer.failure !== undefined) return;
+  writeMeta(storage, {
+    ...meta,
+    lanes: meta.lanes.map((lane) =>
+      lane.lane === 0 ? { lane: 0, segment: writer.segment, position: writer.position } : lane
+    ),
+    closed: { tick, hlc: String(hlcLast) },
+  });
+}
+
+function laneMeta(lane: LaneEnd): DirectoryMeta["lanes"][number] {
+  return { lane: lane.lane, segment: lane.number, position: lane.position };
+}
+
+function segmentsAfter(storage: Storage, lane: LaneEnd): number[] {
+  return storage.list(laneFolder(lane.lane))
+    .map((name) => Number(/^(\d{10})\.log$/.exec(name)?.[1] ?? 0))
+    .filter((number) => number > lane.number);
+}
+
+function cut(storage: Storage, lane: LaneEnd, later: readonly number[]): void {
+  if (lane.number > 0) {
+    const file = storage.open(segmentPath(lane.lane, lane.number), "write");
+    try {
+      if (file.size() > lane.offset) {
+        file.truncate(lane.offset);
+        file.sync();
+      }
+    } finally {
+      file.close();
+    }
+  }
+  for (const number of later) storage.remove(segmentPath(lane.lane, number));
+  if (storage.exists(laneFolder(lane.lane))) storage.syncFolder(laneFolder(lane.lane));
+}
