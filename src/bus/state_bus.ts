@@ -42,6 +42,7 @@ import {
   type AllocatorStatistics,
   applyRows,
   type BatchShape,
+  countEpochs,
   decodeMetadata,
   DeltaBatch,
   encodeMetadata,
@@ -739,7 +740,8 @@ export class StateBus implements AsyncDisposable {
       strings: batch.strings.length,
       expectedEpochs: batch.expectedEpochs,
     }, table);
-    raiseEpochs(batch.kernel, batch.length, table.epochs);
+    if (this.#writer === undefined) countEpochs(batch.kernel, batch.length, table.epochs);
+    else raiseEpochs(batch.kernel, batch.length, table.epochs);
     return { ...queued, shape };
   }
 

@@ -24,16 +24,13 @@
  * Cost: each write is copied twice, into the cache and into the journal, and once more by a sync.
  */
 
-import {
-  checkBytes,
-  checkInteger,
-  checkKeys,
-  checkOneOf,
-  MmsbError,
-  type MmsbErrorCode,
-} from "../base/mod.ts";
+import { checkBytes, checkInteger, checkKeys, type MmsbError } from "../base/mod.ts";
+import { describe, DiskFile, DiskName, type FileChange, NONE, replay } from "./_disk.ts";
+import type { UnsyncedChange } from "./_disk.ts";
+import { type CrashOptions, Fates } from "./_fates.ts";
+import { checkCount, failure, Failures, Faults } from "./_faults.ts";
+import type { FailurePlan, WriteFailurePlan } from "./_faults.ts";
 import { MemoryStorage } from "./memory_storage.ts";
-import { SeededRandom } from "./seeded_random.ts";
 import {
   checkPath,
   checkUsable,
@@ -44,25 +41,10 @@ import {
   temporaryPath,
 } from "./storage.ts";
 
-/** What a disk writes whole: the smallest sector in use. */
-const SECTOR_BYTES = 512;
+export type { CrashOptions, FailurePlan, UnsyncedChange, WriteFailurePlan };
 
 /** `allocate` writes zeros in pieces of this size, so that small files have several steps too. */
 const ALLOCATE_PIECE_BYTES = 16 * 1024;
-
-/** A change that a crash may lose, or the failed sync of which leaves it undecided. */
-export interface UnsyncedChange {
-  /** Counts the changes of one storage, from 0, in the order in which they were made. */
-  readonly number: number;
-  /** `write` and `truncate` change a file, the others a name. */
-  readonly kind: "write" | "truncate" | "create" | "rename" | "remove";
-  /** The path, as it was then; of a rename, the new one (the old one has a `remove`). */
-  readonly path: string;
-  /** Where a write starts; 0 for other kinds. */
-  readonly position: number;
-  /** Bytes of a write; the new size of a `truncate`; 0 for names. */
-  readonly size: number;
-}
 
 /** Options of {@linkcode FaultyStorage}. */
 export interface FaultyStorageOptions {
@@ -70,43 +52,6 @@ export interface FaultyStorageOptions {
   readonly seed?: number;
   /** Files to start with, all durable. */
   readonly image?: ReadonlyMap<string, Uint8Array>;
-}
-
-/** Options of {@linkcode FaultyStorage.crash}. */
-export interface CrashOptions {
-  /** Of this crash; drawn from the storage's own seed if left out, so that each crash differs. */
-  readonly seed?: number;
-  /**
-   * What of the unsynced survives: `some` by chance, `none`, or `all`, which is what a killed
-   * process leaves to a system that lives on. `some` if left out.
-   */
-  readonly keep?: "some" | "none" | "all";
-  /**
-   * Where a write that survives by chance may be torn: at 512-byte `sector` boundaries, at any
-   * `byte`, or `never`. `sector` if left out.
-   */
-  readonly tear?: "sector" | "byte" | "never";
-  /**
-   * The plan, in place of chance: whether a change survives, or how many of a write's first bytes
-   * do. Asked in any order, and only about what may matter.
-   */
-  readonly survive?: (change: UnsyncedChange) => boolean | number;
-}
-
-/** A plan of failures, for {@linkcode FaultyStorage.failWrites} and `failSyncs`. */
-export interface FailurePlan {
-  /** How many more calls succeed before the first that fails. */
-  readonly after: number;
-  /** How many calls then fail; 1 if left out, `Infinity` for a device that is gone. */
-  readonly times?: number;
-  /** The code of the error; `io` if left out. */
-  readonly error?: MmsbErrorCode;
-}
-
-/** A plan of failing writes. */
-export interface WriteFailurePlan extends FailurePlan {
-  /** How many bytes a failing write leaves behind, at most its own; by chance if left out. */
-  readonly prefix?: number;
 }
 
 /**
@@ -440,274 +385,6 @@ export class FaultyStorage implements Storage {
   }
 }
 
-/**
- * What becomes of a change: `unsynced` ones may still be synced, `lost` ones met a failed sync and
- * can no longer be, `durable` ones survive any crash.
- */
-type Fate = "unsynced" | "lost" | "durable";
-
-interface FileChange {
-  readonly number: number;
-  readonly kind: "write" | "truncate" | "flip";
-  readonly path: string;
-  readonly position: number;
-  readonly size: number;
-  readonly bytes: Uint8Array;
-  fate: Fate;
-}
-
-interface NameChange {
-  readonly number: number;
-  readonly kind: "create" | "rename" | "remove";
-  readonly path: string;
-  readonly position: 0;
-  readonly size: 0;
-  /** What the name leads to from here on. */
-  readonly disk: DiskFile | undefined;
-  fate: Fate;
-}
-
-const NONE = new Uint8Array(0);
-
-/** Gives the unsynced changes numbered below `before` their fate. */
-function settle(changes: readonly (FileChange | NameChange)[], fate: Fate, before: number): void {
-  for (const change of changes) {
-    if (change.number < before && change.fate === "unsynced") change.fate = fate;
-  }
-}
-
-/** How many changes at the journal's start are durable, so that nothing undecided precedes them. */
-function durableCount(changes: readonly (FileChange | NameChange)[]): number {
-  const undecided = changes.findIndex((change) => change.fate !== "durable");
-  return undecided < 0 ? changes.length : undecided;
-}
-
-function describe(change: FileChange | NameChange): UnsyncedChange {
-  const { number, kind, path, position, size } = change;
-  // A flip is durable from the start, so it is never described.
-  return { number, kind: kind as UnsyncedChange["kind"], path, position, size };
-}
-
-/** Does a change again, on another copy of the file. */
-function replay(file: StorageFile, change: FileChange): void {
-  if (change.kind === "write") file.write(change.bytes, change.position);
-  else if (change.kind === "truncate") file.truncate(change.size);
-  else {
-    const byte = new Uint8Array(1);
-    const position = Math.floor(change.position / 8);
-    if (file.read(byte, position) === 0) return;
-    byte[0] ^= 1 << (change.position % 8);
-    file.write(byte, position);
-  }
-}
-
-/** What a name durably leads to, and what it was made to lead to since. */
-class DiskName {
-  durable: DiskFile | undefined;
-  readonly changes: NameChange[] = [];
-
-  constructor(durable: DiskFile | undefined) {
-    this.durable = durable;
-  }
-
-  settle(fate: Fate, before: number): void {
-    settle(this.changes, fate, before);
-    for (const change of this.changes.splice(0, durableCount(this.changes))) {
-      this.durable = change.disk;
-    }
-  }
-}
-
-/** A file's durable bytes, and what was done to it since. */
-class DiskFile {
-  readonly changes: FileChange[] = [];
-  /** End of what was written, and so takes room; growing by `truncate` takes none. */
-  roomEnd: number;
-  readonly #durable: StorageFile;
-
-  constructor(bytes: Uint8Array = NONE) {
-    this.roomEnd = bytes.length;
-    this.#durable = new MemoryStorage().open("durable", "create");
-    this.#durable.write(bytes, 0);
-  }
-
-  settle(fate: Fate, before: number): void {
-    settle(this.changes, fate, before);
-    for (const change of this.changes.splice(0, durableCount(this.changes))) {
-      replay(this.#durable, change);
-    }
-  }
-
-  /** Writes what survives a crash to an empty file. */
-  survive(target: StorageFile, fates: Fates): void {
-    const bytes = new Uint8Array(this.#durable.size());
-    this.#durable.read(bytes, 0);
-    target.write(bytes, 0);
-    for (const change of this.changes) {
-      if (change.fate === "durable") replay(target, change);
-      else if (change.kind === "write") fates.write(target, change);
-      else if (fates.keeps(change)) replay(target, change);
-    }
-    target.close();
-  }
-}
-
-/** Decides what of the undecided survives one crash. */
-class Fates {
-  readonly #options: CrashOptions;
-  readonly #random: SeededRandom;
-  /** Some crashes keep most, some lose most: the corners are where the faults are. */
-  readonly #kept: number;
-
-  constructor(options: CrashOptions, seed: number) {
-    checkOneOf("keep", options.keep ?? "some", ["some", "none", "all"]);
-    checkOneOf("tear", options.tear ?? "sector", ["sector", "byte", "never"]);
-    this.#options = options;
-    this.#random = new SeededRandom(seed);
-    this.#kept = [0.1, 0.5, 0.9][this.#random.below(3)];
-  }
-
-  keeps(change: FileChange | NameChange): boolean {
-    const { survive, keep = "some" } = this.#options;
-    if (survive !== undefined) return Number(survive(describe(change))) > 0;
-    return keep === "some" ? this.#random.chance(this.#kept) : keep === "all";
-  }
-
-  /** Writes what survives of a write. */
-  write(target: StorageFile, change: FileChange): void {
-    const { survive, keep = "some", tear = "sector" } = this.#options;
-    const { bytes, position } = change;
-    if (survive !== undefined) {
-      const answer = survive(describe(change));
-      const count = typeof answer === "number" ? answer : answer ? bytes.length : 0;
-      target.write(bytes.subarray(0, Math.max(0, count)), position);
-    } else if (keep !== "some" || tear === "never" || this.#random.chance(0.5)) {
-      if (this.keeps(change)) replay(target, change);
-    } else {
-      for (const [start, end] of this.#pieces(position, bytes.length)) {
-        target.write(bytes.subarray(start, end), position + start);
-      }
-    }
-    if (survive === undefined && keep === "some") this.#growByChance(target, change);
-  }
-
-  /** The size may reach the disk without the bytes, which then read as zeros. */
-  #growByChance(target: StorageFile, change: FileChange): void {
-    const end = change.position + change.bytes.length;
-    if (target.size() < end && this.#random.chance(0.5)) target.truncate(end);
-  }
-
-  /** The spans of a torn write that survive: scattered ones, a prefix or a suffix. */
-  #pieces(position: number, length: number): [start: number, end: number][] {
-    const cuts = this.#cuts(position, length);
-    const spans = cuts.slice(1).map((end, i): [number, number] => [cuts[i], end]);
-    const style = this.#random.below(3);
-    const middle = this.#random.below(spans.length + 1);
-    if (style === 0) return spans.filter(() => this.#random.chance(this.#kept));
-    return style === 1 ? spans.slice(0, middle) : spans.slice(middle);
-  }
-
-  /** Where a write may be torn, from 0 to its length, in order. */
-  #cuts(position: number, length: number): number[] {
-    const cuts = new Set([0]);
-    if (this.#options.tear === "byte") {
-      const inner = Array.from({ length: 3 }, () => this.#random.below(length + 1));
-      for (const cut of inner.sort((a, b) => a - b)) cuts.add(cut);
-    } else {
-      const first = SECTOR_BYTES - (position % SECTOR_BYTES);
-      for (let cut = first; cut < length; cut += SECTOR_BYTES) cuts.add(cut);
-    }
-    return [...cuts.add(length)];
-  }
-}
-
-/** The faults that are planned, and the count of what was done; shared by a storage and its files. */
-class Faults {
-  readonly random: SeededRandom;
-  writes = new Failures({ after: Infinity });
-  syncs = new Failures({ after: Infinity });
-  bytesLeft = Infinity;
-  stepsLeft = Infinity;
-  steps = 0;
-  /** Changes so far: the next change's number. */
-  changes = 0;
-  #stopped = false;
-
-  constructor(seed: number) {
-    this.random = new SeededRandom(seed);
-  }
-
-  checkPower(action: string, path: string): void {
-    if (this.#stopped) {
-      throw failure("io", action, path, "the power is cut: look at what a crash leaves");
-    }
-  }
-
-  step(action: string, path: string): void {
-    if (this.stepsLeft === 0) this.#stopped = true;
-    this.checkPower(action, path);
-    this.stepsLeft--;
-    this.steps++;
-  }
-
-  /** How many of a write's bytes are written, and the error that it then ends in, if any. */
-  takeWrite(
-    disk: DiskFile,
-    path: string,
-    position: number,
-    size: number,
-  ): { count: number; error: MmsbError | undefined } {
-    let error = this.writes.take("write", path);
-    let count = Math.max(0, Math.min(size, disk.roomEnd + this.bytesLeft - position));
-    if (error !== undefined) {
-      count = Math.min(count, this.writes.prefix ?? this.random.below(size + 1));
-    } else if (count < size) {
-      error = failure("disk-full", "write", path, "the disk is full: free some space");
-    }
-    const end = count === 0 ? 0 : position + count;
-    this.bytesLeft -= Math.max(0, end - disk.roomEnd);
-    disk.roomEnd = Math.max(disk.roomEnd, end);
-    return { count, error };
-  }
-
-  /** Gives a file's room back, from a size on. */
-  free(disk: DiskFile, size = 0): void {
-    this.bytesLeft += Math.max(0, disk.roomEnd - size);
-    disk.roomEnd = Math.min(disk.roomEnd, size);
-  }
-}
-
-/** One plan of failures, on its way. */
-class Failures {
-  readonly prefix: number | undefined;
-  readonly #code: MmsbErrorCode;
-  #after: number;
-  #times: number;
-
-  constructor({ after, times = 1, error = "io", prefix }: WriteFailurePlan) {
-    this.#after = checkCount("after", after);
-    this.#times = checkCount("times", times);
-    this.#code = error;
-    this.prefix = prefix === undefined ? undefined : checkCount("prefix", prefix);
-  }
-
-  /** Counts one call; the error that it ends in, if any. */
-  take(action: string, path: string): MmsbError | undefined {
-    if (this.#after > 0) {
-      this.#after--;
-      return undefined;
-    }
-    if (this.#times === 0) return undefined;
-    this.#times--;
-    return failure(this.#code, action, path, "a fault was asked for");
-  }
-}
-
-/** Checks a count that may be without end. */
-function checkCount(name: string, value: number): number {
-  return value === Infinity ? value : checkInteger(name, value, 0, Number.MAX_SAFE_INTEGER);
-}
-
 class File implements StorageFile {
   readonly path: string;
   readonly #cached: StorageFile;
@@ -808,12 +485,6 @@ class File implements StorageFile {
       fate: "unsynced",
     });
   }
-}
-
-function failure(code: MmsbErrorCode, action: string, path: string, state: string): MmsbError {
-  return new MmsbError(code, `Cannot ${action} ${JSON.stringify(path)} as ${state}`, {
-    values: { path },
-  });
 }
 
 function existsError(path: string): MmsbError {

@@ -22,60 +22,6 @@ const MOVE_WORDS_MIN = 96;
 const WORD_IN_REGION = 2 ** (REGION_SHIFT + 2) - 1;
 
 /**
- * Raises each row's page epoch by one and notes the low 32 bits of the new epoch.
- *
- * @param columns Resolved columns.
- * @param rows Rows.
- * @param epochs The page table's epochs.
- */
-export function raiseEpochs(columns: KernelColumns, rows: number, epochs: Float64Array): void {
-  const { record, epoch } = columns;
-  for (let i = 0; i < rows; i++) {
-    const at = (record[i] >> 1) + 1;
-    const raised = epochs[at] + 1;
-    epochs[at] = raised;
-    epoch[i] = raised;
-  }
-}
-
-/**
- * Raises epochs as {@linkcode raiseEpochs} does, and compares them with those that the rows carry.
- *
- * @param advance Rows that each merged row stands for, where not 1.
- * @returns Whether all agree.
- */
-export function raiseEpochsAs(
-  columns: KernelColumns,
-  rows: number,
-  epochs: Float64Array,
-  advance?: Int32Array,
-): boolean {
-  const { record, epoch } = columns;
-  let different = 0;
-  if (advance !== undefined) {
-    for (let i = 0; i < rows; i++) {
-      const at = (record[i] >> 1) + 1;
-      epochs[at] += advance[i];
-      different |= epochs[at] ^ epoch[i];
-    }
-    return different === 0;
-  }
-  for (let i = 0; i < rows; i++) {
-    const at = (record[i] >> 1) + 1;
-    const raised = epochs[at] + 1;
-    epochs[at] = raised;
-    different |= raised ^ epoch[i];
-  }
-  return different === 0;
-}
-
-/** Undoes {@linkcode raiseEpochs}: the tick never was. */
-export function lowerEpochs(columns: KernelColumns, rows: number, epochs: Float64Array): void {
-  const { record } = columns;
-  for (let i = 0; i < rows; i++) epochs[(record[i] >> 1) + 1] -= 1;
-}
-
-/**
  * Writes all rows into the arena, in row order.
  *
  * @param columns Resolved columns.

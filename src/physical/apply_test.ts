@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { applyRows, lowerEpochs, raiseEpochs, raiseEpochsAs } from "./apply.ts";
+import { applyRows } from "./apply.ts";
+import { countEpochs, lowerEpochs, raiseEpochs, raiseEpochsAs } from "./epochs.ts";
 import { DeltaBatch, type DeltaRow } from "./delta_batch.ts";
 import { KIND_MASKED, KIND_SET } from "./kind.ts";
 import { Pages } from "./_pages_test.ts";
@@ -265,8 +266,8 @@ Deno.test("applyRows() does nothing for a batch without rows", () => {
 
 Deno.test("raiseEpochs() counts past 2^32 and notes the low 32 bits; lowerEpochs() undoes it", () => {
   const pages = new Pages([[1, 16], [2, 16]]);
-  const epochAt = 2 * pages.table.rowOf(2) + 1, first = 2 ** 32 - 2;
-  pages.table.epochs[epochAt] = first;
+  const first = 2 ** 32 - 2;
+  pages.table.setEpoch(pages.table.rowOf(2), first);
   const batch = new DeltaBatch({ rows: 8, payloadBytes: 64 });
   for (const page of [2, 1, 2, 2, 1]) batch.push(page, 0, Uint8Array.of(1));
   pages.resolve(batch);
@@ -275,6 +276,20 @@ Deno.test("raiseEpochs() counts past 2^32 and notes the low 32 bits; lowerEpochs
   assert.deepEqual([...batch.kernel.epoch.subarray(0, 5)], [-1, 1, 0, 1, 2]);
   lowerEpochs(batch.kernel, 5, pages.table.epochs);
   assert.deepEqual([pages.epoch(1), pages.epoch(2)], [0, first]);
+  pages.checkInvariants();
+});
+
+Deno.test("countEpochs() raises epochs as raiseEpochs() does and notes none", () => {
+  const pages = new Pages([[1, 16], [2, 16]]);
+  const batch = new DeltaBatch({ rows: 8, payloadBytes: 64 });
+  for (const page of [2, 1, 2, 2]) batch.push(page, 0, Uint8Array.of(1));
+  pages.resolve(batch);
+  batch.kernel.epoch.fill(77);
+  countEpochs(batch.kernel, 4, pages.table.epochs);
+  assert.deepEqual([pages.epoch(1), pages.epoch(2)], [1, 3]);
+  assert.ok(batch.kernel.epoch.every((epoch) => epoch === 77));
+  lowerEpochs(batch.kernel, 4, pages.table.epochs);
+  assert.deepEqual([pages.epoch(1), pages.epoch(2)], [0, 0]);
   pages.checkInvariants();
 });
 
@@ -291,7 +306,7 @@ Deno.test("raiseEpochsAs() raises by the rows that a row stands for, and finds w
   ];
   for (const [advance, carried, agree] of cases) {
     const pages = new Pages([[1, 16], [2, 16]]), { epochs } = pages.table;
-    epochs[2 * pages.table.rowOf(2) + 1] = first;
+    pages.table.setEpoch(pages.table.rowOf(2), first);
     const batch = new DeltaBatch({ rows: 8, payloadBytes: 64 });
     for (const page of [2, 1, 2]) batch.push(page, 0, Uint8Array.of(1));
     pages.resolve(batch);

@@ -9,7 +9,8 @@
 
 import assert from "node:assert/strict";
 import { SlotAllocator } from "./allocator.ts";
-import { applyRows, raiseEpochs } from "./apply.ts";
+import { applyRows } from "./apply.ts";
+import { raiseEpochs } from "./epochs.ts";
 import { ADDRESS_BYTES, type Arena, REGION_BYTES, SPAN_BYTES } from "./arena.ts";
 import { DeltaBatch } from "./delta_batch.ts";
 import { PageTable } from "./page_table.ts";

@@ -18,6 +18,7 @@ export * from "./allocator.ts";
 export * from "./apply.ts";
 export * from "./arena.ts";
 export * from "./delta_batch.ts";
+export * from "./epochs.ts";
 export * from "./kind.ts";
 export * from "./metadata.ts";
 export * from "./page_store.ts";

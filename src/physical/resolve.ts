@@ -16,7 +16,13 @@
 import { MmsbError, PAGE_BYTES_MAX } from "../base/mod.ts";
 import { type KernelColumns, maskedPayloadBytes } from "./delta_batch.ts";
 import { elementBytes, isKind, KIND_MASKED, KIND_SET, kindName } from "./kind.ts";
-import { type PageTable, RECORD_LIMIT, RECORD_SLOT, RECORD_WORDS } from "./page_table.ts";
+import {
+  type PageTable,
+  RECORD_LIMIT,
+  RECORD_SHIFT,
+  RECORD_SLOT,
+  RECORD_WORDS,
+} from "./page_table.ts";
 
 /** What a batch's rows have in common; chooses the apply kernel. */
 export interface BatchShape {
@@ -77,7 +83,7 @@ export function resolve(input: ResolveInput, table: PageTable): BatchShape {
   }
   // An or of numbers below n can reach n, so this sends some good batches to the exact search,
   // and no bad one past it.
-  if (findings < 0 || strings >= input.strings) explain(input, table);
+  if (findings >>> 25 !== 0 || strings >= input.strings) explain(input, table);
   const { expectedEpochs } = input;
   if (expectedEpochs !== undefined) {
     for (let row = 0; row < rows; row++) checkEpoch(columns, row, table, expectedEpochs[row]);
@@ -94,7 +100,7 @@ function lookUp(
 ): void {
   for (let i = 0; i < rows; i++) {
     const id = page[i];
-    record[i] = entries[blocks[id >>> 16] + (id & 0xffff)] * RECORD_WORDS;
+    record[i] = entries[blocks[id >>> 16] + (id & 0xffff)] << RECORD_SHIFT;
   }
 }
 
@@ -134,21 +140,26 @@ function isSequential(start: Int32Array, rows: number, first: number, stride: nu
   return different === 0;
 }
 
-/** Negative if a span is bad; otherwise the low bits of all offsets and the length. */
+/**
+ * At least 2^25 (unsigned) if a span is bad; otherwise the low bits say what is aligned.
+ *
+ * A page has at most 2^24 bytes, so what is left of it behind a good span is below 2^25, as is every
+ * good offset; a negative rest (too small a page, an inactive one, none) has the sign bit, and an
+ * offset so large that the subtraction wraps has a high bit of its own.
+ */
 function checkUniform(
   columns: KernelColumns,
   records: Int32Array,
   rows: number,
   length: number,
 ): number {
+  if (length > PAGE_BYTES_MAX) return -1;
   const { record, offset, target } = columns;
   let findings = length;
   for (let i = 0; i < rows; i++) {
     const r = record[i], o = offset[i];
-    // A negative room means that the page is too small, not active or not there.
-    const room = records[r + RECORD_LIMIT] - length;
-    findings |= room & 0x8000_0000 | (room - o) & 0x8000_0000 | o;
-    target[i] = (records[r + RECORD_SLOT] << 2) + (o >>> 2);
+    findings |= records[r | RECORD_LIMIT] - length - o | o;
+    target[i] = (records[r] << 2) + (o >>> 2);
   }
   return findings;
 }
@@ -172,7 +183,7 @@ function checkPayloads(columns: KernelColumns, rows: number, payloadLength: numb
   let findings = 0;
   for (let i = 0; i < rows; i++) {
     const room = payloadLength - length[i] | 0;
-    findings |= room & 0x8000_0000 | (room - start[i]) & 0x8000_0000 | start[i];
+    findings |= room & 0x8000_0000 | (room - start[i]) & 0x8000_0000 | start[i] & 0x8000_0003;
   }
   return findings;
 }
@@ -181,7 +192,7 @@ function checkPayloads(columns: KernelColumns, rows: number, payloadLength: numb
 function checkKinds(columns: KernelColumns, rows: number, payloadLength: number): number {
   let findings = 0;
   for (let i = 0; i < rows; i++) {
-    findings |= rowFault(columns, i, payloadLength) === undefined ? columns.start[i] : -1;
+    findings |= rowFault(columns, i, payloadLength) === undefined ? columns.start[i] & 3 : -1;
   }
   return findings;
 }

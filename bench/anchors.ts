@@ -1,0 +1,91 @@
+/**
+ * Anchors: ours and the peers side by side in one process run.
+ *
+ * `deno task anchors [SUBJECT…] [--rounds N] [--json FILE]`
+ *
+ * Each subject prints ours, the peer, the ratio (above 1: ours is faster), the spread of the ratio
+ * over rounds, the target and a hash of the result, which is compared before any time counts.
+ */
+
+import { parseArgs } from "node:util";
+import type { Row } from "./_harness.ts";
+
+type Subject = (rounds: number) => Promise<Row[]>;
+
+const SUBJECTS: Readonly<Record<string, () => Promise<Subject>>> = {
+  apply: async () => (await import("./_subjects_memory.ts")).apply,
+  submit: async () => (await import("./_subjects_memory.ts")).submit,
+  handle: async () => (await import("./_subjects_memory.ts")).handle,
+  heap: async () => (await import("./_subjects_memory.ts")).heap,
+  memory: async () => (await import("./_subjects_memory.ts")).memory,
+  logged: async () => (await import("./_subjects_disk.ts")).logged,
+  recovery: async () => (await import("./_subjects_disk.ts")).recovery,
+  sqlite: async () => (await import("./_subjects_disk.ts")).sqlite,
+  lmdb: async () => (await import("./_subjects_disk.ts")).lmdb,
+};
+
+const { values, positionals } = parseArgs({
+  args: Deno.args,
+  allowPositionals: true,
+  options: {
+    rounds: { type: "string", default: "7" },
+    json: { type: "string" },
+    help: { type: "boolean", short: "h", default: false },
+  },
+});
+
+if (values.help) {
+  console.log(`deno task anchors [SUBJECT…] [--rounds N] [--json FILE]
+
+Runs ours and the peers side by side in one process, in the order A B B A.
+Subjects: ${Object.keys(SUBJECTS).join(", ")} (all where none is named)
+
+  deno task anchors apply submit --rounds 15`);
+  Deno.exit(0);
+}
+
+const names = positionals.length > 0 ? positionals : Object.keys(SUBJECTS);
+const unknown = names.find((name) => !(name in SUBJECTS));
+const rounds = Number(values.rounds);
+if (unknown !== undefined || !Number.isInteger(rounds) || rounds < 1) {
+  const what = unknown === undefined ? `--rounds ${values.rounds}` : `subject "${unknown}"`;
+  console.error(
+    `usage: Cannot use ${what}: the subjects are ${
+      Object.keys(SUBJECTS).join(", ")
+    }, rounds a number from 1`,
+  );
+  Deno.exit(2);
+}
+
+const all: Row[] = [];
+for (const name of names) {
+  const rows = await (await SUBJECTS[name]())(rounds);
+  for (const row of rows) {
+    all.push(row);
+    const spread = row.spread.map((value) => value.toFixed(2)).join(" to ");
+    console.log(`${row.met ? "✓" : "✗"} ${row.subject}`);
+    console.log(
+      `    ours ${row.ours}${row.peer ? `   peer ${row.peer}` : ""}   ratio ${
+        row.ratio.toFixed(2)
+      } (${spread})` +
+        `${row.target ? `   target ${row.target}` : ""}   hash ${row.hash}`,
+    );
+  }
+}
+if (values.json !== undefined) {
+  const { deno, v8 } = Deno.version;
+  const machine = {
+    deno,
+    v8,
+    os: Deno.build.os,
+    arch: Deno.build.arch,
+    cores: navigator.hardwareConcurrency,
+  };
+  Deno.writeTextFileSync(
+    values.json,
+    JSON.stringify({ machine, rounds, rows: all }, null, 2) + "\n",
+  );
+}
+const missed = all.filter((row) => !row.met).length;
+console.log(`${all.length - missed} of ${all.length} targets met`);
+Deno.exit(missed === 0 ? 0 : 1);
