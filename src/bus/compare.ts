@@ -8,7 +8,8 @@
  * @module
  */
 
-import type { PageStore } from "../physical/mod.ts";
+import { equalBytes } from "../base/mod.ts";
+import { encodeMetadata, type PageStore } from "../physical/mod.ts";
 
 /** How two stores differ. */
 export interface StoreDifference {
@@ -22,7 +23,7 @@ export interface StoreDifference {
   readonly missing: readonly number[];
   /** Pages only the second has. */
   readonly extra: readonly number[];
-  /** Pages whose size, epoch, name or shard differs. */
+  /** Pages whose size, epoch, name, shard or metadata differs. */
   readonly different: readonly number[];
   /** Whether nothing differs at all. */
   readonly same: boolean;
@@ -44,7 +45,8 @@ export function compareStores(expected: PageStore, actual: PageStore): StoreDiff
       size !== actual.table.sizeOf(other) ||
       expected.table.epoch(row) !== actual.table.epoch(other) ||
       expected.nameOf(page) !== actual.nameOf(page) ||
-      expected.table.shards[row] !== actual.table.shards[other]
+      expected.table.shards[row] !== actual.table.shards[other] ||
+      !sameMetadata(expected, actual, page)
     ) different.push(page);
     pages++;
     bytes += size;
@@ -56,6 +58,11 @@ export function compareStores(expected: PageStore, actual: PageStore): StoreDiff
   const divergence = Math.sqrt(squares);
   const same = divergence === 0 && missing.length + extra.length + different.length === 0;
   return { divergence, pages, bytes, missing, extra, different, same };
+}
+
+function sameMetadata(expected: PageStore, actual: PageStore, page: number): boolean {
+  const a = expected.metadataOf(page), b = actual.metadataOf(page);
+  return a.size === b.size && (a.size === 0 || equalBytes(encodeMetadata(a), encodeMetadata(b)));
 }
 
 function squaredDifference(a: Uint8Array, b: Uint8Array): number {

@@ -12,6 +12,7 @@ import {
   checkType,
   MEMORY_LIMIT_BYTES_DEFAULT,
   MmsbError,
+  SEGMENT_BYTES_MAX,
   SHARDS_DEFAULT,
   SHARDS_MAX,
   TICK_BUDGET_MS_DEFAULT,
@@ -105,6 +106,21 @@ const KEYS: readonly (keyof OpenOptions)[] = [
   "segmentBytesMax",
 ];
 
+/** What the log calls on a store of bytes. */
+const STORAGE_METHODS = [
+  "list",
+  "makeFolder",
+  "exists",
+  "open",
+  "allocate",
+  "allocateNow",
+  "readAll",
+  "replace",
+  "remove",
+  "syncFolder",
+  "lock",
+];
+
 const SYSTEM_CLOCK: BusClock = { nowUs: systemNowUs, errorUs: systemClockErrorUs };
 
 /**
@@ -114,7 +130,9 @@ const SYSTEM_CLOCK: BusClock = { nowUs: systemNowUs, errorUs: systemClockErrorUs
  */
 export function resolveOptions(options: OpenOptions): ResolvedOptions {
   checkKeys("StateBus.open", options, KEYS);
-  const { dir, workers = 0, arena = "shared", device = "cpu" } = options;
+  const { dir, workers = 0, arena = "shared", device = "cpu", clock = SYSTEM_CLOCK } = options;
+  const { memoryLimitBytes = MEMORY_LIMIT_BYTES_DEFAULT, tickBudgetMs = TICK_BUDGET_MS_DEFAULT } =
+    options;
   checkInteger("workers", workers, 0, SHARDS_MAX, "limit");
   checkOneOf("arena", arena, ["shared", "mmap"]);
   checkOneOf("device", device, ["cpu", "gpu", "auto"]);
@@ -124,19 +142,15 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
   if (dir !== undefined && checkType("dir", dir, "string") === "") {
     throw new MmsbError("usage", "Cannot use an empty dir: give a path, or leave it out");
   }
-  const storage = options.storage ?? (dir === undefined ? undefined : new FileStorage(dir));
-  const durability = checkOneOf(
-    "durability",
-    options.durability ?? (storage === undefined ? "memory" : "group"),
-    DURABILITIES,
-  );
+  const storage = storageOf(options);
+  const { durability = storage === undefined ? "memory" : "group", readOnly = false } = options;
+  checkOneOf("durability", durability, DURABILITIES);
   if (storage === undefined && durability !== "memory") {
     throw new MmsbError("usage", `Cannot be durable ("${durability}") without a dir: give one`, {
       values: { durability },
     });
   }
-  const readOnly = checkType("readOnly", options.readOnly ?? false, "boolean");
-  if (readOnly && storage === undefined) {
+  if (checkType("readOnly", readOnly, "boolean") && storage === undefined) {
     throw new MmsbError("usage", "Cannot open a bus in memory with readOnly: give a dir");
   }
   return {
@@ -147,27 +161,43 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
       : checkInteger("shards", options.shards, 1, SHARDS_MAX, "limit"),
     memoryLimitBytes: checkInteger(
       "memoryLimitBytes",
-      options.memoryLimitBytes ?? MEMORY_LIMIT_BYTES_DEFAULT,
+      memoryLimitBytes,
       2 * SPAN_BYTES,
       ARENA_BYTES_MAX,
       "limit",
     ),
-    tickBudgetMs: checkNumber(
-      "tickBudgetMs",
-      options.tickBudgetMs ?? TICK_BUDGET_MS_DEFAULT,
-      0,
-      3_600_000,
-    ),
+    tickBudgetMs: checkNumber("tickBudgetMs", tickBudgetMs, 0, 3_600_000),
     readOnly,
-    clock: options.clock ?? SYSTEM_CLOCK,
-    segmentBytes: options.segmentBytes,
-    segmentBytesMax: options.segmentBytesMax,
+    clock: checkMethods("clock", clock, ["nowUs", "errorUs"]),
+    segmentBytes: checkSegment("segmentBytes", options.segmentBytes),
+    segmentBytesMax: checkSegment("segmentBytesMax", options.segmentBytesMax),
   };
 }
 
 /** Shards of a new directory or a bus in memory. */
 export function shardsOf(options: ResolvedOptions): number {
   return options.shards ?? SHARDS_DEFAULT;
+}
+
+function storageOf({ dir, storage }: OpenOptions): Storage | undefined {
+  if (dir !== undefined && storage !== undefined) {
+    throw new MmsbError("usage", "Cannot use both dir and storage: give one of them", {
+      values: { dir },
+    });
+  }
+  if (storage !== undefined) return checkMethods("storage", storage, STORAGE_METHODS);
+  return dir === undefined ? undefined : new FileStorage(dir);
+}
+
+function checkMethods<T extends object>(name: string, value: T, methods: readonly string[]): T {
+  const given = checkType(name, value, "object") as Readonly<Record<string, unknown>>;
+  for (const method of methods) checkType(`${name}.${method}`, given[method], "function");
+  return value;
+}
+
+function checkSegment(name: string, bytes: number | undefined): number | undefined {
+  if (bytes === undefined) return undefined;
+  return checkInteger(name, bytes, 1, SEGMENT_BYTES_MAX, "limit");
 }
 
 function refuseLater(name: string, value: unknown, instead: string): never {

@@ -131,14 +131,14 @@ export class Page {
    * @throws {MmsbError} `out-of-bounds` where the span leaves the page, `invalid-handle` where the
    * page was deleted, `closed` where the bus is.
    */
-  read(offset = 0, length?: number): Uint8Array<ArrayBuffer> {
+  read(offset?: number, length?: number): Uint8Array<ArrayBuffer> {
     const size = this.#sizeForReading();
-    const count = length ?? Math.max(0, size - offset);
-    if (!(offset >= 0 && count >= 0 && offset + count <= size) || !areWhole(offset, count)) {
-      this.#refuseSpan(offset, count, size);
-    }
+    const first = offset === undefined ? 0 : offset;
+    const rest = typeof first === "number" ? Math.max(0, size - first) : 0;
+    const count = length === undefined ? rest : length;
+    if (!areWhole(first, count) || first + count > size) this.#refuseSpan(first, count, size);
     const target = new Uint8Array(count);
-    this.#host.store.copyOut(this.#row, offset, target, count);
+    this.#host.store.copyOut(this.#row, first, target, count);
     return target;
   }
 
@@ -154,7 +154,7 @@ export class Page {
     const size = this.#sizeForReading();
     if (target?.BYTES_PER_ELEMENT !== 1) refuseBytes("target", target);
     const count = target.length;
-    if (!(offset >= 0 && offset + count <= size) || !areWhole(offset, count)) {
+    if (!areWhole(offset, count) || offset + count > size) {
       this.#refuseSpan(offset, count, size);
     }
     this.#host.store.copyOut(this.#row, offset, target, count);
@@ -196,7 +196,7 @@ export class Page {
     const size = this.#sizeForWriting();
     if (bytes?.BYTES_PER_ELEMENT !== 1) refuseBytes("bytes", bytes);
     const count = bytes.length;
-    if (!(offset >= 0 && offset + count <= size) || !areWhole(offset, count)) {
+    if (!areWhole(offset, count) || offset + count > size) {
       this.#refuseSpan(offset, count, size);
     }
     const { batch } = this.#host.staging;
@@ -221,7 +221,7 @@ export class Page {
     options?: WriteOptions,
   ): void {
     const size = this.#sizeForWriting();
-    if (!(offset >= 0 && length >= 0 && offset + length <= size) || !areWhole(offset, length)) {
+    if (!areWhole(offset, length) || offset + length > size) {
       this.#refuseSpan(offset, length, size);
     }
     if (mask?.BYTES_PER_ELEMENT !== 1) refuseBytes("mask", mask);
@@ -250,7 +250,7 @@ export class Page {
   ): void {
     const size = this.#sizeForWriting();
     const width = type === "f64" ? 8 : 4;
-    if (!(offset >= 0 && offset + width <= size) || !areWhole(offset, width)) {
+    if (!areWhole(offset, width) || offset + width > size) {
       this.#refuseSpan(offset, width, size);
     }
     const delta = options === undefined ? 0 : this.#deltaOptions(options);
@@ -283,7 +283,8 @@ export class Page {
   delete(options: { readonly cascade?: boolean } = {}): void {
     this.#sizeForWriting();
     checkKeys("delete", options, ["cascade"]);
-    checkType("cascade", options.cascade ?? false, "boolean");
+    const { cascade = false } = options;
+    checkType("cascade", cascade, "boolean");
     const { staging } = this.#host;
     if (staging.deaths.has(this.id)) {
       throw new MmsbError("invalid-handle", `Cannot delete page ${this.id} twice: it is staged`, {
@@ -316,6 +317,7 @@ export class Page {
 
   #deltaOptions(options: WriteOptions): DeltaOptions | number {
     const { batch } = this.#host.staging;
+    if (typeof options !== "object" || options === null) checkKeys("write", options, WRITE_KEYS);
     for (const key in options) {
       if (!WRITE_KEYS.includes(key)) checkKeys("write", options, WRITE_KEYS);
     }
@@ -347,8 +349,12 @@ export class Page {
   }
 }
 
-function areWhole(a: number, b: number): boolean {
-  return (a >>> 0) === a && (b >>> 0) === b;
+/**
+ * Whether both are whole numbers from 0 to 2^32 − 1. To be asked before they are added: arithmetic
+ * with a bigint or a symbol throws an error of the language.
+ */
+function areWhole(a: unknown, b: unknown): boolean {
+  return typeof a === "number" && typeof b === "number" && (a >>> 0) === a && (b >>> 0) === b;
 }
 
 function refuseBytes(name: string, value: unknown): never {

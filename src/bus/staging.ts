@@ -11,6 +11,8 @@ import { DeltaBatch, type Metadata } from "../physical/mod.ts";
 
 /** A place in the staging that it can be taken back to. */
 export interface StagingMark {
+  /** How often the staging was emptied before. */
+  readonly clears: number;
   /** Rows. */
   readonly rows: number;
   /** Bytes of payload. */
@@ -24,6 +26,7 @@ export interface StagingMark {
 }
 
 const ROWS_START = 1024;
+const NONE = { rows: 0, payload: 0, births: 0, deaths: 0, metadata: 0 };
 
 /** The caller's open batch and structural changes. */
 export class Staging {
@@ -39,6 +42,7 @@ export class Staging {
   readonly deaths: Set<number> = new Set();
   /** Metadata to be set. */
   metadata: { readonly page: number; readonly metadata: Metadata }[] = [];
+  #clears = 0;
 
   /** Whether nothing is staged. */
   get isEmpty(): boolean {
@@ -54,6 +58,7 @@ export class Staging {
   /** Notes where the staging stands. */
   mark(): StagingMark {
     return {
+      clears: this.#clears,
       rows: this.batch.length,
       payload: this.batch.payloadLength,
       births: this.births.length,
@@ -63,19 +68,21 @@ export class Staging {
   }
 
   /**
-   * Takes back what was staged since a mark.
+   * Takes back what was staged since a mark, or since a tick that came after it.
    *
    * @returns The births taken back.
    */
   rollBack(mark: StagingMark): number[] {
-    if (mark.rows <= this.batch.length) this.batch.setLength(mark.rows, mark.payload);
-    for (const page of [...this.deaths].slice(mark.deaths)) this.deaths.delete(page);
-    this.metadata.length = Math.min(this.metadata.length, mark.metadata);
-    return this.births.splice(Math.min(this.births.length, mark.births));
+    const { rows, payload, births, deaths, metadata } = mark.clears === this.#clears ? mark : NONE;
+    this.batch.setLength(rows, payload);
+    for (const page of [...this.deaths].slice(deaths)) this.deaths.delete(page);
+    this.metadata.length = metadata;
+    return this.births.splice(births);
   }
 
   /** Forgets everything staged. */
   clear(): void {
+    this.#clears++;
     this.batch.clear();
     if (this.batch.strings.length > 1) this.batch.clearStrings();
     if (this.births.length > 0) this.births = [];

@@ -57,6 +57,7 @@ import { HybridLogicalClock, monotonicNowMs } from "../temporal/mod.ts";
 import { compareStores, type StoreDifference } from "./compare.ts";
 import { type HistoryEntry, pageHistory } from "./history.ts";
 import {
+  type BusClock,
   type Durability,
   type OpenOptions,
   type ResolvedOptions,
@@ -274,7 +275,7 @@ export class StateBus implements AsyncDisposable {
       reason: recovery?.end.reason ?? "",
     };
     this.#clock = new HybridLogicalClock({
-      nowUs: options.clock.nowUs,
+      nowUs: () => options.clock.nowUs(),
       last: recovery?.hlcLast ?? 0n,
     });
     this.#host = {
@@ -303,6 +304,7 @@ export class StateBus implements AsyncDisposable {
     if (resolved.readOnly) {
       const meta = readMeta(storage);
       if (meta === undefined) refuseNoDirectory(storage);
+      checkShards(storage, resolved, meta);
       return new StateBus({
         options: resolved,
         store,
@@ -315,13 +317,7 @@ export class StateBus implements AsyncDisposable {
     const unlock = storage.lock();
     try {
       const meta = readMeta(storage) ?? newDirectory(storage, resolved);
-      if (resolved.shards !== undefined && resolved.shards !== meta.shards) {
-        throw new MmsbError(
-          "usage",
-          `Cannot open ${storage.location} with ${resolved.shards} shards: it was made with ${meta.shards}`,
-          { values: { shards: resolved.shards, directoryShards: meta.shards } },
-        );
-      }
+      checkShards(storage, resolved, meta);
       const recovery = recover(storage, meta, store);
       checkUndamaged(storage, recovery.end);
       const begun = beginWriting(storage, meta, recovery.end, resolved);
@@ -431,7 +427,7 @@ export class StateBus implements AsyncDisposable {
       throw new MmsbError("usage", "Cannot submit: give a DeltaBatch");
     }
     checkKeys("submit", options, ["producer"]);
-    const producer = options.producer ?? DEFAULT_PRODUCER;
+    const { producer = DEFAULT_PRODUCER } = options;
     checkInteger("producer", producer, DEFAULT_PRODUCER, PRODUCER_MAX);
     if (batch.submitted) {
       throw new MmsbError("usage", "Cannot submit a batch twice: await its receipt first");
@@ -470,10 +466,9 @@ export class StateBus implements AsyncDisposable {
       return Promise.reject(error);
     }
     if (this.#busy !== undefined) return this.#enqueueTick(this.#busy);
-    const wait = this.#waitBeforeTick();
-    if (wait !== undefined) return this.#enqueueTick(wait);
     try {
-      return Promise.resolve(this.#runTick());
+      const wait = this.#waitBeforeTick();
+      return wait === undefined ? Promise.resolve(this.#runTick()) : this.#enqueueTick(wait);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -506,13 +501,19 @@ export class StateBus implements AsyncDisposable {
    * The deltas of a page from the log, oldest first, each with the bytes before and after.
    *
    * @param page Handle or id; deleted pages have a history too.
-   * @throws {MmsbError} `usage` on a bus without a log, `closed`.
+   * @throws {MmsbError} `usage` on a bus without a log, `invalid-handle` for an id that was never
+   * given to a page, `closed`.
    */
   async *history(page: Page | number): AsyncGenerator<HistoryEntry> {
     this.#checkOpen();
     const id = page instanceof Page ? page.id : checkInteger("page id", page, 1, PAGE_ID_MAX);
     if (this.#storage === undefined) {
       throw new MmsbError("usage", "Cannot read history in memory: open the bus with a dir");
+    }
+    if (id >= this.#store.nextPageId) {
+      throw new MmsbError("invalid-handle", `Cannot read the history of page ${id}: it never was`, {
+        values: { page: id },
+      });
     }
     yield* pageHistory(this.#storage, this.#meta, id);
   }
@@ -612,7 +613,7 @@ export class StateBus implements AsyncDisposable {
       if (this.#closed !== undefined) throw closedError();
       this.#checkWritable();
       for (let wait = this.#waitBeforeTick(); wait !== undefined; wait = this.#waitBeforeTick()) {
-        await wait;
+        await wait.catch((error) => this.#refuseAll(error));
       }
       return this.#runTick();
     });
@@ -623,13 +624,22 @@ export class StateBus implements AsyncDisposable {
     return run;
   }
 
-  /** What a tick must wait for: room in the log, or the disk, if it is too far behind. */
+  /**
+   * What a tick must wait for: room in the log, or the disk, if it is too far behind.
+   *
+   * @throws {MmsbError} where the log makes no room; all that waits is then refused.
+   */
   #waitBeforeTick(): Promise<void> | undefined {
     const writer = this.#writer;
     if (writer === undefined) return undefined;
     let bytes = TICK_BYTES + batchBytesMax(this.#staging.batch) + 64 * this.#staging.structural;
     for (const { batch } of this.#queue) bytes += batchBytesMax(batch);
-    const room = writer.reserve(bytes);
+    let room: Promise<void> | undefined;
+    try {
+      room = writer.reserve(bytes);
+    } catch (error) {
+      this.#refuseAll(error);
+    }
     if (room !== undefined) return room;
     const syncs = this.#options.durability === "group";
     if (syncs && writer.position - writer.syncedPosition > UNSYNCED_BYTES_MAX) return writer.sync();
@@ -650,9 +660,7 @@ export class StateBus implements AsyncDisposable {
       try {
         this.#write(accepted, rows, structural, openAccepted);
       } catch (error) {
-        this.#undo(accepted, openAccepted);
-        for (const one of accepted) settle(one, () => one.reject(error));
-        this.#staging.clear();
+        this.#undo(accepted, openAccepted, error);
         throw error;
       }
       logged = monotonicNowMs();
@@ -692,7 +700,8 @@ export class StateBus implements AsyncDisposable {
   /** Takes batches off the queue in order, as many as a tick may hold. */
   #admit(): QueuedBatch[] {
     this.#queue.sort((a, b) => a.producer - b.producer || a.sequence - b.sequence);
-    let rows = this.#staging.batch.length, count = 0;
+    // One more for the commit row: each row has its own timestamp.
+    let rows = this.#staging.batch.length + this.#staging.structural + 1, count = 0;
     while (count < this.#queue.length) {
       rows += this.#queue[count].batch.length;
       if (rows > TICK_ROWS_MAX && count > 0) break;
@@ -771,7 +780,7 @@ export class StateBus implements AsyncDisposable {
         participants: INLINE_LANES,
         incarnation: this.#meta.incarnation,
         graphVersion: 0,
-        clockErrorUs: Math.min(0xffff_ffff, Math.round(this.#options.clock.errorUs())),
+        clockErrorUs: clockErrorUs(this.#options.clock),
         syncedPosition: writer.syncedPosition,
       },
       staging: open ? this.#staging : undefined,
@@ -783,12 +792,34 @@ export class StateBus implements AsyncDisposable {
   }
 
   /** Takes a tick back that the log does not have. */
-  #undo(accepted: readonly Accepted[], openAccepted: boolean): void {
+  #undo(accepted: readonly Accepted[], openAccepted: boolean, error: unknown): void {
     for (const { batch } of accepted) {
       lowerEpochs(batch.kernel, batch.length, this.#store.table.epochs);
     }
     if (openAccepted) { for (const page of this.#staging.births) this.#store.remove(page); }
-    this.#failure ??= this.#writer?.failure;
+    this.#staging.clear();
+    for (const one of accepted) settle(one, () => one.reject(error));
+    if (this.#writer?.failure !== undefined) this.#fail(this.#writer.failure);
+  }
+
+  /** Takes back all that waits for a tick, as the log cannot have it. */
+  #refuseAll(error: unknown): never {
+    this.#forgetWaiting(error);
+    if (this.#writer?.failure !== undefined) this.#fail(this.#writer.failure);
+    throw error;
+  }
+
+  #forgetWaiting(error: unknown): void {
+    for (const page of this.#staging.births) this.#store.remove(page);
+    this.#staging.clear();
+    for (const waiting of this.#queue.splice(0)) settle(waiting, () => waiting.reject(error));
+  }
+
+  /** Turns the bus read-only for good; no tick will ever take what waits for one. */
+  #fail(failure: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = asMmsbError(failure);
+    this.#forgetWaiting(readOnlyError(this.#failure));
   }
 
   #commitStructure(): void {
@@ -805,7 +836,7 @@ export class StateBus implements AsyncDisposable {
       try {
         this.#writer!.syncNow();
       } catch (error) {
-        this.#failure ??= asMmsbError(error);
+        this.#fail(error);
         for (const one of accepted) settle(one, () => one.reject(error));
         throw error;
       }
@@ -831,7 +862,7 @@ export class StateBus implements AsyncDisposable {
     const acknowledgement = { tick, durability: this.#options.durability };
     if (this.#options.durability !== "group") return Promise.resolve(acknowledgement);
     const durable = this.#writer!.sync().then(() => acknowledgement, (error) => {
-      this.#failure ??= asMmsbError(error);
+      this.#fail(error);
       throw error;
     });
     durable.catch(() => {});
@@ -844,13 +875,7 @@ export class StateBus implements AsyncDisposable {
 
   #checkWritable(): void {
     if (this.#closed !== undefined) throw closedError();
-    if (this.#failure !== undefined) {
-      throw new MmsbError(
-        "read-only",
-        `Cannot write as the log failed and the bus is read-only now: ${this.#failure.message}; close it and open it again`,
-        { values: { code: this.#failure.code }, cause: this.#failure },
-      );
-    }
+    if (this.#failure !== undefined) throw readOnlyError(this.#failure);
     if (this.#options.readOnly) {
       throw new MmsbError("read-only", "Cannot write to a bus that was opened with readOnly");
     }
@@ -874,9 +899,23 @@ function settle(queued: QueuedBatch, outcome: () => void): void {
   outcome();
 }
 
+/** The clock's error bound as a header holds it; the largest where the clock has no answer. */
+function clockErrorUs(clock: BusClock): number {
+  const bound = Math.round(clock.errorUs());
+  return bound >= 0 && bound <= 0xffff_ffff ? bound : 0xffff_ffff;
+}
+
 function asMmsbError(error: unknown): MmsbError {
   if (error instanceof MmsbError) return error;
   throw error;
+}
+
+function readOnlyError(failure: MmsbError): MmsbError {
+  return new MmsbError(
+    "read-only",
+    `Cannot write as the log failed and the bus is read-only now: ${failure.message}; close it and open it again`,
+    { values: { code: failure.code }, cause: failure },
+  );
 }
 
 function closedError(): MmsbError {
@@ -887,6 +926,15 @@ function refuseNoDirectory(storage: Storage): never {
   throw new MmsbError("io", `Cannot open ${storage.location} to read: there is no MMSB directory`, {
     values: { location: storage.location },
   });
+}
+
+function checkShards(storage: Storage, { shards }: ResolvedOptions, meta: DirectoryMeta): void {
+  if (shards === undefined || shards === meta.shards) return;
+  throw new MmsbError(
+    "usage",
+    `Cannot open ${storage.location} with ${shards} shards: it was made with ${meta.shards}`,
+    { values: { shards, directoryShards: meta.shards } },
+  );
 }
 
 function newDirectory(storage: Storage, options: ResolvedOptions): DirectoryMeta {

@@ -10,7 +10,7 @@
 import { alignUp } from "../base/mod.ts";
 import {
   encodeBirth,
-  FrameWriter,
+  type FrameWriter,
   participantsOf,
   ROW_KIND,
   stringsBytes,

@@ -9,6 +9,7 @@
  * Cost: that of the call. Opening a folder to sync it is three calls.
  */
 
+import { setImmediate } from "node:timers";
 import { MmsbError, type MmsbErrorCode } from "../base/mod.ts";
 
 /** An open file of the system. */
@@ -236,4 +237,9 @@ function systemCode(cause: unknown): string | undefined {
   if (typeof code === "string") return code;
   const number = /\(os error (\d+)\)/.exec(cause.message)?.[1];
   return number && Deno.build.os === "linux" ? LINUX_ERRORS[number] : undefined;
+}
+
+/** Lets the event loop turn once, so that what other threads have finished is heard of. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => void setImmediate(() => resolve()));
 }

@@ -30,19 +30,48 @@ export interface ColumnPlan {
 /**
  * Finds the shortest form of a column.
  *
+ * The loops are written once for each width of column, because a loop that meets typed arrays of
+ * several kinds dispatches on the kind at every element (measured: 3 to 5 times slower).
+ *
  * @param column The column.
  * @param rows Its length, at least 1.
  */
 export function planColumn(column: WholeColumn, rows: number): ColumnPlan {
+  const constant = column instanceof Int32Array
+    ? isConstant32(column, rows)
+    : column instanceof Uint16Array
+    ? isConstant16(column, rows)
+    : isConstant8(column, rows);
+  if (constant) return { encoding: ENCODING.constant, base: column[0], step: 0, bytes: 8 };
+  return planWide(
+    column instanceof Int32Array ? column : Int32Array.from(column.subarray(0, rows)),
+    rows,
+  );
+}
+
+function isConstant32(column: Int32Array, rows: number): boolean {
   const first = column[0];
-  const step = rows > 1 ? column[1] - first | 0 : 0;
+  for (let i = 1; i < rows; i++) if (column[i] !== first) return false;
+  return true;
+}
+
+function isConstant16(column: Uint16Array, rows: number): boolean {
+  const first = column[0];
+  for (let i = 1; i < rows; i++) if (column[i] !== first) return false;
+  return true;
+}
+
+function isConstant8(column: Uint8Array, rows: number): boolean {
+  const first = column[0];
+  for (let i = 1; i < rows; i++) if (column[i] !== first) return false;
+  return true;
+}
+
+function planWide(column: Int32Array, rows: number): ColumnPlan {
+  const first = column[0], step = column[1] - first | 0;
   let regular = 1;
   while (regular < rows && (column[regular] - column[regular - 1] | 0) === step) regular++;
-  if (regular === rows) {
-    return step === 0
-      ? { encoding: ENCODING.constant, base: first, step: 0, bytes: 8 }
-      : { encoding: ENCODING.delta, base: first, step, bytes: 8 };
-  }
+  if (regular === rows) return { encoding: ENCODING.delta, base: first, step, bytes: 8 };
   let min = first, max = first;
   for (let i = 1; i < rows; i++) {
     const value = column[i];
@@ -81,14 +110,47 @@ export function writeColumn(
   head[0] = plan.base;
   head[1] = plan.step;
   if (plan.encoding === ENCODING.narrow8) {
-    narrow(column, rows, plan.base, new Uint8Array(buffer, at + 8, rows));
+    const out = new Uint8Array(buffer, at + 8, rows);
+    narrow8(
+      column instanceof Int32Array ? column : Int32Array.from(column.subarray(0, rows)),
+      rows,
+      plan.base,
+      out,
+    );
   } else if (plan.encoding === ENCODING.narrow16) {
-    narrow(column, rows, plan.base, new Uint16Array(buffer, at + 8, rows));
+    const out = new Uint16Array(buffer, at + 8, rows);
+    narrow16(
+      column instanceof Int32Array ? column : Int32Array.from(column.subarray(0, rows)),
+      rows,
+      plan.base,
+      out,
+    );
   }
 }
 
-function narrow(column: WholeColumn, rows: number, base: number, out: Uint8Array | Uint16Array) {
+function narrow8(column: Int32Array, rows: number, base: number, out: Uint8Array): void {
   for (let i = 0; i < rows; i++) out[i] = column[i] - base;
+}
+
+function narrow16(column: Int32Array, rows: number, base: number, out: Uint16Array): void {
+  for (let i = 0; i < rows; i++) out[i] = column[i] - base;
+}
+
+/** Whether a section of `length` bytes holds `rows` values in an encoding. */
+export function fitsRows(encoding: number, length: number, rows: number): boolean {
+  switch (encoding) {
+    case ENCODING.raw:
+      return length === 4 * rows;
+    case ENCODING.constant:
+    case ENCODING.delta:
+      return length === 8;
+    case ENCODING.narrow8:
+      return length === 8 + rows;
+    case ENCODING.narrow16:
+      return length === 8 + 2 * rows;
+    default:
+      return false;
+  }
 }
 
 /**
@@ -110,42 +172,54 @@ export function readColumn(
   rows: number,
   target: WholeColumn,
 ): boolean {
-  if (encoding === ENCODING.raw) {
-    if (length !== 4 * rows) return false;
-    const values = new Int32Array(buffer, at, rows);
-    for (let i = 0; i < rows; i++) target[i] = values[i];
-    return true;
+  if (!fitsRows(encoding, length, rows)) return false;
+  if (encoding === ENCODING.constant) {
+    target.fill(new Int32Array(buffer, at, 1)[0], 0, rows);
+  } else if (target instanceof Int32Array) {
+    readWide(encoding, buffer, at, rows, target);
+  } else {
+    const wide = new Int32Array(rows);
+    readWide(encoding, buffer, at, rows, wide);
+    target.set(wide);
   }
-  if (length < 8) return false;
+  return true;
+}
+
+function readWide(
+  encoding: number,
+  buffer: ArrayBuffer,
+  at: number,
+  rows: number,
+  target: Int32Array,
+): void {
+  if (encoding === ENCODING.raw) {
+    target.set(new Int32Array(buffer, at, rows));
+    return;
+  }
   const head = new Int32Array(buffer, at, 2);
-  const base = head[0], step = head[1];
-  switch (encoding) {
-    case ENCODING.constant:
-      target.fill(base, 0, rows);
-      return length === 8;
-    case ENCODING.narrow8:
-      if (length !== 8 + rows) return false;
-      widen(new Uint8Array(buffer, at + 8, rows), base, rows, target);
-      return true;
-    case ENCODING.narrow16:
-      if (length !== 8 + 2 * rows) return false;
-      widen(new Uint16Array(buffer, at + 8, rows), base, rows, target);
-      return true;
-    case ENCODING.delta: {
-      let value = base;
-      for (let i = 0; i < rows; i++) {
-        target[i] = value;
-        value = value + step | 0;
-      }
-      return length === 8;
-    }
-    default:
-      return false;
+  if (encoding === ENCODING.narrow8) {
+    widen8(new Uint8Array(buffer, at + 8, rows), head[0], rows, target);
+  } else if (encoding === ENCODING.narrow16) {
+    widen16(new Uint16Array(buffer, at + 8, rows), head[0], rows, target);
+  } else {
+    countUp(head[0], head[1], rows, target);
   }
 }
 
-function widen(values: Uint8Array | Uint16Array, base: number, rows: number, target: WholeColumn) {
+function widen8(values: Uint8Array, base: number, rows: number, target: Int32Array): void {
   for (let i = 0; i < rows; i++) target[i] = values[i] + base;
+}
+
+function widen16(values: Uint16Array, base: number, rows: number, target: Int32Array): void {
+  for (let i = 0; i < rows; i++) target[i] = values[i] + base;
+}
+
+function countUp(first: number, step: number, rows: number, target: Int32Array): void {
+  let value = first;
+  for (let i = 0; i < rows; i++) {
+    target[i] = value;
+    value = value + step | 0;
+  }
 }
 
 const NONE_32 = 0xffff_ffff;
@@ -194,12 +268,11 @@ export function readTimes(
   length: number,
   rows: number,
 ): Float64Array | undefined {
-  const times = new Float64Array(rows);
   if (encoding === ENCODING.raw && length === 8 * rows) {
-    times.set(new Float64Array(buffer, at, rows));
-    return times;
+    return new Float64Array(buffer, at, rows).slice();
   }
   if (encoding !== ENCODING.narrow32 || length !== 8 + 4 * rows) return undefined;
+  const times = new Float64Array(rows);
   const base = new Float64Array(buffer, at, 1)[0];
   const values = new Uint32Array(buffer, at + 8, rows);
   for (let i = 0; i < rows; i++) times[i] = values[i] === NONE_32 ? NaN : base + values[i];

@@ -27,8 +27,8 @@ import {
 } from "./storage.ts";
 import * as platform from "./_platform.ts";
 
-/** Zeros are written in pieces of this size: large enough for the disk, small enough to wait for. */
-const ALLOCATE_PIECE_BYTES = 1024 * 1024;
+/** Zeros are written in pieces of this size: few, because each needs a turn of a busy loop. */
+const ALLOCATE_PIECE_BYTES = 8 * 1024 * 1024;
 
 /**
  * A {@linkcode Storage} in a directory of the file system. The directory is made by

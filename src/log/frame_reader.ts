@@ -8,9 +8,9 @@
  * @module
  */
 
-import { alignUp, crc32, decodeUtf8, MmsbError, toHex } from "../base/mod.ts";
+import { alignUp, crc32, decodeUtf8, MmsbError, TICK_ROWS_MAX, toHex } from "../base/mod.ts";
 import { type KernelColumns, kernelColumns, ROW_BYTES } from "../physical/mod.ts";
-import { readColumn, readTimes, type WholeColumn } from "./column_codec.ts";
+import { fitsRows, readColumn, readTimes, type WholeColumn } from "./column_codec.ts";
 import {
   FORMAT,
   FRAME_HEADER_BYTES,
@@ -192,6 +192,9 @@ export function readFrameHeader(
   const check = crc32(bytes.subarray(at + 8, at + headerLength));
   if (check !== view.getUint32(at + 4, true)) return { fault: "its header's checksum is wrong" };
   checkFormat(view.getUint16(at + 8, true), path);
+  if (headerLength !== FRAME_HEADER_BYTES + SECTION_ENTRY_BYTES * count) {
+    return { fault: `its header of ${headerLength} bytes does not hold ${count} sections` };
+  }
   const length = view.getUint32(at + 12, true);
   const sections = new Map<number, FrameSection>();
   let next = at + headerLength;
@@ -205,10 +208,9 @@ export function readFrameHeader(
     });
     next += alignUp(size, 8);
   }
-  if (
-    next !== at + length || headerLength !== FRAME_HEADER_BYTES + SECTION_ENTRY_BYTES * count ||
-    sections.size !== count
-  ) return { fault: "its sections do not fill it" };
+  if (next !== at + length || sections.size !== count) {
+    return { fault: "its sections do not fill it" };
+  }
   return {
     at,
     length,
@@ -255,6 +257,20 @@ export function readCommit(segment: SegmentBytes, frame: FrameHeader): CommitRow
   };
 }
 
+/** Columns of whole numbers: those of batches, and those that only some frames have. */
+const COLUMNS: readonly number[] = [
+  SECTION.page,
+  SECTION.offset,
+  SECTION.length,
+  SECTION.start,
+  SECTION.kind,
+  SECTION.source,
+  SECTION.intent,
+  SECTION.epoch,
+  SECTION.advance,
+  SECTION.shard,
+];
+
 /** Decodes the columns of frames; one scratch serves all frames, the largest sets its size. */
 export class RowDecoder {
   #rows = 0;
@@ -269,8 +285,16 @@ export class RowDecoder {
    * @throws {MmsbError} `corrupt-log` where the columns do not fit the rows.
    */
   decode(segment: SegmentBytes, frame: FrameHeader): DecodedRows {
-    const columns = this.#columnsFor(segment, frame.rows);
+    // A lie is found before room is made for it.
     const { rows } = frame;
+    if (rows > TICK_ROWS_MAX) refuseRows(frame);
+    for (const id of COLUMNS) {
+      const section = frame.sections.get(id);
+      if (section !== undefined && !fitsRows(section.encoding, section.length, rows)) {
+        refuseColumn(frame, id);
+      }
+    }
+    const columns = this.#columnsFor(segment, rows);
     const read = (id: number, target: WholeColumn): boolean => {
       const section = frame.sections.get(id);
       if (section === undefined) {
@@ -333,6 +357,7 @@ export function readStrings(segment: SegmentBytes, frame: FrameHeader): string[]
   const strings: string[] = [];
   const end = section.at + section.length;
   let at = section.at + 4;
+  if (section.length < 4) refuseColumn(frame, SECTION.strings);
   const count = view.getUint32(section.at, true);
   for (let index = 0; index < count; index++) {
     const length = at + 4 <= end ? view.getUint32(at, true) : Infinity;
@@ -361,6 +386,14 @@ function readTimesOf(segment: SegmentBytes, frame: FrameHeader): { timesUs?: Flo
 
 function shift(column: Int32Array, base: number, rows: number): void {
   for (let i = 0; i < rows; i++) column[i] += base;
+}
+
+function refuseRows(frame: FrameHeader): never {
+  throw new MmsbError(
+    "corrupt-log",
+    `Cannot decode a frame of tick ${frame.tick} with ${frame.rows} rows: at most ${TICK_ROWS_MAX} are written`,
+    { values: { tick: frame.tick, offset: frame.at, rows: frame.rows, rowsMax: TICK_ROWS_MAX } },
+  );
 }
 
 function refuseColumn(frame: FrameHeader, section: number): never {

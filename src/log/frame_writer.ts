@@ -12,7 +12,14 @@
  * @module
  */
 
-import { alignUp, crc32, encodeUtf8, STRING_BYTES_MAX } from "../base/mod.ts";
+import {
+  alignUp,
+  crc32,
+  encodeUtf8,
+  MmsbError,
+  STRING_BYTES_MAX,
+  TICK_ROWS_MAX,
+} from "../base/mod.ts";
 import type { KernelColumns } from "../physical/mod.ts";
 import {
   type ColumnPlan,
@@ -117,11 +124,21 @@ export class FrameWriter {
     this.#digest = 0;
   }
 
-  /** Adds a frame of rows. */
+  /**
+   * Adds a frame of rows.
+   *
+   * @throws {MmsbError} `limit` where there are more rows than a reader takes.
+   */
   addRows(frame: RowFrame): void {
     const { rows, columns } = frame;
+    if (rows > TICK_ROWS_MAX) {
+      throw new MmsbError("limit", `Cannot log more than ${TICK_ROWS_MAX} rows in one frame`, {
+        values: { rows, rowsMax: TICK_ROWS_MAX },
+      });
+    }
     const sections: Section[] = [];
     const add = (id: number, column: WholeColumn) => {
+      if (rows === 0) return;
       const plan = planColumn(column, rows);
       if (plan.encoding !== ENCODING.constant || plan.base !== 0) {
         sections.push({ id, bytes: plan.bytes, plan, column });
@@ -231,9 +248,13 @@ export class FrameWriter {
       this.#endPart();
       this.#parts.push(direct);
       this.#total += direct.length;
+      // The next part begins with the padding, so that the next frame is aligned in the buffer too.
       const padding = alignUp(direct.length, 8) - direct.length;
-      this.#bytes.fill(0, this.#used, this.#used + padding);
-      this.#used += padding;
+      if (padding > 0) {
+        this.#bytes.fill(0, this.#used, this.#used + 8);
+        this.#partStart = this.#used + 8 - padding;
+        this.#used += 8;
+      }
     }
     this.#frames++;
     this.#digest = digestOf(this.#digest, headerCheck);
@@ -281,13 +302,17 @@ export class FrameWriter {
   #room(bytes: number): number {
     if (this.#used + bytes > this.#buffer.byteLength) {
       const open = this.#bytes.subarray(this.#partStart, this.#used);
-      const size = Math.max(2 * this.#buffer.byteLength, alignUp(open.length + bytes, 4096));
+      const start = this.#partStart & 7;
+      const size = Math.max(
+        2 * this.#buffer.byteLength,
+        alignUp(start + open.length + bytes, 4096),
+      );
       this.#buffer = new ArrayBuffer(size);
       this.#bytes = new Uint8Array(this.#buffer);
       this.#view = new DataView(this.#buffer);
-      this.#bytes.set(open);
-      this.#used = open.length;
-      this.#partStart = 0;
+      this.#bytes.set(open, start);
+      this.#used = start + open.length;
+      this.#partStart = start;
     }
     return this.#used;
   }

@@ -14,6 +14,7 @@
  */
 
 import { alignUp, assert, MmsbError, SEGMENT_BYTES_MAX } from "../base/mod.ts";
+import { nextTurn } from "./_platform.ts";
 import { laneFolder, SEGMENT_HEADER_BYTES, segmentPath } from "./format.ts";
 import { FrameWriter, segmentHeader } from "./frame_writer.ts";
 import { participantsOf } from "./log_reader.ts";
@@ -37,6 +38,8 @@ export interface LaneStart {
 
 const SEGMENT_BYTES_START = 256 * 1024;
 const SEGMENT_GROWTH = 4;
+/** Bytes after which a writer that never waits lets other threads' results in. */
+const TURN_BYTES = 1024 * 1024;
 /** A mark always fits behind the last tick of a segment. */
 const MARK_BYTES = 128;
 
@@ -62,6 +65,7 @@ export class LaneWriter {
   #nextSync: Promise<void> | undefined;
   #failure: MmsbError | undefined;
   #closed = false;
+  #turnAt = 0;
 
   /**
    * Begins a segment.
@@ -111,14 +115,22 @@ export class LaneWriter {
     this.#checkUsable();
     const end = this.#offset + bytes + MARK_BYTES;
     const prepares = this.#prepared !== 0 || this.#preparing !== undefined || this.#prepareFailed;
-    if (!prepares && end > this.#bytes / 4) {
+    if (!prepares && this.#offset > SEGMENT_HEADER_BYTES && end > this.#bytes / 8) {
       this.#prepare(bytes);
     }
-    if (end <= this.#bytes || this.#offset <= SEGMENT_HEADER_BYTES) return undefined;
+    if (end <= this.#bytes || this.#offset <= SEGMENT_HEADER_BYTES) return this.#turn();
     if (this.#prepared !== 0) return void this.#roll();
     return (this.#preparing ?? Promise.resolve()).then(() => {
       if (this.#offset + bytes + MARK_BYTES > this.#bytes) this.#roll();
     });
+  }
+
+  /** A program that ticks without a pause would never hear that a sync or a segment is done. */
+  #turn(): Promise<void> | undefined {
+    const isWaiting = this.#preparing !== undefined || this.#syncing !== undefined;
+    if (!isWaiting || this.position - this.#turnAt < TURN_BYTES) return undefined;
+    this.#turnAt = this.position;
+    return nextTurn();
   }
 
   /**

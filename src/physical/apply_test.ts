@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { applyRows } from "./apply.ts";
-import { countEpochs, lowerEpochs, raiseEpochs, raiseEpochsAs } from "./epochs.ts";
+import { raiseEpochs } from "./epochs.ts";
 import { DeltaBatch, type DeltaRow } from "./delta_batch.ts";
 import { KIND_MASKED, KIND_SET } from "./kind.ts";
 import { Pages } from "./_pages_test.ts";
@@ -130,6 +130,13 @@ for (const length of [1, 3, 4, 5, 8, 12, 16, 20, 380, 384, 388, 390, 1000, 1024,
         sequential: true,
         aligned: words,
       }],
+      ...words && {
+        "in a row, further back in the pool": [rowsOf(length, 4), [12, ...Array(63).fill(0)], {
+          uniformLength: length,
+          sequential: true,
+          aligned: true,
+        }],
+      },
       "by words": [rowsOf(length, 4), [4, 8], { sequential: false, aligned: words }],
       "by bytes": [rowsOf(length, 4), [1, 5], { sequential: false, aligned: false }],
       "mixed": [[...rowsOf(length, 4), NOTHING], [], { uniformLength: 0, kinds: KIND_MASKED }],
@@ -140,7 +147,7 @@ for (const length of [1, 3, 4, 5, 8, 12, 16, 20, 380, 384, 388, 390, 1000, 1024,
       const pages = new Pages(sizes);
       const batch = new DeltaBatch({ rows: 64, payloadBytes: poolBytes(rows) });
       if (gaps.length === 0) rows.forEach((row) => batch.append(row));
-      else fill(batch, rows, { gaps, reversed: true });
+      else fill(batch, rows, { gaps, reversed: expected.sequential === false });
       const shape = apply(pages, batch);
       assert.deepEqual({ ...shape, ...expected }, shape, name);
       if (name === "mixed") oracle.epochs.set(2, oracle.epochs.get(2)! + 1);
@@ -262,62 +269,4 @@ Deno.test("applyRows() does nothing for a batch without rows", () => {
   const pages = new Pages([[1, 16]]), before = pages.copy();
   apply(pages, new DeltaBatch({ rows: 1, payloadBytes: 0 }));
   assert.deepEqual(pages.copy(), before);
-});
-
-Deno.test("raiseEpochs() counts past 2^32 and notes the low 32 bits; lowerEpochs() undoes it", () => {
-  const pages = new Pages([[1, 16], [2, 16]]);
-  const first = 2 ** 32 - 2;
-  pages.table.setEpoch(pages.table.rowOf(2), first);
-  const batch = new DeltaBatch({ rows: 8, payloadBytes: 64 });
-  for (const page of [2, 1, 2, 2, 1]) batch.push(page, 0, Uint8Array.of(1));
-  pages.resolve(batch);
-  raiseEpochs(batch.kernel, 5, pages.table.epochs);
-  assert.deepEqual([pages.epoch(1), pages.epoch(2)], [2, first + 3]);
-  assert.deepEqual([...batch.kernel.epoch.subarray(0, 5)], [-1, 1, 0, 1, 2]);
-  lowerEpochs(batch.kernel, 5, pages.table.epochs);
-  assert.deepEqual([pages.epoch(1), pages.epoch(2)], [0, first]);
-  pages.checkInvariants();
-});
-
-Deno.test("countEpochs() raises epochs as raiseEpochs() does and notes none", () => {
-  const pages = new Pages([[1, 16], [2, 16]]);
-  const batch = new DeltaBatch({ rows: 8, payloadBytes: 64 });
-  for (const page of [2, 1, 2, 2]) batch.push(page, 0, Uint8Array.of(1));
-  pages.resolve(batch);
-  batch.kernel.epoch.fill(77);
-  countEpochs(batch.kernel, 4, pages.table.epochs);
-  assert.deepEqual([pages.epoch(1), pages.epoch(2)], [1, 3]);
-  assert.ok(batch.kernel.epoch.every((epoch) => epoch === 77));
-  lowerEpochs(batch.kernel, 4, pages.table.epochs);
-  assert.deepEqual([pages.epoch(1), pages.epoch(2)], [0, 0]);
-  pages.checkInvariants();
-});
-
-Deno.test("raiseEpochsAs() raises by the rows that a row stands for, and finds what differs", () => {
-  const first = 2 ** 32 - 2;
-  const cases: [number[] | undefined, number[], boolean][] = [
-    [undefined, [-1, 1, 0], true],
-    [undefined, [-1, 1, 1], false],
-    [undefined, [0, 1, 0], false],
-    [[1, 1, 1], [-1, 1, 0], true],
-    [[5, 1, 2 ** 31 - 1], [3, 1, -(2 ** 31) + 2], true],
-    [[5, 1, 2 ** 31 - 1], [3, 1, -(2 ** 31) + 3], false],
-    [[5, 2, 1], [3, 1, 4], false],
-  ];
-  for (const [advance, carried, agree] of cases) {
-    const pages = new Pages([[1, 16], [2, 16]]), { epochs } = pages.table;
-    pages.table.setEpoch(pages.table.rowOf(2), first);
-    const batch = new DeltaBatch({ rows: 8, payloadBytes: 64 });
-    for (const page of [2, 1, 2]) batch.push(page, 0, Uint8Array.of(1));
-    pages.resolve(batch);
-    batch.kernel.epoch.set(carried);
-    assert.equal(
-      raiseEpochsAs(batch.kernel, 3, epochs, advance && Int32Array.from(advance)),
-      agree,
-    );
-    const [a, b, c] = advance ?? [1, 1, 1];
-    assert.deepEqual([pages.epoch(1), pages.epoch(2)], [b, first + a + c]);
-    assert.deepEqual([...batch.kernel.epoch.subarray(0, 3)], carried);
-    pages.checkInvariants();
-  }
 });

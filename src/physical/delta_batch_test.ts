@@ -417,6 +417,7 @@ Deno.test("DeltaBatch keeps what a row says beside its bytes, and NaN for rows t
   batch.push(1, 0, byte, 1);
   assert.deepEqual(Object.keys(batch.at(2)).includes("expectedEpoch"), false);
   batch.clear();
+  assert.deepEqual([batch.expectedEpochs, batch.timesUs], [undefined, undefined]);
   assert.deepEqual(batch.rowsExpecting(0, Infinity), []);
 });
 

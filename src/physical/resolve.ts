@@ -201,7 +201,7 @@ function checkKinds(columns: KernelColumns, rows: number, payloadLength: number)
 function rowFault(columns: KernelColumns, row: number, payloadLength: number): string | undefined {
   const kind = columns.kind[row], start = columns.start[row];
   const length = columns.length[row], offset = columns.offset[row];
-  // Past the largest page the sums of the span checks would leave 32 bits.
+  // No page is that long; a mask for such a span is not worth counting.
   if (length <= 0 || length > PAGE_BYTES_MAX) return `its length is ${length >>> 0}`;
   if (!isKind(kind)) return `its kind is ${kind}`;
   if (start < 0 || start > payloadLength) return `its payload starts at ${start >>> 0}`;

@@ -91,6 +91,11 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     batch.columns.length[row] = 2 ** 31 - 1;
     return "invalid-handle";
   },
+  "no page and a huge offset": (batch, row) => {
+    batch.columns.page[row] = ALLOCATED;
+    batch.columns.offset[row] = 2 ** 31 - 1;
+    return "invalid-handle";
+  },
   "kind 2": (batch, row) => {
     batch.columns.kind[row] = 2;
     return "usage";

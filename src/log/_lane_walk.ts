@@ -1,0 +1,473 @@
+/**
+ * Lane walk: every byte of one lane, for those who want to know all that is wrong with it.
+ *
+ * The lane reader stops at the first bad byte, as what comes after it must not count. This walk is
+ * written apart from it, so that it can find what the reader would miss, and goes on behind damage:
+ * it looks for the next frame that is whole, and says which ticks were hit. Where bytes are bad
+ * that no evidence shows to have been synced, the rest is a torn tail, and it ends there as the
+ * reader does.
+ *
+ * Cost: a segment is read whole and checked once; a second pass, for evidence, only where a fault
+ * was found.
+ */
+
+import { alignUp } from "../base/mod.ts";
+import type { LogFault, LogFaultName } from "./fault.ts";
+import {
+  FRAME_HEADER_BYTES,
+  FRAME_MAGIC,
+  laneFolder,
+  ROW_KIND,
+  SEGMENT_HEADER_BYTES,
+  segmentPath,
+} from "./format.ts";
+import {
+  bodyFault,
+  type CommitRow,
+  type FrameHeader,
+  readCommit,
+  readFrameHeader,
+  readSegmentHeader,
+  type SegmentBytes,
+  segmentBytes,
+  type SegmentHeader,
+} from "./frame_reader.ts";
+import { digestOf } from "./frame_writer.ts";
+import type { LaneKnown } from "./lane_reader.ts";
+import type { Storage } from "./storage.ts";
+
+/** A tick on one lane as it was found; its bytes are good until the next one is asked for. */
+export interface WalkedTick {
+  /** Lane. */
+  readonly lane: number;
+  /** Tick. */
+  readonly tick: number;
+  /** Frames of rows whose checksums fit, in the order of their index. */
+  readonly frames: readonly FrameHeader[];
+  /** Rows of data in frames whose body is lost. */
+  readonly rowsLost: number;
+  /** The commit row and its frame, where they were found. */
+  readonly commit?: CommitRow & { readonly frame: FrameHeader };
+  /** Whether anything was lost in it, or between it and the tick before. */
+  readonly isLossy: boolean;
+  /** Segment that it stands in. */
+  readonly segment: SegmentBytes;
+  /** Its path. */
+  readonly path: string;
+  /** Its position in the lane. */
+  readonly position: number;
+}
+
+/** Reads one lane whole. */
+export class LaneWalk {
+  /** Lane. */
+  readonly lane: number;
+  /** Bytes of the files read. */
+  bytes = 0;
+  /** Frames whose checksums fit, in ticks that are not a torn tail. */
+  frames = 0;
+  /** Whether it ended in a torn tail. */
+  isTorn = false;
+  /** Largest incarnation of a segment. */
+  incarnation = 0;
+
+  readonly #storage: Storage;
+  readonly #known: LaneKnown;
+  readonly #report: (fault: LogFault) => void;
+  readonly #numbers: readonly number[];
+  readonly #buffer = new SegmentBuffer();
+  #next = 0;
+  /** Number that the next segment must have. */
+  #due = 1;
+  #segment: SegmentBytes | undefined;
+  #header: SegmentHeader | undefined;
+  #path = "";
+  #offset = 0;
+  #goesOn = false;
+  /** Position up to which the lane was read without loss; the next segment starts there. */
+  #position = 0;
+  #lastTick = 0;
+  #repeatedTick = 0;
+  #proven: number | undefined;
+  #lost = false;
+  #open = newTick();
+
+  /**
+   * @param storage Where the lane is.
+   * @param lane Lane.
+   * @param known What the directory knows of it.
+   * @param report Told of every fault.
+   */
+  constructor(
+    storage: Storage,
+    lane: number,
+    known: LaneKnown,
+    report: (fault: LogFault) => void,
+  ) {
+    this.#storage = storage;
+    this.lane = lane;
+    this.#known = known;
+    this.#report = report;
+    this.#numbers = segmentNumbers(storage, lane);
+  }
+
+  /** Number of segments. */
+  get segments(): number {
+    return this.#numbers.length;
+  }
+
+  /** The next tick, also one that is not whole, or `undefined` at the end. */
+  next(): WalkedTick | undefined {
+    while (!this.isTorn) {
+      if (this.#segment === undefined) {
+        if (this.#open.tick !== 0) return this.#close(undefined);
+        if (!this.#openNext()) return undefined;
+        continue;
+      }
+      const tick = this.#step();
+      if (tick !== undefined) return tick;
+    }
+    return undefined;
+  }
+
+  /** Takes one frame, or what stands in its place. */
+  #step(): WalkedTick | undefined {
+    const segment = this.#segment!, offset = this.#offset;
+    const frame = readFrameHeader(segment, offset, this.#path);
+    if ("fault" in frame) return this.#noFrame(frame.fault);
+    const body = bodyFault(segment, frame);
+    if (body !== undefined) {
+      const isCut = frame.at + frame.length > segment.length;
+      const name = isCut ? "frame-cut" : "frame-body";
+      if (!this.#fault(name, offset, `a frame of tick ${frame.tick}: ${body}`, frame.tick)) return;
+      this.#lost = this.#open.isBroken = true;
+      if (frame.rowKind === ROW_KIND.data || frame.rowKind === ROW_KIND.derived) {
+        this.#open.rowsLost += frame.rows;
+      }
+      if (this.#open.tick === 0) this.#open.tick = frame.tick;
+      return isCut ? this.#endSegment() : void (this.#offset += frame.length);
+    }
+    return this.#take(frame);
+  }
+
+  /** Takes a frame whose checksums fit. */
+  #take(frame: FrameHeader): WalkedTick | undefined {
+    const place = this.#misplaced(frame);
+    if (place !== undefined) {
+      if (!this.#fault("frame-place", frame.at, place, frame.tick)) return;
+      this.#lost = true;
+      return void (this.#offset += frame.length);
+    }
+    const open = this.#open;
+    const isMark = frame.rowKind === ROW_KIND.mark;
+    if (open.tick !== 0 && (isMark || frame.tick !== open.tick)) {
+      const message = `tick ${open.tick} has no commit row`;
+      if (!open.isBroken && !this.#fault("commit", frame.at, message, open.tick)) return;
+      open.isBroken = this.#lost = true;
+      return this.#close(undefined);
+    }
+    this.#offset += frame.length;
+    if (isMark) {
+      this.frames++;
+      this.#goesOn = true;
+      this.#position = this.#header!.position + this.#offset;
+      return this.#endSegment();
+    }
+    if (frame.tick <= this.#lastTick && open.tick === 0) return this.#again(frame);
+    if (open.frames.some(({ index, check }) => index === frame.index && check === frame.check)) {
+      const message = `frame ${frame.index} of tick ${frame.tick} stands there twice`;
+      return void this.#fault("frame-twice", frame.at, message, frame.tick);
+    }
+    open.tick = frame.tick;
+    if (frame.index !== open.frames.length && !open.isBroken && !this.#lost && !open.isMixed) {
+      const due = open.frames.length;
+      const message = `frame ${frame.index} of tick ${frame.tick} stands where frame ${due} is due`;
+      if (!this.#fault("frame-order", frame.at, message, frame.tick)) return;
+      open.isMixed = true;
+    }
+    if (frame.rowKind === ROW_KIND.commit) return this.#close(frame);
+    return void open.frames.push(frame);
+  }
+
+  /** A frame of a tick that was committed before. */
+  #again(frame: FrameHeader): undefined {
+    const { tick } = frame;
+    if (frame.index === 0) {
+      const message = `tick ${tick} comes again after tick ${this.#lastTick}`;
+      this.#fault("tick-twice", frame.at, message, tick);
+    } else if (tick !== this.#repeatedTick) {
+      const message = `a frame of tick ${tick} comes after the end of tick ${this.#lastTick}`;
+      this.#fault("frame-order", frame.at, message, tick);
+    }
+    // One fault a tick: its other frames follow.
+    this.#repeatedTick = tick;
+  }
+
+  /** Ends the open tick, with its commit frame if there is one. */
+  #close(commitFrame: FrameHeader | undefined): WalkedTick | undefined {
+    const open = this.#open;
+    this.#open = newTick();
+    open.frames.sort((a, b) => a.index - b.index);
+    const isComplete = commitFrame !== undefined && !open.isBroken &&
+      commitFrame.index === open.frames.length &&
+      open.frames.every(({ index }, at) => index === at);
+    if (!isComplete) this.#lost = true;
+    let commit: WalkedTick["commit"];
+    if (commitFrame !== undefined) {
+      const row = readCommit(this.#segment!, commitFrame);
+      const message = row === undefined
+        ? "it cannot be read"
+        : isComplete
+        ? commitFault(row, open.frames)
+        : undefined;
+      if (message !== undefined) {
+        const text = `the commit row of tick ${open.tick} does not fit: ${message}`;
+        if (!this.#fault("commit", commitFrame.at, text, open.tick)) return undefined;
+      }
+      if (row !== undefined) commit = { ...row, frame: commitFrame };
+      this.#position = this.#header!.position + this.#offset;
+    }
+    this.frames += open.frames.length + (commitFrame === undefined ? 0 : 1);
+    this.#lastTick = Math.max(this.#lastTick, open.tick);
+    const isLossy = this.#lost;
+    this.#lost = false;
+    const { tick, frames, rowsLost } = open;
+    const [segment, path] = [this.#segment ?? this.#buffer.last, this.#path];
+    const { position } = this.#header!;
+    return { lane: this.lane, tick, frames, rowsLost, commit, isLossy, segment, path, position };
+  }
+
+  #misplaced(frame: FrameHeader): string | undefined {
+    const header = this.#header!;
+    if (frame.lane !== this.lane) {
+      return `a frame of lane ${frame.lane} stands in lane ${this.lane}`;
+    }
+    if (frame.incarnation !== header.incarnation) {
+      return `a frame of incarnation ${frame.incarnation} stands in a segment of ${header.incarnation}`;
+    }
+    if (frame.syncedPosition > header.position + frame.at) {
+      return `a frame at position ${
+        header.position + frame.at
+      } of the lane knows it synced up to ${frame.syncedPosition}`;
+    }
+    return undefined;
+  }
+
+  /** What stands where a frame is due is none: the end, a torn tail, or damage. */
+  #noFrame(reason: string): undefined {
+    const segment = this.#segment!, offset = this.#offset;
+    if (isZero(segment.bytes.subarray(offset, segment.length))) return this.#endSegment();
+    if (!this.#fault("frame-header", offset, reason, this.#open.tick || undefined)) return;
+    this.#lost = true;
+    if (this.#open.tick !== 0) this.#open.isBroken = true;
+    const found = this.#resync(offset);
+    if (found === undefined) return this.#endSegment();
+    this.#offset = found;
+  }
+
+  /** The next place in the segment with a frame's header that is whole. */
+  #resync(offset: number): number | undefined {
+    const segment = this.#segment!;
+    for (const at of frameStarts(segment, offset + 8)) {
+      const frame = readFrameHeader(segment, at, this.#path);
+      if (!("fault" in frame)) return at;
+    }
+    return undefined;
+  }
+
+  #endSegment(): undefined {
+    if (this.#open.tick !== 0 && !this.#open.isBroken) {
+      const { tick } = this.#open;
+      const message = `tick ${tick} is not whole: the segment ends`;
+      if (!this.#fault("commit", this.#offset, message, tick)) return;
+      this.#open.isBroken = this.#lost = true;
+    }
+    this.#segment = undefined;
+  }
+
+  /** Opens the next segment; `false` at the end of the lane. */
+  #openNext(): boolean {
+    const number = this.#numbers[this.#next++];
+    if (number === undefined) return this.#end();
+    const path = segmentPath(this.lane, number), due = this.#due;
+    const segment = this.#buffer.load(this.#storage, path);
+    this.bytes += segment.length;
+    const header = readSegmentHeader(segment, path);
+    const isLast = this.#next >= this.#numbers.length;
+    if (header === "unused" && isLast && !this.#goesOn) return this.#end();
+    const fault = header === "unused"
+      ? "it holds nothing"
+      : "fault" in header
+      ? header.fault
+      : header.lane !== this.lane || header.number !== number
+      ? `it is segment ${header.number} of lane ${header.lane}`
+      : undefined;
+    this.#goesOn = false;
+    this.#due = number + 1;
+    if (fault === undefined) return this.#follow(segment, header as SegmentHeader, path, due);
+    this.#lost = true;
+    return this.#faultAt("segment-header", path, 0, this.#position, fault);
+  }
+
+  /** Ends the lane: is all there that is known of? */
+  #end(): false {
+    const known = this.#known;
+    if (this.#goesOn || known.segment >= this.#due) {
+      const path = segmentPath(this.lane, this.#due);
+      this.#damage("segment-missing", path, 0, "the segment is missing");
+    } else if (known.position > this.#position && !this.#lost) {
+      const message =
+        `the lane was written up to position ${known.position} and ends at ${this.#position}`;
+      this.#fault("frame-header", this.#offset, message);
+    }
+    return false;
+  }
+
+  /** Goes on in a segment whose header is whole. */
+  #follow(segment: SegmentBytes, header: SegmentHeader, path: string, due: number): boolean {
+    const isMissing = header.number !== due && header.position > 0;
+    // The mark at the end of a segment says nothing that the next one does not: it may be lost.
+    const follows = header.position === this.#position ||
+      header.position === this.#position + FRAME_HEADER_BYTES;
+    if (isMissing) {
+      const missing = segmentPath(this.lane, due);
+      this.#lost = true;
+      const message = "the segment is missing";
+      if (!this.#faultAt("segment-missing", missing, 0, this.#position, message)) return false;
+    } else if (!follows && !this.#lost) {
+      const message =
+        `it starts at position ${header.position}, the lane ends at ${this.#position}`;
+      this.#lost = true;
+      if (!this.#faultAt("segment-header", path, 0, this.#position, message)) return false;
+    }
+    if (header.incarnation < this.incarnation) {
+      const message = `incarnation ${header.incarnation} follows ${this.incarnation}`;
+      this.#damage("segment-header", path, 0, message);
+    }
+    this.incarnation = Math.max(this.incarnation, header.incarnation);
+    this.#segment = segment;
+    this.#header = header;
+    this.#path = path;
+    this.#offset = SEGMENT_HEADER_BYTES;
+    this.#position = header.position + SEGMENT_HEADER_BYTES;
+    return true;
+  }
+
+  /** Reports a fault of bytes in the open segment; `false` where it is a torn tail and all ends. */
+  #fault(name: LogFaultName, offset: number, message: string, tick?: number): boolean {
+    const position = this.#header!.position + offset;
+    return this.#faultAt(name, this.#path, offset, position, message, tick);
+  }
+
+  #faultAt(
+    name: LogFaultName,
+    file: string,
+    offset: number,
+    position: number,
+    message: string,
+    tick?: number,
+  ): boolean {
+    if (this.#provenPosition() > position) {
+      this.#damage(name, file, offset, message, tick);
+      return true;
+    }
+    this.#report({ kind: "torn", fault: name, file, offset, tick, message });
+    this.isTorn = true;
+    return false;
+  }
+
+  #damage(name: LogFaultName, file: string, offset: number, message: string, tick?: number): void {
+    this.#report({ kind: "damage", fault: name, file, offset, tick, message });
+  }
+
+  /** Position up to which something in the directory shows the lane to have been synced. */
+  #provenPosition(): number {
+    if (this.#proven !== undefined) return this.#proven;
+    const { position, segment: began } = this.#known;
+    let proven = began > 0 && !this.#numbers.includes(began) ? Infinity : position;
+    let incarnation = -1;
+    const buffer = new SegmentBuffer();
+    for (const number of this.#numbers) {
+      const path = segmentPath(this.lane, number);
+      const segment = buffer.load(this.#storage, path);
+      const header = readSegmentHeader(segment, path);
+      if (typeof header === "object" && !("fault" in header)) {
+        // A later writer begins where recovery cut, so all before its first byte was kept.
+        if (incarnation >= 0 && header.incarnation > incarnation) {
+          proven = Math.max(proven, header.position);
+        }
+        incarnation = header.incarnation;
+      }
+      for (const at of frameStarts(segment, SEGMENT_HEADER_BYTES)) {
+        const frame = readFrameHeader(segment, at, path);
+        if (!("fault" in frame) && frame.lane === this.lane) {
+          proven = Math.max(proven, frame.syncedPosition);
+        }
+      }
+    }
+    return this.#proven = proven;
+  }
+}
+
+interface OpenTick {
+  tick: number;
+  readonly frames: FrameHeader[];
+  rowsLost: number;
+  /** Frames of it are lost. */
+  isBroken: boolean;
+  /** A fault of order was told already. */
+  isMixed: boolean;
+}
+
+function newTick(): OpenTick {
+  return { tick: 0, frames: [], rowsLost: 0, isBroken: false, isMixed: false };
+}
+
+function commitFault(commit: CommitRow, frames: readonly FrameHeader[]): string | undefined {
+  if (commit.frames !== frames.length) {
+    return `it counts ${commit.frames} of ${frames.length} frames`;
+  }
+  const digest = frames.reduce((sum, { check }) => digestOf(sum, check), 0);
+  if (commit.digest !== digest) return "its digest is another";
+  const rows = frames.reduce((sum, frame) => sum + frame.rows, 0);
+  return commit.rows === rows ? undefined : `it counts ${commit.rows} of ${rows} rows`;
+}
+
+/** Places where a frame may start: multiples of 8 with the magic. */
+function* frameStarts(segment: SegmentBytes, offset: number): Generator<number> {
+  const words = new Int32Array(segment.buffer, 0, segment.length >>> 2);
+  for (let at = alignUp(offset, 8); at + FRAME_HEADER_BYTES <= segment.length; at += 8) {
+    if (words[at >>> 2] === FRAME_MAGIC) yield at;
+  }
+}
+
+function segmentNumbers(storage: Storage, lane: number): number[] {
+  return storage.list(laneFolder(lane))
+    .flatMap((name) => /^(\d{10})\.log$/.exec(name)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => a - b);
+}
+
+function isZero(bytes: Uint8Array): boolean {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
+  return true;
+}
+
+/** A buffer that one segment after the other is read into. */
+class SegmentBuffer {
+  last: SegmentBytes = segmentBytes(new ArrayBuffer(0), 0);
+
+  load(storage: Storage, path: string): SegmentBytes {
+    const file = storage.open(path, "read");
+    try {
+      const size = file.size();
+      const { buffer } = this.last;
+      const room = size > buffer.byteLength ? new ArrayBuffer(alignUp(size, 4096)) : buffer;
+      const bytes = segmentBytes(room, size);
+      const read = file.read(bytes.bytes.subarray(0, size), 0);
+      return this.last = read === size ? bytes : segmentBytes(room, read);
+    } finally {
+      file.close();
+    }
+  }
+}
