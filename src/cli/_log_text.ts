@@ -6,21 +6,42 @@
 import { formatBytes, toHex } from "../base/bytes.ts";
 import { physicalUs } from "../temporal/timestamp.ts";
 import { timeText } from "./_values.ts";
-import type { LogDelta, LogSummary, LogVerification } from "./log_tools.ts";
+import type { LogDelta, LogEnding, LogSummary, LogVerification } from "./log_tools.ts";
 
 /** Payload bytes that a line of text shows. */
 const SHOWN_BYTES_MAX = 16;
 
+/** Pages with the highest epochs that the summary shows as text. */
+const SHOWN_PAGES_MAX = 5;
+
 /** The summary as lines of name and value. */
 export function summaryText(directory: string, summary: LogSummary): string {
-  const { ticks, hlc, lanes, checkpoints, sources } = summary;
+  const { ticks, hlc, lanes, checkpoints, sources, shards } = summary;
   const rows: [string, string][] = [
     ["directory", shown(directory)],
-    ["format", `${summary.format}, incarnation ${summary.incarnation}, ${summary.shards} shards`],
+    ["state", stateText(summary.state)],
+    [
+      "format",
+      `${summary.format}, incarnation ${summary.incarnation}, ${shards ?? "unknown"} shards`,
+    ],
     ["ticks", ticks === undefined ? "none" : `${ticks.first} to ${ticks.last}`],
     ["times", hlc === undefined ? "none" : `${hlcText(hlc.first)} to ${hlcText(hlc.last)}`],
-    ["pages", `${summary.pages}`],
     ["deltas", `${summary.deltas}, ${formatBytes(summary.payloadBytes)} of payload`],
+    ...summary.kinds.map(({ kind, deltas }): [string, string] => ["", `${kind}: ${deltas}`]),
+    ...summary.rows.map(({ kind, frames, rows }, index): [string, string] => [
+      index === 0 ? "rows" : "",
+      `${kind}: ${rows} in ${frames} frames`,
+    ]),
+    [
+      "pages",
+      `${summary.pages} live, ${formatBytes(summary.pageBytes)}; ${summary.pagesBorn} were born`,
+    ],
+    ...summary.epochs.slice(0, SHOWN_PAGES_MAX).map((page): [string, string] => [
+      "",
+      `page ${page.page}${
+        page.name === undefined ? "" : ` ${shown(page.name)}`
+      }: epoch ${page.epoch}`,
+    ]),
     ...lanes.map(({ lane, segments, frames, bytes }): [string, string] => [
       `lane ${lane}`,
       `${segments} segments, ${frames} frames, ${formatBytes(bytes)}`,
@@ -35,14 +56,21 @@ export function summaryText(directory: string, summary: LogSummary): string {
         formatBytes(payloadBytes)
       }`,
     ]),
-    ...summary.notes.map((note): [string, string] => ["note", shown(note)]),
+    ...summary.notes.map((note): [string, string] => ["note", escaped(note)]),
   ];
   return rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join("");
 }
 
+/** How a log ends, and where. */
+export function stateText({ state, file = "", offset = 0, tick, reason = "" }: LogEnding): string {
+  if (state === "whole") return state;
+  const place = `${shown(file)} at byte ${offset}${tick === undefined ? "" : `, tick ${tick}`}`;
+  return `${state}: ${place}: ${escaped(reason)}`;
+}
+
 /** One delta as one line. */
 export function deltaText(delta: LogDelta): string {
-  const { payload, source, intent, rule, name } = delta;
+  const { payload, source, intent, rule, name, timeUs } = delta;
   const bytes = toHex(payload.subarray(0, SHOWN_BYTES_MAX)) +
     (payload.length > SHOWN_BYTES_MAX ? "…" : "");
   return [
@@ -54,6 +82,7 @@ export function deltaText(delta: LogDelta): string {
     ...(bytes === "" ? [] : [bytes]),
     ...(source === undefined ? [] : [`source=${shown(source)}`]),
     ...(intent === undefined ? [] : [`intent=${shown(intent)}`]),
+    ...(timeUs === undefined ? [] : [`time=${statedText(timeUs)}`]),
     ...(rule === undefined ? [] : [`rule=${shown(rule)}`]),
   ].join("  ") + "\n";
 }
@@ -70,7 +99,7 @@ export function verificationText(directory: string, outcome: LogVerification): s
   return [
     ...problems.map(({ kind, file, offset, tick, message }) => {
       const place = `${shown(file)} at byte ${offset}${tick === undefined ? "" : `, tick ${tick}`}`;
-      return `${kind === "damage" ? "✗ damage" : "– torn tail"}: ${place}: ${shown(message)}\n`;
+      return `${kind === "damage" ? "✗ damage" : "– torn tail"}: ${place}: ${escaped(message)}\n`;
     }),
     `${damage === 0 ? "✓ whole" : `✗ ${damage} damaged places`}: ${
       shown(directory)
@@ -82,10 +111,20 @@ function hlcText(hlc: bigint): string {
   return timeText(physicalUs(hlc));
 }
 
+/** A time that a source stated: any double may stand there. */
+function statedText(us: number): string {
+  return Number.isSafeInteger(us) && us >= 0 && us < 2 ** 52 ? timeText(us) : `${us} µs`;
+}
+
 /** A text from outside on one line: in quotes where it has blanks or what could steer a terminal. */
 function shown(text: string): string {
   if (/^[^\s"\p{C}]+$/u.test(text)) return text;
-  return JSON.stringify(text).replace(
+  return escaped(JSON.stringify(text));
+}
+
+/** A sentence that may hold texts from outside, without what could steer a terminal. */
+function escaped(text: string): string {
+  return text.replace(
     /[^\P{C}]/gu,
     (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`,
   );

@@ -39,7 +39,13 @@ const logTools = {
     if (directory.endsWith("bug")) throw new TypeError("x is\\nundefined");
     return {
       format: 1, incarnation: 2, shards: 24, ticks: { first: 1, last: 41 },
-      hlc: { first: delta.hlc, last: delta.hlc }, deltas: 3, payloadBytes: 2048, pages: 1,
+      state: directory.endsWith("damaged")
+        ? { state: "damaged", file: "lane-00/1.log", offset: 4096, tick: 42, reason: "no frame" }
+        : { state: "whole" },
+      hlc: { first: delta.hlc, last: delta.hlc }, deltas: 3, payloadBytes: 2048,
+      kinds: [{ kind: "set", deltas: 3 }], rows: [{ kind: "data", frames: 1, rows: 3 }],
+      pages: 1, pageBytes: 4096, pagesBorn: 2,
+      epochs: [{ page: 7, name: "a board", size: 4096, epoch: 3 }],
       lanes: [{ lane: 0, segments: 1, frames: 41, bytes: 65536 }], checkpoints: [],
       sources: [{ source: "feed-a", deltas: 2, payloadBytes: 1024 }], notes: [],
     };
@@ -53,7 +59,8 @@ const logTools = {
     frames: 41, deltas: 3, bytes: 65536, lastTick: 41,
     problems: [{
       kind: directory.endsWith("damaged") ? "damage" : "torn",
-      file: "lane-00/00000001.log", offset: 4096, tick: 12, message: "checksum differs",
+      fault: "frame-body", file: "lane-00/00000001.log", offset: 4096, tick: 12,
+      message: "checksum\\u001b differs",
     }],
   }),
 };
@@ -244,6 +251,8 @@ Deno.test("mmsb log inspect sums up, and an error of ours is one line with exit 
     mmsb("log inspect ./bug"),
   ]);
   assert.match(text.out, /^ticks {7}1 to 41$/m);
+  assert.match(text.out, /^state {7}whole$/m);
+  assert.match(text.out, /^ {12}page 7 "a board": epoch 3$/m);
   assert.match(text.out, /^lane 0 {6}1 segments, 41 frames, 64 KiB$/m);
   assert.equal(JSON.parse(json.out).sources[0].source, "feed-a");
   assert.deepEqual(bug, {
@@ -260,11 +269,17 @@ Deno.test("mmsb log verify ends with 3 on damage, and with 0 on a torn tail", as
     mmsb("log verify damaged --json"),
   ]);
   assert.equal(torn.code, 0);
-  assert.match(torn.out, /^– torn tail: lane-00\/00000001\.log at byte 4096, tick 12: "checksum/);
+  assert.match(
+    torn.out,
+    /^– torn tail: lane-00\/00000001\.log at byte 4096, tick 12: checksum\\u\{1b\} differs$/m,
+  );
   assert.match(torn.out, /^✓ whole: \., 41 frames/m);
   assert.equal(damaged.code, 3);
   assert.equal(JSON.parse(damaged.out).ok, false);
-  assert.match(damaged.err, /^mmsb: corrupt-log: Cannot trust the log of "damaged" .*salvage/);
+  assert.match(
+    damaged.err,
+    /^mmsb: corrupt-log: Cannot trust all of the log of "damaged" \(1 problems were found\): take/,
+  );
 });
 
 Deno.test("mmsb doctor says what each thing means, in text and JSON, and leaves nothing behind", async () => {

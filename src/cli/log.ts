@@ -12,7 +12,14 @@ import { PAGE_ID_MAX } from "../base/limits.ts";
 import { MmsbError } from "../base/errors.ts";
 import { EXIT, type ExitCode, Progress } from "../perf/mod.ts";
 import type { Call, Command, Flag } from "./_command.ts";
-import { deltaJson, deltaText, json, summaryText, verificationText } from "./_log_text.ts";
+import {
+  deltaJson,
+  deltaText,
+  json,
+  stateText,
+  summaryText,
+  verificationText,
+} from "./_log_text.ts";
 import {
   requireFolder,
   stderrIsTerminal,
@@ -50,10 +57,13 @@ export function logCommands(load: () => Promise<LogTools>): readonly Command[] {
   return [
     {
       name: "log inspect",
-      summary: "sum up a log: ticks, times, lanes, checkpoints, sources",
+      summary: "sum up a log: state, ticks, times, deltas, pages, lanes, sources",
       operands: ["DIR"],
       flags: { json: JSON_FLAG },
-      details: [],
+      details: [
+        "Counts the ticks that are whole. A damaged log is summed up as far as it is whole, and the\n" +
+        "exit code is 3.",
+      ],
       examples: ["mmsb log inspect ./data", "mmsb log inspect ./data --json"],
       run: (call) => inspect(call, load),
     },
@@ -64,7 +74,8 @@ export function logCommands(load: () => Promise<LogTools>): readonly Command[] {
       flags: QUERY_FLAGS,
       details: [
         "Filters narrow each other. Times are ISO 8601: a date (its first moment in UTC), or a time\n" +
-        "with Z or an offset.",
+        "with Z or an offset. Births and deaths of pages are rows too: create, delete, metadata.",
+        "Where the log is damaged, all that is whole before is given, and the exit code is 3.",
       ],
       examples: [
         "mmsb log query ./data --page board --limit 20",
@@ -79,6 +90,8 @@ export function logCommands(load: () => Promise<LogTools>): readonly Command[] {
       operands: ["DIR"],
       flags: { json: JSON_FLAG },
       details: [
+        "Checksums, segments, frames, ticks, times, sequences, births, spans and epochs are checked,\n" +
+        "and every problem is named with its file, byte and tick; the directory is only read.",
         "A torn tail is what a crash leaves and the next open cuts: it is named, and exit stays 0.",
       ],
       examples: ["mmsb log verify ./data", "mmsb log verify ./data --json"],
@@ -92,7 +105,8 @@ async function inspect(call: Call, load: () => Promise<LogTools>): Promise<ExitC
   await requireFolder("DIR", directory);
   const summary = await (await load()).inspectLog(directory);
   writeStdout(call.has("json") ? json(summary, 2) : summaryText(directory, summary));
-  return EXIT.done;
+  if (summary.state.state !== "damaged") return EXIT.done;
+  throw damaged(directory, stateText(summary.state));
 }
 
 async function query(call: Call, load: () => Promise<LogTools>): Promise<ExitCode> {
@@ -132,12 +146,16 @@ async function verify(call: Call, load: () => Promise<LogTools>): Promise<ExitCo
       : verificationText(directory, outcome),
   );
   if (!isDamaged) return EXIT.done;
-  throw new MmsbError(
+  throw damaged(directory, `${outcome.problems.length} problems were found`);
+}
+
+function damaged(directory: string, found: string): MmsbError {
+  return new MmsbError(
     "corrupt-log",
-    `Cannot trust the log of ${
+    `Cannot trust all of the log of ${
       JSON.stringify(directory)
-    } as it is damaged: take a copy, then run mmsb log salvage ${directory} --to DIR2`,
-    { values: { directory } },
+    } (${found}): take a copy of it, restore the file from a backup, or open the bus with readOnly to read what is whole`,
+    { values: { directory, found } },
   );
 }
 

@@ -26,14 +26,42 @@ export interface LogSource {
   readonly payloadBytes: number;
 }
 
+/** How a log ends, and where, if it does not end well. */
+export interface LogEnding {
+  /** `whole`; `torn`: a tail that the next open cuts; `damaged`: synced bytes are lost. */
+  readonly state: "whole" | "torn" | "damaged";
+  /** File of the first bad byte, relative to the data directory. */
+  readonly file?: string;
+  /** Its place in the file. */
+  readonly offset?: number;
+  /** First tick that is not whole. */
+  readonly tick?: number;
+  /** What was found, in words. */
+  readonly reason?: string;
+}
+
+/** A page and how far it has come. */
+export interface LogPageEpoch {
+  /** Its id. */
+  readonly page: number;
+  /** Its name, if it has one. */
+  readonly name?: string;
+  /** Its bytes. */
+  readonly size: number;
+  /** Its epoch after the last tick. */
+  readonly epoch: number;
+}
+
 /** What a data directory's log holds. */
 export interface LogSummary {
   /** Format version of the directory. */
   readonly format: number;
   /** Incarnation: how often it was opened for writing. */
   readonly incarnation: number;
-  /** Shards, fixed at its creation. */
-  readonly shards: number;
+  /** Shards, fixed at its creation; absent where the metadata is lost. */
+  readonly shards?: number;
+  /** How the log ends; what is behind damage is not counted. */
+  readonly state: LogEnding;
   /** First and last whole tick; absent where there is none. */
   readonly ticks?: { readonly first: number; readonly last: number };
   /** First and last hybrid logical timestamp; absent where there is none. */
@@ -42,8 +70,22 @@ export interface LogSummary {
   readonly deltas: number;
   /** Bytes of their payload. */
   readonly payloadBytes: number;
+  /** Deltas by what they do (`set`, `add i32`), the most frequent first. */
+  readonly kinds: readonly { readonly kind: string; readonly deltas: number }[];
+  /** Frames and rows by row kind (`data`, `structural`, `commit`). */
+  readonly rows: readonly {
+    readonly kind: string;
+    readonly frames: number;
+    readonly rows: number;
+  }[];
   /** Pages that live after the last tick. */
   readonly pages: number;
+  /** Their bytes. */
+  readonly pageBytes: number;
+  /** Pages that were ever born. */
+  readonly pagesBorn: number;
+  /** Some pages with the highest epochs, those first. */
+  readonly epochs: readonly LogPageEpoch[];
   /** Lanes, by number. */
   readonly lanes: readonly LogLane[];
   /** Checkpoints, oldest first. */
@@ -84,7 +126,7 @@ export interface LogDelta {
   readonly name?: string;
   /** Its page's epoch after it. */
   readonly epoch: number;
-  /** Kind in words: `set`, `masked`, `add f64`, `create`, `delete`. */
+  /** Kind in words: `set`, `masked`, `add f64`, `create`, `delete`, `metadata`. */
   readonly kind: string;
   /** First byte in the page. */
   readonly offset: number;
@@ -98,10 +140,14 @@ export interface LogDelta {
   readonly intent?: string;
   /** The rule that derived it. */
   readonly rule?: string;
+  /** The source's own time in µs since the Unix epoch, if it stated one. */
+  readonly timeUs?: number;
 }
 
 /** One fault of a log. */
 export interface LogProblem {
+  /** What it is, as a word for programs: `frame-body`, `epoch`. */
+  readonly fault: string;
   /** `damage` below the synced position; `torn` for a tail that the next open cuts. */
   readonly kind: "damage" | "torn";
   /** File, relative to the data directory. */

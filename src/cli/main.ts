@@ -11,14 +11,11 @@
  * @module
  */
 
-import { MmsbError } from "../base/errors.ts";
 import { type Bindings, runCommandLine } from "./_cli.ts";
 
 const BINDINGS: Bindings = {
   validators: async () => (await import("../validators/mod.ts")).validators,
-  logTools: () => {
-    throw new MmsbError("usage", "Cannot read logs as this version has no tools for them");
-  },
+  logTools: async () => await import("../log/mod.ts"),
 };
 
 /**

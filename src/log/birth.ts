@@ -18,6 +18,8 @@ export interface BirthText {
   readonly metadata: Metadata;
 }
 
+const PLAIN: BirthText = { name: "", metadata: new Map() };
+
 /** The payload. */
 export function encodeBirth(name: string, metadata: Metadata | undefined): Uint8Array {
   const encoded = encodeMetadata(metadata ?? new Map());
@@ -36,7 +38,7 @@ export function encodeBirth(name: string, metadata: Metadata | undefined): Uint8
  * @throws {MmsbError} `corrupt-log` where it is none.
  */
 export function decodeBirth(bytes: Uint8Array): BirthText {
-  if (bytes.length === 0) return { name: "", metadata: new Map() };
+  if (bytes.length === 0) return PLAIN;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = bytes.length < 4 ? Infinity : view.getUint32(0, true);
   if (4 + length > bytes.length) {

@@ -271,6 +271,8 @@ const COLUMNS: readonly number[] = [
   SECTION.shard,
 ];
 
+const NO_STRINGS: readonly string[] = [""];
+
 /** Decodes the columns of frames; one scratch serves all frames, the largest sets its size. */
 export class RowDecoder {
   #rows = 0;
@@ -281,10 +283,13 @@ export class RowDecoder {
   /**
    * Decodes a frame whose body was checked.
    *
+   * @param segment The segment.
+   * @param frame The frame.
+   * @param withStrings Whether sources and intents are wanted; replay needs none.
    * @returns The rows; good until the next call.
    * @throws {MmsbError} `corrupt-log` where the columns do not fit the rows.
    */
-  decode(segment: SegmentBytes, frame: FrameHeader): DecodedRows {
+  decode(segment: SegmentBytes, frame: FrameHeader, withStrings = true): DecodedRows {
     // A lie is found before room is made for it.
     const { rows } = frame;
     if (rows > TICK_ROWS_MAX) refuseRows(frame);
@@ -312,8 +317,10 @@ export class RowDecoder {
     read(SECTION.length, columns.length);
     read(SECTION.start, columns.start);
     read(SECTION.kind, columns.kind);
-    read(SECTION.source, columns.source);
-    read(SECTION.intent, columns.intent);
+    if (withStrings) {
+      read(SECTION.source, columns.source);
+      read(SECTION.intent, columns.intent);
+    }
     const hasEpochs = read(SECTION.epoch, columns.epoch);
     const payload = frame.sections.get(SECTION.payload);
     const base = payload?.at ?? 0;
@@ -326,7 +333,7 @@ export class RowDecoder {
       columns,
       rows,
       payloadEnd: payload === undefined ? 0 : payload.at + payload.length,
-      strings: readStrings(segment, frame),
+      strings: withStrings ? readStrings(segment, frame) : NO_STRINGS,
       hasEpochs,
       ...(advance.length > 0 ? { advance } : {}),
       ...(frame.rowKind === ROW_KIND.structural

@@ -5,8 +5,9 @@
  * agrees. Where that ends, the question is whether the rest was lost before it was synced (a torn
  * tail: cut it) or after (damage: refuse). The bytes before the end cannot tell; evidence is a
  * later frame that knew more of the lane to be synced, a later segment begun past this place, or
- * the record of a clean close. Without evidence it is a torn tail, because an unsynced write may be
- * lost in any part and any order.
+ * the record of a clean close. So is what no crash leaves: a whole frame or segment in a place that
+ * is not its own, and a segment that is not there, as its name is durable before it is used. Without
+ * evidence it is a torn tail, because an unsynced write may be lost in any part and any order.
  *
  * Cost: a segment is read whole, at the speed of the file cache, and checked at 9 GB/s or more.
  *
@@ -80,23 +81,28 @@ export interface LaneEnd {
   readonly badOffset: number;
   /** Last whole tick, 0 for none. */
   readonly lastTick: number;
+  /** Position up to which the lane is known to have been synced. */
+  readonly synced: number;
 }
 
 /** What a directory's metadata says of a lane. */
 export interface LaneKnown {
   /** Position up to which the lane is known to be synced; 0 for none. */
   readonly position: number;
-  /** Segment that was made durable; 0 for none. */
+  /**
+   * Segment that was made durable; 0 where the lane was known to be empty, so that what stands there
+   * does not count.
+   */
   readonly segment: number;
 }
-
-const NOTHING_KNOWN: LaneKnown = { position: 0, segment: 0 };
 
 /** Reads one lane from its first segment. */
 export class LaneReader {
   readonly #storage: Storage;
   readonly #lane: number;
   readonly #known: LaneKnown;
+  /** Whether all that stands in the lane was to be removed when the power failed. */
+  readonly #emptied: boolean;
   readonly #numbers: number[];
   #buffer = new ArrayBuffer(0);
   #segment: SegmentBytes = segmentBytes(new ArrayBuffer(0), 0);
@@ -107,6 +113,7 @@ export class LaneReader {
   #wholeOffset = 0;
   #wholePosition = 0;
   #lastTick = 0;
+  #synced: number;
   #end: LaneEnd | undefined;
 
   /**
@@ -114,10 +121,12 @@ export class LaneReader {
    * @param lane Lane.
    * @param known What the directory knows of the lane beside its segments.
    */
-  constructor(storage: Storage, lane: number, known: LaneKnown = NOTHING_KNOWN) {
+  constructor(storage: Storage, lane: number, known?: LaneKnown) {
     this.#storage = storage;
     this.#lane = lane;
-    this.#known = known;
+    this.#known = known ?? { position: 0, segment: 0 };
+    this.#emptied = known?.segment === 0;
+    this.#synced = this.#known.position;
     this.#numbers = storage.list(laneFolder(lane))
       .map((name) => /^(\d{10})\.log$/.exec(name)?.[1])
       .filter((digits) => digits !== undefined)
@@ -158,7 +167,8 @@ export class LaneReader {
         );
       }
       const fault = this.#misplaced(frame, frames);
-      if (fault !== undefined) return this.#finish(fault);
+      if (fault !== undefined) return this.#finish(fault, true);
+      this.#synced = Math.max(this.#synced, frame.syncedPosition);
       this.#frameOffset += frame.length;
       if (frame.rowKind === ROW_KIND.mark) {
         this.#wholeOffset = this.#offset = this.#frameOffset;
@@ -175,7 +185,7 @@ export class LaneReader {
       const commit = readCommit(this.#segment, frame);
       if (commit === undefined || commit.frames !== frames.length || commit.digest !== digest) {
         this.#frameOffset -= frame.length;
-        return this.#finish(`the commit row of tick ${frame.tick} does not fit its frames`);
+        return this.#finish(`the commit row of tick ${frame.tick} does not fit its frames`, true);
       }
       this.#offset = this.#frameOffset;
       this.#wholeNumber = this.#header!.number;
@@ -228,7 +238,7 @@ export class LaneReader {
   }
 
   #openFirst(): boolean {
-    if (this.#numbers.length === 0) {
+    if (this.#numbers.length === 0 || this.#emptied) {
       const missing = this.#known.segment > 0;
       this.#setEnd(
         missing ? "damaged" : "whole",
@@ -246,23 +256,8 @@ export class LaneReader {
     const path = segmentPath(this.#lane, number);
     const segment = this.#load(path);
     const header = readSegmentHeader(segment, path);
-    if (header === "unused") {
-      if (this.#header === undefined) {
-        this.#setEnd(
-          this.#isKnownPast(0) ? "damaged" : "whole",
-          "the segment is empty",
-          path,
-          0,
-        );
-      }
-      return false;
-    }
-    if ("fault" in header || header.lane !== this.#lane || header.number !== number) {
-      if (this.#header === undefined) {
-        const fault = "fault" in header ? header.fault : "it belongs elsewhere";
-        const evidence = this.#isKnownPast(0) || this.#syncedAfter(segment, 0, 0, -1);
-        this.#setEnd(evidence ? "damaged" : "torn", `${path}: ${fault}`, path, 0);
-      }
+    if (header === "unused" || "fault" in header || this.#isForeign(header, number)) {
+      if (this.#header === undefined) this.#endAtFirst(number, segment, header);
       return false;
     }
     const continues = this.#header === undefined || header.position === this.#wholePosition ||
@@ -279,6 +274,30 @@ export class LaneReader {
     this.#wholeOffset = this.#offset;
     this.#wholePosition = header.position + this.#offset;
     return true;
+  }
+
+  /** Ends the walk at a first segment that cannot be read. */
+  #endAtFirst(
+    number: number,
+    segment: SegmentBytes,
+    header: SegmentHeader | "unused" | { fault: string },
+  ): void {
+    const path = segmentPath(this.#lane, number);
+    const blank = header === "unused" && isZero(segment.bytes.subarray(0, segment.length));
+    let state: LaneEnd["state"] = blank ? "whole" : "torn";
+    let reason = "the segment is empty";
+    if (header !== "unused") reason = "fault" in header ? `${path}: ${header.fault}` : FOREIGN;
+    if (number !== 1) reason = `segments before "${path}" are missing`;
+    const foreign = header !== "unused" && !("fault" in header);
+    if (
+      number !== 1 || foreign || this.#isKnownPast(0) ||
+      this.#syncedAfter(segment, 0, 0, UNKNOWN)
+    ) {
+      state = "damaged";
+    } else {
+      state = worse(state, this.#judgeLater(number, 0, UNKNOWN));
+    }
+    this.#setEnd(state, reason, path, 0);
   }
 
   /** Goes to the next segment if the lane goes on there. */
@@ -305,19 +324,29 @@ export class LaneReader {
     const next = this.#header!.number + 1;
     const path = segmentPath(this.#lane, next);
     if (!this.#numbers.includes(next)) {
-      this.#setEnd("damaged", `segment "${path}" is missing`, path, 0);
+      this.#setEnd(
+        this.#isCutHere() ? "whole" : "damaged",
+        `segment "${path}" is missing`,
+        path,
+        0,
+      );
       return undefined;
     }
     // A prepared segment whose first write was lost is the normal end after a crash.
     const segment = this.#load(path);
     const header = readSegmentHeader(segment, path);
+    const foreign = header !== "unused" && !("fault" in header) && this.#isForeign(header, next);
     const reason = header === "unused"
       ? "it holds nothing yet"
       : "fault" in header
       ? header.fault
+      : foreign
+      ? FOREIGN
       : "it does not follow";
-    const evidence = this.#isKnownPast(this.#wholePosition) ||
-      this.#syncedAfter(segment, 0, this.#wholePosition, 0);
+    const { incarnation } = this.#header!;
+    const evidence = foreign || this.#isKnownPast(this.#wholePosition) ||
+      this.#syncedAfter(segment, 0, this.#wholePosition, incarnation) ||
+      this.#judgeLater(next, this.#wholePosition, incarnation) === "damaged";
     this.#setEnd(evidence ? "damaged" : "torn", `segment "${path}": ${reason}`, path, 0);
     return undefined;
   }
@@ -328,8 +357,45 @@ export class LaneReader {
     return this.#known.position > position || segment > 0 && !this.#numbers.includes(segment);
   }
 
-  /** Ends the walk at a bad frame and finds out whether what is lost was synced. */
-  #finish(reason: string): undefined {
+  /** Whether a segment's header says that it is another one. */
+  #isForeign(header: SegmentHeader, number: number): boolean {
+    return header.lane !== this.#lane || header.number !== number;
+  }
+
+  /**
+   * Whether recovery was about to cut the lane here and was cut off itself: it may have removed any
+   * of the segments that follow.
+   */
+  #isCutHere(): boolean {
+    return this.#known.segment === this.#header!.number &&
+      this.#known.position === this.#wholePosition;
+  }
+
+  /** What the segments after `number` show of bytes that are bad at `position`. */
+  #judgeLater(number: number, position: number, incarnation: number): LaneEnd["state"] {
+    let state: LaneEnd["state"] = "whole";
+    for (const later of this.#numbers) {
+      if (later <= number) continue;
+      const path = segmentPath(this.#lane, later);
+      const segment = this.#load(path);
+      if (this.#syncedAfter(segment, SEGMENT_HEADER_BYTES, position, incarnation)) return "damaged";
+      const found = readSegmentHeader(segment, path);
+      if (found === "unused") continue;
+      state = "torn";
+      if ("fault" in found) continue;
+      // A later incarnation begins where recovery cut, so all before its first byte was kept.
+      const begunPast = incarnation !== UNKNOWN && found.incarnation > incarnation &&
+        found.position > position;
+      if (begunPast || this.#isForeign(found, later)) return "damaged";
+    }
+    return state;
+  }
+
+  /**
+   * Ends the walk at a bad frame and finds out whether what is lost was synced; `misplaced` where
+   * the frame is whole, but not one that can stand there.
+   */
+  #finish(reason: string, misplaced = false): undefined {
     const header = this.#header!;
     const badOffset = this.#frameOffset;
     const badPosition = header.position + badOffset;
@@ -337,35 +403,18 @@ export class LaneReader {
     let state: LaneEnd["state"] = "torn";
     const rest = this.#segment.bytes.subarray(badOffset, this.#segment.length);
     const later = this.#numbers.filter((number) => number > header.number);
-    if (this.#isKnownPast(badPosition)) state = "damaged";
+    const last = Math.max(later.at(-1) ?? 0, this.#known.segment);
+    const absent = last > header.number && !this.#numbers.includes(header.number + 1) &&
+      !this.#isCutHere();
+    if (misplaced || absent || this.#isKnownPast(badPosition)) state = "damaged";
     else if (this.#syncedAfter(this.#segment, badOffset, badPosition, header.incarnation)) {
       state = "damaged";
     } else if (badOffset === this.#wholeOffset && isZero(rest)) {
       state = "whole";
     }
-    for (const number of later) {
-      if (state === "damaged") break;
-      const laterPath = segmentPath(this.#lane, number);
-      const segment = this.#load(laterPath);
-      const found = readSegmentHeader(segment, laterPath);
-      if (found === "unused") continue;
-      if ("fault" in found) {
-        if (state === "whole") state = "torn";
-        continue;
-      }
-      // A later incarnation begins where recovery cut, so all before its first byte was kept.
-      const begunPast = found.incarnation > header.incarnation && found.position > badPosition;
-      if (
-        begunPast ||
-        this.#syncedAfter(segment, SEGMENT_HEADER_BYTES, badPosition, header.incarnation)
-      ) {
-        state = "damaged";
-      } else if (state === "whole") {
-        state = "torn";
-      }
+    if (state !== "damaged") {
+      state = worse(state, this.#judgeLater(header.number, badPosition, header.incarnation));
     }
-    const last = Math.max(later.at(-1) ?? 0, this.#known.segment);
-    const absent = last > header.number && !this.#numbers.includes(header.number + 1);
     const missing = segmentPath(this.#lane, header.number + 1);
     this.#setEnd(
       state,
@@ -392,10 +441,11 @@ export class LaneReader {
       } catch {
         return true;
       }
-      if (
-        !("fault" in frame) && frame.lane === this.#lane && frame.incarnation >= incarnation &&
-        frame.syncedPosition > position
-      ) return true;
+      if ("fault" in frame) continue;
+      const isOurs = frame.lane === this.#lane && frame.incarnation >= incarnation;
+      if (isOurs && frame.syncedPosition > position) return true;
+      // What stands in the frame is data, even where it looks like a frame.
+      at += frame.length - 8;
     }
     return false;
   }
@@ -412,6 +462,7 @@ export class LaneReader {
       badPath,
       badOffset,
       lastTick: this.#lastTick,
+      synced: this.#synced,
     };
   }
 
@@ -427,6 +478,17 @@ export class LaneReader {
       file.close();
     }
   }
+}
+
+const FOREIGN = "it belongs elsewhere";
+
+/** Incarnation of bytes whose segment's header cannot be read: below all others. */
+const UNKNOWN = -1;
+
+/** The worse of two ends. */
+function worse(a: LaneEnd["state"], b: LaneEnd["state"]): LaneEnd["state"] {
+  if (a === "damaged" || b === "damaged") return "damaged";
+  return a === "torn" || b === "torn" ? "torn" : "whole";
 }
 
 function isZero(bytes: Uint8Array): boolean {

@@ -57,7 +57,8 @@ export class LaneWriter {
   #file: StorageFile;
   #offset = 0;
   #synced: number;
-  #unsynced = new Set<StorageFile>();
+  /** Files with bytes that are not known to be durable, each with the position behind its last. */
+  #unsynced = new Map<StorageFile, number>();
   #prepared = 0;
   #prepareFailed = false;
   #preparing: Promise<void> | undefined;
@@ -115,7 +116,10 @@ export class LaneWriter {
     this.#checkUsable();
     const end = this.#offset + bytes + MARK_BYTES;
     const prepares = this.#prepared !== 0 || this.#preparing !== undefined || this.#prepareFailed;
-    if (!prepares && this.#offset > SEGMENT_HEADER_BYTES && end > this.#bytes / 8) {
+    if (
+      !prepares && this.#offset > SEGMENT_HEADER_BYTES &&
+      end > Math.min(this.#bytes, SEGMENT_BYTES_START) / 8
+    ) {
       this.#prepare(bytes);
     }
     if (end <= this.#bytes || this.#offset <= SEGMENT_HEADER_BYTES) return this.#turn();
@@ -143,12 +147,12 @@ export class LaneWriter {
     this.#checkUsable();
     const first = this.#offset;
     try {
-      this.#unsynced.add(this.#file);
       if (first === 0) {
         const header = segmentHeader(this.#lane, this.#number, this.#start, this.#incarnation);
         this.#write(header);
       }
       for (const part of parts) this.#write(part);
+      this.#unsynced.set(this.#file, this.position);
     } catch (error) {
       const bytes = parts.reduce((sum, part) => sum + part.length, SEGMENT_HEADER_BYTES);
       this.#wipe(first, first + bytes, error);
@@ -177,11 +181,11 @@ export class LaneWriter {
     this.#checkUsable();
     const position = this.position;
     try {
-      for (const file of this.#unsynced) file.sync();
+      for (const file of this.#unsynced.keys()) file.sync();
     } catch (error) {
       throw this.#fail(error);
     }
-    this.#settleSync(position, [...this.#unsynced]);
+    this.#settleSync(position);
   }
 
   /**
@@ -201,28 +205,32 @@ export class LaneWriter {
         this.#storage.remove(segmentPath(this.#lane, this.#prepared));
       }
       this.#file.truncate(this.#offset);
-      this.#unsynced.add(this.#file);
-      for (const file of this.#unsynced) file.sync();
+      this.#unsynced.set(this.#file, this.position);
+      for (const file of this.#unsynced.keys()) file.sync();
       this.#storage.syncFolder(laneFolder(this.#lane));
       this.#synced = this.position;
     } catch (error) {
       throw this.#fail(error);
     } finally {
-      this.#file.close();
-      for (const file of this.#unsynced) file.close();
+      this.#closeFiles();
     }
   }
 
-  /** Lets go of the files without syncing, after a failure. */
-  abandon(): void {
+  /**
+   * Lets go of the files without syncing, after a failure.
+   *
+   * @returns When nothing of this writer touches the directory any more; until then it is to be
+   * kept locked.
+   */
+  async abandon(): Promise<void> {
     this.#closed = true;
-    this.#file.close();
-    for (const file of this.#unsynced) file.close();
+    this.#closeFiles();
+    await this.#preparing;
   }
 
   async #runSync(): Promise<void> {
     const position = this.position;
-    const files = [...this.#unsynced];
+    const files = [...this.#unsynced.keys()];
     try {
       await Promise.all(files.map((file) => file.syncAsync()));
     } catch (error) {
@@ -231,20 +239,23 @@ export class LaneWriter {
       this.#syncing = undefined;
     }
     if (this.#failure !== undefined) throw this.#failure;
-    this.#settleSync(position, files);
+    this.#settleSync(position);
   }
 
-  #settleSync(position: number, files: readonly StorageFile[]): void {
-    if (position <= this.#synced) return;
-    this.#synced = position;
-    for (const file of files) {
-      if (file !== this.#file) {
-        this.#unsynced.delete(file);
-        file.close();
-      } else if (position === this.position) {
-        this.#unsynced.delete(file);
-      }
+  /** Notes a sync that began when the lane stood at `position`. */
+  #settleSync(position: number): void {
+    this.#synced = Math.max(this.#synced, position);
+    for (const [file, end] of this.#unsynced) {
+      // A file that was written to while it was synced, and then rolled over, needs another sync.
+      if (end > position) continue;
+      this.#unsynced.delete(file);
+      if (file !== this.#file) file.close();
     }
+  }
+
+  #closeFiles(): void {
+    this.#file.close();
+    for (const file of this.#unsynced.keys()) file.close();
   }
 
   #write(bytes: Uint8Array): void {
@@ -294,9 +305,12 @@ export class LaneWriter {
     });
     writer.addMark();
     const next = this.#number + 1, bytes = this.#bytesOfNext(0);
+    const path = segmentPath(this.#lane, next);
+    // A preparation that failed in its last step, the sync of the folder, leaves the file.
+    if (this.#prepared === 0 && this.#storage.exists(path)) this.#storage.remove(path);
     const file = this.#prepared === 0
       ? this.#create(next, bytes)
-      : this.#storage.open(segmentPath(this.#lane, next), "write");
+      : this.#storage.open(path, "write");
     this.#prepared = next;
     try {
       this.append(writer.finish());

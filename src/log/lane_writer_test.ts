@@ -57,13 +57,15 @@ Deno.test("LaneWriter.reserve() prepares the next segment ahead, at its full siz
   const storage = new MemoryStorage();
   const writer = smallWriter(storage);
   assert.equal(storage.readAll(pathOf(0, 1))!.length, 1024);
+  await appendTicks(writer, 1, 1);
+  assert.equal(writer.segment, 1);
   assert.equal(writer.reserve(TICK_BYTES), undefined);
   await settled();
   assert.deepEqual(storage.list("lane-00"), ["0000000001.log", "0000000002.log"]);
   const prepared = storage.readAll(pathOf(0, 2))!;
   assert.equal(prepared.length, 4096);
   assert(prepared.every((byte) => byte === 0));
-  await appendTicks(writer, 1, 10);
+  await appendTicks(writer, 2, 10);
   assert.equal(writer.segment, 2);
   assert.equal(storage.readAll(pathOf(0, 2))!.length, 4096);
   await writer.close();

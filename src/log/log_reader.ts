@@ -3,7 +3,8 @@
  *
  * A tick counts if its commit row is there in every lane that took part; what is kept is the longest
  * run of such ticks from the first. It reads all lanes side by side, whatever number of threads
- * wrote them.
+ * wrote them. A tick that is missing while every lane goes on behind it is damage: what is torn off
+ * a lane is its end.
  *
  * @module
  */
@@ -41,6 +42,8 @@ export class LogReader {
   #tick = 0;
   #started = false;
   #gap = "";
+  /** The lane that goes on behind a missing tick, where no lane has ended before it. */
+  #skipping: LaneEnd | undefined;
 
   /**
    * @param storage The directory.
@@ -75,7 +78,11 @@ export class LogReader {
     ) as LaneTick[];
     if (present.length === 0) {
       const ahead = this.#heads.find((head) => head !== undefined);
-      if (ahead !== undefined) this.#gap = `tick ${due} is missing before tick ${ahead.tick}`;
+      if (ahead === undefined) return undefined;
+      this.#gap = `tick ${due} is missing before tick ${ahead.tick}`;
+      if (this.#readers.every((reader) => reader.end === undefined)) {
+        this.#skipping = this.#endBefore(ahead);
+      }
       return undefined;
     }
     const lanes = present.map((head) => head.lane);
@@ -94,12 +101,13 @@ export class LogReader {
   /** How the log ends; call it after {@linkcode LogReader.next} has given `undefined`. */
   end(): LogEnd {
     const ends = this.#readers.map((reader) => reader.end).filter((end) => end !== undefined);
-    const damaged = ends.find((end) => end.state === "damaged");
+    const damaged = ends.find((end) => end.state === "damaged") ?? this.#skipping;
     const torn = ends.find((end) => end.state === "torn");
     const state = damaged ? "damaged" : torn || this.#gap !== "" ? "torn" : "whole";
     const worst = damaged ?? torn;
     const lanes = this.#readers.map((reader, index) => {
       const end = reader.end, kept = this.#kept[index];
+      if (this.#skipping?.lane === this.#laneOf(index)) return this.#skipping;
       // A lane that is ahead of the last whole tick is cut behind the last tick that is kept.
       if (end !== undefined && end.lastTick <= this.#tick) return end;
       return kept ?? { ...(end ?? NO_END), lane: this.#laneOf(index), offset: 0, position: 0 };
@@ -114,9 +122,17 @@ export class LogReader {
     return this.#heads[index]?.lane ?? this.#readers[index].end?.lane ?? 0;
   }
 
+  /** The end of a lane that is whole, but lacks the tick before its next one. */
+  #endBefore(head: LaneTick): LaneEnd {
+    const kept = this.#kept[this.#heads.indexOf(head)] ?? { ...NO_END, lane: head.lane };
+    const badOffset = (head.frames[0] ?? head.commitFrame).at;
+    return { ...kept, state: "damaged", reason: this.#gap, badPath: head.path, badOffset };
+  }
+
   #keep(head: LaneTick): void {
     const index = this.#heads.indexOf(head);
-    const offset = head.commitFrame.at + head.commitFrame.length;
+    const { commitFrame } = head;
+    const offset = commitFrame.at + commitFrame.length;
     this.#kept[index] = {
       lane: head.lane,
       number: head.number,
@@ -128,6 +144,7 @@ export class LogReader {
       badPath: head.path,
       badOffset: offset,
       lastTick: head.tick,
+      synced: Math.max(this.#kept[index]?.synced ?? 0, commitFrame.syncedPosition),
     };
   }
 }
@@ -143,6 +160,7 @@ const NO_END: LaneEnd = {
   badPath: "",
   badOffset: 0,
   lastTick: 0,
+  synced: 0,
 };
 
 /** The set of lanes as 32 bytes, one bit each. */

@@ -4,12 +4,13 @@
  * It is replaced whole (temporary name, sync, rename, folder sync), at three moments only: when the
  * directory is made, when a writer begins (a new incarnation, stored before the first new write, so
  * that frames of an earlier one behind a cut never count), and at a clean close (where each lane
- * ends, so that afterwards nothing is ambiguous).
+ * ends, so that afterwards nothing is ambiguous). It ends with a checksum over the rest, because a
+ * wrong digit in it would be believed.
  *
  * @module
  */
 
-import { decodeUtf8, MmsbError, SHARDS_MAX } from "../base/mod.ts";
+import { crc32, decodeUtf8, MmsbError, SHARDS_MAX } from "../base/mod.ts";
 import { FORMAT } from "./format.ts";
 import type { Storage } from "./storage.ts";
 
@@ -49,9 +50,9 @@ export interface DirectoryMeta {
 export function readMeta(storage: Storage): DirectoryMeta | undefined {
   const bytes = storage.readAll(META_PATH);
   if (bytes === undefined) return undefined;
-  let meta: DirectoryMeta;
+  let stored: DirectoryMeta & { readonly check?: unknown };
   try {
-    meta = JSON.parse(decodeUtf8(META_PATH, bytes, "corrupt-log"));
+    stored = JSON.parse(decodeUtf8(META_PATH, bytes, "corrupt-log"));
   } catch (cause) {
     throw new MmsbError(
       "corrupt-log",
@@ -59,7 +60,7 @@ export function readMeta(storage: Storage): DirectoryMeta | undefined {
       { values: { path: META_PATH, location: storage.location }, cause },
     );
   }
-  const format = meta?.format;
+  const format = stored?.format;
   if (Number.isInteger(format) && format > FORMAT) {
     throw new MmsbError(
       "version",
@@ -67,7 +68,8 @@ export function readMeta(storage: Storage): DirectoryMeta | undefined {
       { values: { path: META_PATH, location: storage.location, format, formatMax: FORMAT } },
     );
   }
-  const field = wrongField(meta);
+  const { check, ...meta } = stored ?? {};
+  const field = wrongField(meta) ?? (check === checkOf(meta) ? undefined : "check");
   if (field !== undefined) {
     throw new MmsbError(
       "corrupt-log",
@@ -80,7 +82,15 @@ export function readMeta(storage: Storage): DirectoryMeta | undefined {
 
 /** Stores the metadata, atomically and durably. */
 export function writeMeta(storage: Storage, meta: DirectoryMeta): void {
-  storage.replace(META_PATH, new TextEncoder().encode(JSON.stringify(meta, null, 2) + "\n"));
+  const { format, shards, incarnation, lanes, closed } = meta;
+  const fields = { format, shards, incarnation, lanes, closed };
+  const text = JSON.stringify({ ...fields, check: checkOf(fields) }, null, 2);
+  storage.replace(META_PATH, new TextEncoder().encode(text + "\n"));
+}
+
+/** CRC-32 of the metadata as JSON without spaces. */
+function checkOf(meta: DirectoryMeta): string {
+  return crc32(new TextEncoder().encode(JSON.stringify(meta))).toString(16).padStart(8, "0");
 }
 
 function wrongField(meta: DirectoryMeta): string | undefined {

@@ -12,6 +12,7 @@
 
 import { MmsbError } from "../base/mod.ts";
 import {
+  ANY_STRINGS,
   applyRows,
   decodeMetadata,
   type PageStore,
@@ -65,15 +66,16 @@ export class Replayer {
 
   #data(lane: LaneTick, frame: FrameHeader): void {
     if (frame.rows === 0) return;
-    const decoded = this.#decoder.decode(lane.segment, frame);
+    const decoded = this.#decoder.decode(lane.segment, frame, false);
     const { columns, rows } = decoded;
     const { store } = this;
+    this.rows += rows;
     try {
       const shape = resolve({
         columns,
         rows,
         payloadLength: decoded.payloadEnd,
-        strings: decoded.strings.length,
+        strings: ANY_STRINGS,
       }, store.table);
       if (!raiseEpochsAs(columns, rows, store.table.epochs, decoded.advance)) {
         throw new MmsbError("corrupt-log", "the epochs in the log do not follow from its rows");
@@ -82,7 +84,6 @@ export class Replayer {
     } catch (cause) {
       refuse(lane, frame, cause);
     }
-    this.rows += rows;
   }
 
   #structural(lane: LaneTick, frame: FrameHeader, deaths: Set<number>): void {
@@ -123,9 +124,12 @@ export class Replayer {
   }
 }
 
+const EMPTY = new Uint8Array(0);
+
 function payloadOf(lane: LaneTick, decoded: DecodedRows, row: number): Uint8Array {
   const start = decoded.columns.start[row], end = start + decoded.columns.length[row];
-  if (start < 0 || end < start || end > decoded.payloadEnd && end > start) {
+  if (end === start) return EMPTY;
+  if (start < 0 || end < start || end > decoded.payloadEnd) {
     throw new MmsbError("corrupt-log", `the payload of row ${row} is not in its frame`);
   }
   return lane.segment.bytes.slice(start, end);

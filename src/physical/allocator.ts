@@ -42,15 +42,21 @@ const COUNTERS = 3;
 /** The allocator of one arena. */
 export class SlotAllocator {
   readonly #arena: Arena;
-  /** Word 0: next free span. Then for each class: the stack's head, and the span being carved. */
+  /** Word 0: next free span. Then the head of the free slots of each class. */
   readonly #control: BigInt64Array;
+  /** The same words in halves, the low one first. */
+  readonly #heads: Int32Array;
+  /** The span of each class that this thread cuts slots from: next slot and end. */
+  readonly #spanNext = new Uint32Array(SIZE_CLASSES);
+  readonly #spanEnd = new Uint32Array(SIZE_CLASSES);
   /** For each class {@linkcode COUNTERS} counters. */
   readonly #counters: Uint32Array;
 
   /** Makes the allocator of an arena; address 0 stays unused and stands for "none". */
   constructor(arena: Arena) {
     this.#arena = arena;
-    this.#control = new BigInt64Array(new SharedArrayBuffer(8 * (1 + 2 * SIZE_CLASSES)));
+    this.#control = new BigInt64Array(new SharedArrayBuffer(8 * (1 + SIZE_CLASSES)));
+    this.#heads = new Int32Array(this.#control.buffer);
     this.#counters = new Uint32Array(new SharedArrayBuffer(4 * COUNTERS * SIZE_CLASSES));
     this.#control[0] = BigInt(SPAN_BYTES / ADDRESS_BYTES);
   }
@@ -141,7 +147,7 @@ export class SlotAllocator {
   }
 
   *#freeSlots(sizeClass: number): Generator<number> {
-    let address = Number(Atomics.load(this.#control, 1 + 2 * sizeClass) & MASK);
+    let address = Number(Atomics.load(this.#control, 1 + sizeClass) & MASK);
     while (address !== 0) {
       yield address;
       address = this.#arena.words[address * (ADDRESS_BYTES / 4)];
@@ -149,7 +155,7 @@ export class SlotAllocator {
   }
 
   #push(address: number, sizeClass: number): void {
-    const head = 1 + 2 * sizeClass;
+    const head = 1 + sizeClass;
     const words = this.#arena.words;
     for (;;) {
       const old = Atomics.load(this.#control, head);
@@ -160,7 +166,9 @@ export class SlotAllocator {
   }
 
   #pop(sizeClass: number): number {
-    const head = 1 + 2 * sizeClass;
+    const head = 1 + sizeClass;
+    // The low half alone says whether there is a slot, without a bigint.
+    if (Atomics.load(this.#heads, 2 * head) === 0) return 0;
     for (;;) {
       const old = Atomics.load(this.#control, head);
       const address = Number(old & MASK);
@@ -173,32 +181,17 @@ export class SlotAllocator {
     }
   }
 
+  /** Cuts a fresh slot from this thread's own span; what is left of an old span is given up. */
   #carve(sizeClass: number, slotBytes: number): number {
     const slot = slotBytes / ADDRESS_BYTES;
-    const cursor = 2 + 2 * sizeClass;
-    for (;;) {
-      const old = Atomics.load(this.#control, cursor);
-      const next = Number(old & MASK), end = Number(old >> 32n & MASK);
-      if (next + slot <= end) {
-        const taken = BigInt(end) << 32n | BigInt(next + slot);
-        if (Atomics.compareExchange(this.#control, cursor, old, taken) === old) return next;
-        continue;
-      }
-      // The old span's rest, smaller than a slot, is given up with it.
-      const span = this.#takeSpan(alignUp(slotBytes, SPAN_BYTES));
-      const spanEnd = span + alignUp(slotBytes, SPAN_BYTES) / ADDRESS_BYTES;
-      const taken = BigInt(spanEnd) << 32n | BigInt(span + slot);
-      if (Atomics.compareExchange(this.#control, cursor, old, taken) === old) return span;
-      for (let address = span; address + slot <= spanEnd; address += slot) {
-        this.#pushUnused(address, sizeClass);
-      }
+    let address = this.#spanNext[sizeClass];
+    if (address + slot > this.#spanEnd[sizeClass]) {
+      const bytes = spanBytes(slotBytes);
+      address = this.#takeSpan(bytes);
+      this.#spanEnd[sizeClass] = address + bytes / ADDRESS_BYTES;
     }
-  }
-
-  /** A span lost to another thread's goes to the free slots, so that nothing leaks. */
-  #pushUnused(address: number, sizeClass: number): void {
-    this.#push(address, sizeClass);
-    Atomics.add(this.#counters, COUNTERS * sizeClass + 2, 1);
+    this.#spanNext[sizeClass] = address + slot;
+    return address;
   }
 
   #takeSpan(bytes: number): number {
@@ -223,4 +216,13 @@ export class SlotAllocator {
       if (Atomics.compareExchange(this.#control, 0, old, next) === old) return start;
     }
   }
+}
+
+/**
+ * Bytes of the span that slots of a size are cut from: 64 KiB, or four slots where that would waste
+ * much of it, or just one of the largest.
+ */
+function spanBytes(slotBytes: number): number {
+  if (slotBytes <= SPAN_BYTES / 8) return SPAN_BYTES;
+  return slotBytes < SPAN_BYTES ? 4 * slotBytes : slotBytes;
 }

@@ -58,7 +58,7 @@ class Twin {
       liveBytes,
       freeBytes: sum(this.waiting.map((slots, index) => slots.length * sizeOfClass(index))),
     });
-    assert.ok(carvedBytes % SPAN_BYTES === 0 && carvedBytes <= this.arena.byteLength);
+    assert.ok(carvedBytes % ADDRESS_BYTES === 0 && carvedBytes <= this.arena.byteLength);
     assert.equal(fragmentation, carvedBytes === 0 ? 0 : 1 - liveBytes / carvedBytes);
   }
 

@@ -36,6 +36,9 @@ export interface BatchShape {
   readonly kinds: number;
 }
 
+/** For {@linkcode ResolveInput.strings}: rows whose strings nobody will look at. */
+export const ANY_STRINGS: number = Infinity;
+
 /** What is to be resolved. */
 export interface ResolveInput {
   /** The columns. */
@@ -64,7 +67,7 @@ export function resolve(input: ResolveInput, table: PageTable): BatchShape {
   const { columns, rows, payloadLength } = input;
   lookUp(columns.page, table.blocks, table.entries, columns.record, rows);
   const kinds = orKinds(columns, rows);
-  const strings = orStrings(columns, rows);
+  const strings = input.strings === ANY_STRINGS ? 0 : orStrings(columns, rows);
   const length = rows === 0 ? 0 : columns.length[0], start = rows === 0 ? 0 : columns.start[0];
   const stride = length + 3 & ~3;
   const uniform = kinds === KIND_SET && isUniform(columns.length, rows, length);
