@@ -294,7 +294,10 @@ export class LaneWalk {
     this.bytes += segment.length;
     const header = readSegmentHeader(segment, path);
     const isLast = this.#next >= this.#numbers.length;
-    if (header === "unused" && isLast && !this.#goesOn) return this.#end();
+    if (header === "unused" && isLast && !this.#goesOn) {
+      this.#due = number + 1;
+      return this.#end();
+    }
     const fault = header === "unused"
       ? "it holds nothing"
       : "fault" in header
