@@ -323,7 +323,9 @@ const PLANTED: readonly Planted[] = [
       ["examples/a.ts", `import { Model } from "../src/model/mod.ts";`],
     ],
     good: [
+      ["src/base/a_test.ts", `import { Model } from "../model/mod.ts";`],
       ["src/log/a_test.ts", `import { Model } from "../model/mod.ts";`],
+      ["src/bus/_a_test.ts", `import { Model } from "../model/mod.ts";`],
       ["src/validators/a.ts", `${HEAD}import { Model } from "../model/mod.ts";`],
       ["src/model/a.ts", `${HEAD}import { combine } from "./combine.ts"; import "../base/mod.ts";`],
       ["stress/a.ts", `import { Model } from "../src/model/mod.ts";`],

@@ -62,9 +62,9 @@ export interface OpenOptions {
   readonly readOnly?: boolean;
   /** Physical time, for tests. Default: the system's clock. */
   readonly clock?: BusClock;
-  /** Bytes of the first log segment. Default 256 KiB. */
+  /** Bytes of the first log segment, at most 64 MiB. Default 256 KiB. */
   readonly segmentBytes?: number;
-  /** Bytes up to which log segments grow. Default 64 MiB. */
+  /** Bytes up to which log segments grow, at most 64 MiB, which is the default. */
   readonly segmentBytesMax?: number;
 }
 

@@ -227,9 +227,10 @@ const TICK_BYTES = 1024;
  *   const board = bus.createPage({ size: 64, name: "board" });
  *   await bus.commit(() => board.write(0, new Uint8Array([1, 2]), { source: "feed-a" }));
  * }
- * await using bus = await StateBus.open({ dir });
+ * const bus = await StateBus.open({ dir });
  * assert.deepEqual([...bus.find("board")!.read(0, 2)], [1, 2]);
  * for await (const delta of bus.history(bus.find("board")!)) assert.equal(delta.source, "feed-a");
+ * await bus.close();
  * await Deno.remove(dir, { recursive: true });
  * ```
  */
@@ -416,8 +417,9 @@ export class StateBus implements AsyncDisposable {
    * @param batch Rows; none is applied if one is bad.
    * @param options `producer`: who submits, 1 to 2^32−1, default 1; a tick takes batches in the order
    * of producers, and each producer's in the order it submitted them.
-   * @returns Settles at the bus's durability, or rejects with the refusal. A rejection that nobody
-   * awaits does not end the process: the tick's report has it too.
+   * @returns Settles at the bus's durability, or rejects with the refusal; with `read-only` where the
+   * log failed, or `closed` where the bus was closed, before a tick took the batch. A rejection that
+   * nobody awaits does not end the process: the tick's report has it too.
    * @throws {MmsbError} `usage` for what is no batch or is empty or submitted already, `limit` where
    * too many wait, `closed`, `read-only`.
    */
@@ -572,8 +574,8 @@ export class StateBus implements AsyncDisposable {
 
   /**
    * Closes the bus: waits for ticks under way, makes the log durable and records its end. What is
-   * staged and was never ticked is forgotten; batches still queued are refused with `closed`. A
-   * second call does nothing more.
+   * staged and was never ticked is forgotten; batches still queued, and ticks that wait for room in
+   * the log, are refused with `closed`. A second call does nothing more.
    *
    * @throws {MmsbError} where the last sync fails.
    */

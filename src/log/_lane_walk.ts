@@ -95,20 +95,21 @@ export class LaneWalk {
   /**
    * @param storage Where the lane is.
    * @param lane Lane.
-   * @param known What the directory knows of it.
+   * @param known What the directory knows of it, if anything.
    * @param report Told of every fault.
    */
   constructor(
     storage: Storage,
     lane: number,
-    known: LaneKnown,
+    known: LaneKnown | undefined,
     report: (fault: LogFault) => void,
   ) {
     this.#storage = storage;
     this.lane = lane;
-    this.#known = known;
+    this.#known = known ?? { position: 0, segment: 0 };
     this.#report = report;
-    this.#numbers = segmentNumbers(storage, lane);
+    // A lane that is known to be empty: recovery was about to remove what stands there.
+    this.#numbers = known?.segment === 0 ? [] : segmentNumbers(storage, lane);
   }
 
   /** Number of segments. */
@@ -154,7 +155,7 @@ export class LaneWalk {
   #take(frame: FrameHeader): WalkedTick | undefined {
     const place = this.#misplaced(frame);
     if (place !== undefined) {
-      if (!this.#fault("frame-place", frame.at, place, frame.tick)) return;
+      this.#misfit("frame-place", frame.at, place, frame.tick);
       this.#lost = true;
       return void (this.#offset += frame.length);
     }
@@ -162,7 +163,7 @@ export class LaneWalk {
     const isMark = frame.rowKind === ROW_KIND.mark;
     if (open.tick !== 0 && (isMark || frame.tick !== open.tick)) {
       const message = `tick ${open.tick} has no commit row`;
-      if (!open.isBroken && !this.#fault("commit", frame.at, message, open.tick)) return;
+      if (!open.isBroken) this.#misfit("commit", frame.at, message, open.tick);
       open.isBroken = this.#lost = true;
       return this.#close(undefined);
     }
@@ -176,13 +177,13 @@ export class LaneWalk {
     if (frame.tick <= this.#lastTick && open.tick === 0) return this.#again(frame);
     if (open.frames.some(({ index, check }) => index === frame.index && check === frame.check)) {
       const message = `frame ${frame.index} of tick ${frame.tick} stands there twice`;
-      return void this.#fault("frame-twice", frame.at, message, frame.tick);
+      return this.#misfit("frame-twice", frame.at, message, frame.tick);
     }
     open.tick = frame.tick;
     if (frame.index !== open.frames.length && !open.isBroken && !this.#lost && !open.isMixed) {
       const due = open.frames.length;
       const message = `frame ${frame.index} of tick ${frame.tick} stands where frame ${due} is due`;
-      if (!this.#fault("frame-order", frame.at, message, frame.tick)) return;
+      this.#misfit("frame-order", frame.at, message, frame.tick);
       open.isMixed = true;
     }
     if (frame.rowKind === ROW_KIND.commit) return this.#close(frame);
@@ -194,10 +195,10 @@ export class LaneWalk {
     const { tick } = frame;
     if (frame.index === 0) {
       const message = `tick ${tick} comes again after tick ${this.#lastTick}`;
-      this.#fault("tick-twice", frame.at, message, tick);
+      this.#misfit("tick-twice", frame.at, message, tick);
     } else if (tick !== this.#repeatedTick) {
       const message = `a frame of tick ${tick} comes after the end of tick ${this.#lastTick}`;
-      this.#fault("frame-order", frame.at, message, tick);
+      this.#misfit("frame-order", frame.at, message, tick);
     }
     // One fault a tick: its other frames follow.
     this.#repeatedTick = tick;
@@ -222,7 +223,7 @@ export class LaneWalk {
         : undefined;
       if (message !== undefined) {
         const text = `the commit row of tick ${open.tick} does not fit: ${message}`;
-        if (!this.#fault("commit", commitFrame.at, text, open.tick)) return undefined;
+        this.#misfit("commit", commitFrame.at, text, open.tick);
       }
       if (row !== undefined) commit = { ...row, frame: commitFrame };
       this.#position = this.#header!.position + this.#offset;
@@ -260,19 +261,9 @@ export class LaneWalk {
     if (!this.#fault("frame-header", offset, reason, this.#open.tick || undefined)) return;
     this.#lost = true;
     if (this.#open.tick !== 0) this.#open.isBroken = true;
-    const found = this.#resync(offset);
-    if (found === undefined) return this.#endSegment();
-    this.#offset = found;
-  }
-
-  /** The next place in the segment with a frame's header that is whole. */
-  #resync(offset: number): number | undefined {
-    const segment = this.#segment!;
-    for (const at of frameStarts(segment, offset + 8)) {
-      const frame = readFrameHeader(segment, at, this.#path);
-      if (!("fault" in frame)) return at;
-    }
-    return undefined;
+    const next = wholeHeaders(segment, offset + 8, this.#path).next().value;
+    if (next === undefined) return this.#endSegment();
+    this.#offset = next.at;
   }
 
   #endSegment(): undefined {
@@ -294,7 +285,9 @@ export class LaneWalk {
     this.bytes += segment.length;
     const header = readSegmentHeader(segment, path);
     const isLast = this.#next >= this.#numbers.length;
-    if (header === "unused" && isLast && !this.#goesOn) {
+    // A segment is prepared before it is written.
+    if (header === "unused" && isLast && isZero(segment.bytes.subarray(0, segment.length))) {
+      this.#goesOn = false;
       this.#due = number + 1;
       return this.#end();
     }
@@ -309,13 +302,16 @@ export class LaneWalk {
     this.#due = number + 1;
     if (fault === undefined) return this.#follow(segment, header as SegmentHeader, path, due);
     this.#lost = true;
-    return this.#faultAt("segment-header", path, 0, this.#position, fault);
+    const isWhole = header !== "unused" && !("fault" in header);
+    if (!isWhole) return this.#faultAt("segment-header", path, 0, this.#position, fault);
+    this.#damage("segment-header", path, 0, fault);
+    return true;
   }
 
   /** Ends the lane: is all there that is known of? */
   #end(): false {
     const known = this.#known;
-    if (this.#goesOn || known.segment >= this.#due) {
+    if ((this.#goesOn && !this.#isCutHere()) || known.segment >= this.#due) {
       const path = segmentPath(this.lane, this.#due);
       this.#damage("segment-missing", path, 0, "the segment is missing");
     } else if (known.position > this.#position && !this.#lost) {
@@ -333,10 +329,9 @@ export class LaneWalk {
     const follows = header.position === this.#position ||
       header.position === this.#position + FRAME_HEADER_BYTES;
     if (isMissing) {
-      const missing = segmentPath(this.lane, due);
+      if (this.#isCutHere()) return false;
       this.#lost = true;
-      const message = "the segment is missing";
-      if (!this.#faultAt("segment-missing", missing, 0, this.#position, message)) return false;
+      this.#damage("segment-missing", segmentPath(this.lane, due), 0, "the segment is missing");
     } else if (!follows && !this.#lost) {
       const message =
         `it starts at position ${header.position}, the lane ends at ${this.#position}`;
@@ -354,6 +349,17 @@ export class LaneWalk {
     this.#offset = SEGMENT_HEADER_BYTES;
     this.#position = header.position + SEGMENT_HEADER_BYTES;
     return true;
+  }
+
+  /** Whether recovery was about to cut the lane here, and may have removed any of what follows. */
+  #isCutHere(): boolean {
+    const { segment, position } = this.#known;
+    return segment === this.#header?.number && position === this.#position;
+  }
+
+  /** Reports a frame that is whole and cannot stand where it does: no crash leaves such a one. */
+  #misfit(name: LogFaultName, offset: number, message: string, tick: number): undefined {
+    this.#damage(name, this.#path, offset, message, tick);
   }
 
   /** Reports a fault of bytes in the open segment; `false` where it is a torn tail and all ends. */
@@ -401,11 +407,8 @@ export class LaneWalk {
         }
         incarnation = header.incarnation;
       }
-      for (const at of frameStarts(segment, SEGMENT_HEADER_BYTES)) {
-        const frame = readFrameHeader(segment, at, path);
-        if (!("fault" in frame) && frame.lane === this.lane) {
-          proven = Math.max(proven, frame.syncedPosition);
-        }
+      for (const frame of wholeHeaders(segment, SEGMENT_HEADER_BYTES, path)) {
+        if (frame.lane === this.lane) proven = Math.max(proven, frame.syncedPosition);
       }
     }
     return this.#proven = proven;
@@ -436,11 +439,19 @@ function commitFault(commit: CommitRow, frames: readonly FrameHeader[]): string 
   return commit.rows === rows ? undefined : `it counts ${commit.rows} of ${rows} rows`;
 }
 
-/** Places where a frame may start: multiples of 8 with the magic. */
-function* frameStarts(segment: SegmentBytes, offset: number): Generator<number> {
+/** Headers of frames that are whole, from a place on; what stands in such a frame is data. */
+function* wholeHeaders(
+  segment: SegmentBytes,
+  offset: number,
+  path: string,
+): Generator<FrameHeader, undefined> {
   const words = new Int32Array(segment.buffer, 0, segment.length >>> 2);
   for (let at = alignUp(offset, 8); at + FRAME_HEADER_BYTES <= segment.length; at += 8) {
-    if (words[at >>> 2] === FRAME_MAGIC) yield at;
+    if (words[at >>> 2] !== FRAME_MAGIC) continue;
+    const frame = readFrameHeader(segment, at, path);
+    if ("fault" in frame) continue;
+    yield frame;
+    at += frame.length - 8;
   }
 }
 

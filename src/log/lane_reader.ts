@@ -332,22 +332,26 @@ export class LaneReader {
       );
       return undefined;
     }
-    // A prepared segment whose first write was lost is the normal end after a crash.
+    // A prepared segment that was not written to, or whose first write was lost, is a normal end.
     const segment = this.#load(path);
     const header = readSegmentHeader(segment, path);
+    const blank = header === "unused" && isZero(segment.bytes.subarray(0, segment.length));
     const foreign = header !== "unused" && !("fault" in header) && this.#isForeign(header, next);
-    const reason = header === "unused"
-      ? "it holds nothing yet"
-      : "fault" in header
-      ? header.fault
-      : foreign
-      ? FOREIGN
-      : "it does not follow";
+    let reason = "it does not follow";
+    if (header === "unused") reason = "it holds nothing yet";
+    else if ("fault" in header) reason = header.fault;
+    else if (foreign) reason = FOREIGN;
     const { incarnation } = this.#header!;
-    const evidence = foreign || this.#isKnownPast(this.#wholePosition) ||
-      this.#syncedAfter(segment, 0, this.#wholePosition, incarnation) ||
-      this.#judgeLater(next, this.#wholePosition, incarnation) === "damaged";
-    this.#setEnd(evidence ? "damaged" : "torn", `segment "${path}": ${reason}`, path, 0);
+    let state: LaneEnd["state"] = blank ? "whole" : "torn";
+    if (
+      foreign || this.#isKnownPast(this.#wholePosition) ||
+      this.#syncedAfter(segment, 0, this.#wholePosition, incarnation)
+    ) {
+      state = "damaged";
+    } else {
+      state = worse(state, this.#judgeLater(next, this.#wholePosition, incarnation));
+    }
+    this.#setEnd(state, `segment "${path}": ${reason}`, path, 0);
     return undefined;
   }
 

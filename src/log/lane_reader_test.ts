@@ -279,7 +279,7 @@ Deno.test("LaneReader: behind a mark, an unwritten segment is the end of a crash
     const storage = lanesOf([first]);
     storage.replace(SECOND, new Uint8Array(size));
     const { ticks, end } = readLane(storage);
-    assert.deepEqual([ticks, end.state, end.number], [[1, 2], "torn", 1]);
+    assert.deepEqual([ticks, end.state, end.number], [[1, 2], "whole", 1]);
     assert.equal(end.offset, endOf(unsynced(1, 2)) + 128);
   }
 });

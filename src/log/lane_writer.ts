@@ -40,6 +40,8 @@ const SEGMENT_BYTES_START = 256 * 1024;
 const SEGMENT_GROWTH = 4;
 /** Bytes after which a writer that never waits lets other threads' results in. */
 const TURN_BYTES = 1024 * 1024;
+/** Full segments that may wait for a sync before one is begun for them. */
+const UNSYNCED_FILES_MAX = 4;
 /** A mark always fits behind the last tick of a segment. */
 const MARK_BYTES = 128;
 
@@ -326,6 +328,8 @@ export class LaneWriter {
     this.#file = file;
     this.#prepared = 0;
     this.#prepareFailed = false;
+    // Where nobody asks for syncs, full segments would keep their handles until the end.
+    if (this.#unsynced.size > UNSYNCED_FILES_MAX) this.sync().catch(() => {});
   }
 
   #bytesOfNext(needed: number): number {

@@ -104,6 +104,7 @@ function wrongField(meta: DirectoryMeta): string | undefined {
   }
   const { closed } = meta;
   if (closed === null) return undefined;
-  const valid = typeof closed === "object" && count(closed.tick) && /^\d+$/.test(closed.hlc);
+  const valid = typeof closed === "object" && count(closed.tick) &&
+    typeof closed.hlc === "string" && /^\d+$/.test(closed.hlc);
   return valid ? undefined : "closed";
 }

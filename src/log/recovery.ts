@@ -1,22 +1,34 @@
 /**
  * Recovery: open a directory, keep its whole ticks, and begin to write behind them.
  *
- * Order matters, because a crash may come between any two steps: cut first, durably; then store a
- * new incarnation; then write. A segment is known to the metadata only after its name is durable
- * and never longer than it exists, so a missing file always means damage.
+ * Order matters, because a crash may come between any two steps: make durable what is kept; state
+ * where each lane ends; cut, durably; then store a new incarnation; then write. A segment is known
+ * to the metadata only after its name is durable and never longer than it exists, so a missing file
+ * always means damage.
+ *
+ * What is kept is made durable first because a killed process leaves bytes that are in the system's
+ * memory only: new ticks must not stand on them. A sync alone would not do where one failed before,
+ * as the system then takes the bytes for written (Rebello et al., "Can Applications Recover from
+ * fsync Failures?", USENIX ATC 2020), so they are written once more.
  *
  * @module
  */
 
-import { MmsbError, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN } from "../base/mod.ts";
+import {
+  MmsbError,
+  SEGMENT_BYTES_MAX,
+  SEGMENT_BYTES_MIN,
+  UNSYNCED_BYTES_MAX,
+} from "../base/mod.ts";
 import type { PageStore } from "../physical/mod.ts";
-import { FORMAT, laneFolder, segmentPath } from "./format.ts";
+import { FORMAT, laneFolder, SEGMENT_HEADER_BYTES, segmentPath } from "./format.ts";
+import { readSegmentHeader, segmentBytes } from "./frame_reader.ts";
 import type { LaneEnd } from "./lane_reader.ts";
 import { LaneWriter } from "./lane_writer.ts";
 import { type LogEnd, LogReader } from "./log_reader.ts";
 import { type DirectoryMeta, writeMeta } from "./meta.ts";
 import { Replayer } from "./replay.ts";
-import type { Storage } from "./storage.ts";
+import type { Storage, StorageFile } from "./storage.ts";
 
 /** What recovery found. */
 export interface Recovery {
@@ -97,6 +109,7 @@ export function beginWriting(
   end: LogEnd,
   sizes: SegmentSizes = {},
 ): { writer: LaneWriter; meta: DirectoryMeta } {
+  if (meta.closed === null) end.lanes.forEach((lane) => makeDurable(storage, lane));
   const leftovers = end.lanes.map((lane) => segmentsAfter(storage, lane));
   if (end.state !== "whole" || leftovers.some((numbers) => numbers.length > 0)) {
     writeMeta(storage, { ...meta, lanes: end.lanes.map(laneMeta), closed: null });
@@ -149,6 +162,56 @@ export async function endWriting(
     ),
     closed: { tick, hlc: String(hlcLast) },
   });
+}
+
+/** Bytes at the end of a lane that are written again; all that may have met a failed sync. */
+const REWRITTEN_BYTES_MAX = 2 * UNSYNCED_BYTES_MAX;
+const PIECE_BYTES = 1024 * 1024;
+
+/** Makes the kept part of a lane durable, from where it is known to have been synced. */
+function makeDurable(storage: Storage, lane: LaneEnd): void {
+  const from = Math.max(lane.synced, lane.position - REWRITTEN_BYTES_MAX);
+  let { number, position: end } = lane, start = lane.position - lane.offset;
+  while (number > 0 && end > lane.synced) {
+    const file = storage.open(segmentPath(lane.lane, number), "write");
+    try {
+      rewrite(file, Math.max(0, from - start), end - start);
+      file.sync();
+    } finally {
+      file.close();
+    }
+    number--;
+    end = start;
+    start = number === 0 ? 0 : positionOf(storage, lane.lane, number);
+  }
+  if (storage.exists(laneFolder(lane.lane))) storage.syncFolder(laneFolder(lane.lane));
+}
+
+function rewrite(file: StorageFile, from: number, to: number): void {
+  const piece = new Uint8Array(Math.max(0, Math.min(PIECE_BYTES, to - from)));
+  for (let at = from; at < to; at += piece.length) {
+    const bytes = piece.subarray(0, to - at);
+    file.read(bytes, at);
+    file.write(bytes, at);
+  }
+}
+
+/** The position at which a segment begins that was read as whole. */
+function positionOf(storage: Storage, lane: number, number: number): number {
+  const path = segmentPath(lane, number), bytes = new ArrayBuffer(SEGMENT_HEADER_BYTES);
+  const file = storage.open(path, "read");
+  try {
+    file.read(new Uint8Array(bytes), 0);
+  } finally {
+    file.close();
+  }
+  const header = readSegmentHeader(segmentBytes(bytes, SEGMENT_HEADER_BYTES), path);
+  if (header === "unused" || "fault" in header) {
+    throw new MmsbError("io", `Cannot read "${path}" again: its header has changed`, {
+      values: { path },
+    });
+  }
+  return header.position;
 }
 
 function laneMeta(lane: LaneEnd): DirectoryMeta["lanes"][number] {

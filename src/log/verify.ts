@@ -149,7 +149,7 @@ class Audit {
     this.#ledger = new PageLedger(meta?.shards ?? 0);
     const lanes = new Set([...lanesOf(this.#storage), ...(meta?.lanes ?? []).map((l) => l.lane)]);
     const walks = [...lanes].sort((a, b) => a - b).map((lane) => {
-      const known = meta?.lanes.find((known) => known.lane === lane) ?? { position: 0, segment: 0 };
+      const known = meta?.lanes.find((known) => known.lane === lane);
       return new LaneWalk(this.#storage, lane, known, (problem) => this.#report(problem));
     });
     this.#merge(walks);

@@ -1,0 +1,215 @@
+/**
+ * Forge: a log taken apart into ticks, frames and rows that can be changed, and put together again
+ * with checksums, digests and positions that are right.
+ *
+ * A flipped byte is found by a checksum; what a checksum does not find (an epoch left out, a page
+ * that was never born) has to be planted in frames that are whole, and this is how.
+ */
+
+import { alignUp } from "../base/mod.ts";
+import {
+  FORMAT,
+  FrameWriter,
+  LogReader,
+  MemoryStorage,
+  participantsOf,
+  readMeta,
+  ROW_KIND,
+  RowDecoder,
+  SECTION,
+  segmentHeader,
+  segmentPath,
+  type Storage,
+  writeMeta,
+} from "../log/mod.ts";
+import { kernelColumns, ROW_BYTES } from "../physical/mod.ts";
+
+/** One row, as it stands in its columns. */
+export interface ForgedRow {
+  page: number;
+  offset: number;
+  length: number;
+  /** First byte in the frame's payload. */
+  start: number;
+  kind: number;
+  source: number;
+  intent: number;
+  epoch: number;
+  shard: number;
+}
+
+/** One frame of rows. */
+export interface ForgedFrame {
+  rowKind: number;
+  producer: number;
+  sequence: number;
+  hlc: bigint;
+  rows: ForgedRow[];
+  strings: string[];
+  payload: Uint8Array<ArrayBuffer>;
+}
+
+/** One tick on lane 0. */
+export interface ForgedTick {
+  tick: number;
+  frames: ForgedFrame[];
+  commitHlc: bigint;
+  nextPageId: number;
+}
+
+/** Where a frame stands in a log that was put together. */
+export interface FramePlace {
+  /** Index of its tick in the list, from 0. */
+  readonly tickIndex: number;
+  /** Index of the frame in its tick; that of the commit row is the last one. */
+  readonly index: number;
+  /** First byte in the file. */
+  readonly at: number;
+  /** Bytes. */
+  readonly length: number;
+}
+
+/** A log that was put together, in one segment. */
+export interface ForgedLog {
+  /** Where it is. */
+  readonly storage: MemoryStorage;
+  /** Its one segment. */
+  readonly path: string;
+  /** Its frames. */
+  readonly places: readonly FramePlace[];
+}
+
+/** Takes the whole ticks of a log apart. */
+export function takeApart(storage: Storage): ForgedTick[] {
+  const reader = new LogReader(storage, readMeta(storage));
+  const decoder = new RowDecoder();
+  const ticks: ForgedTick[] = [];
+  for (let tick = reader.next(); tick !== undefined; tick = reader.next()) {
+    const [lane] = tick.lanes;
+    const frames = lane.frames.map((frame): ForgedFrame => {
+      const { columns, rows, strings, shards } = decoder.decode(lane.segment, frame);
+      const section = frame.sections.get(SECTION.payload);
+      const base = section?.at ?? 0, bytes = section?.length ?? 0;
+      return {
+        rowKind: frame.rowKind,
+        producer: frame.producer,
+        sequence: frame.sequence,
+        hlc: frame.hlcFirst,
+        rows: Array.from({ length: rows }, (_, row) => ({
+          page: columns.page[row] >>> 0,
+          offset: columns.offset[row] >>> 0,
+          length: columns.length[row] >>> 0,
+          start: columns.start[row] - base,
+          kind: columns.kind[row],
+          source: columns.source[row],
+          intent: columns.intent[row],
+          epoch: columns.epoch[row],
+          shard: shards?.[row] ?? 0,
+        })),
+        strings: [...strings],
+        payload: lane.segment.bytes.slice(base, base + bytes),
+      };
+    });
+    const { nextPageId } = lane.commit;
+    ticks.push({ tick: tick.tick, frames, commitHlc: lane.commitFrame.hlcFirst, nextPageId });
+  }
+  return ticks;
+}
+
+/** Puts ticks together as a log of one segment that was closed cleanly. */
+export function putTogether(ticks: readonly ForgedTick[], shards: number): ForgedLog {
+  const path = segmentPath(0, 1);
+  const parts: Uint8Array[] = [segmentHeader(0, 1, 0, 1)];
+  const places: FramePlace[] = [];
+  let at = parts[0].length;
+  ticks.forEach((tick, tickIndex) => {
+    const ends = addTick(parts, tick, at);
+    let from = at;
+    ends.forEach((end, index) => {
+      places.push({ tickIndex, index, at: from, length: end - from });
+      from = end;
+    });
+    at = from;
+  });
+  const storage = new MemoryStorage({ image: new Map([[path, joined(parts)]]) });
+  const last = ticks.at(-1);
+  writeMeta(storage, {
+    format: FORMAT,
+    shards,
+    incarnation: 1,
+    lanes: [{ lane: 0, segment: 1, position: at }],
+    closed: last === undefined ? null : { tick: last.tick, hlc: String(last.commitHlc) },
+  });
+  return { storage, path, places };
+}
+
+/** Adds the bytes of a tick; gives where each of its frames ends. */
+function addTick(parts: Uint8Array[], tick: ForgedTick, at: number): number[] {
+  const writer = new FrameWriter();
+  const ends: number[] = [];
+  writer.begin({
+    tick: tick.tick,
+    lane: 0,
+    participants: participantsOf([0]),
+    incarnation: 1,
+    graphVersion: 0,
+    clockErrorUs: 0,
+    syncedPosition: 0,
+  });
+  for (const frame of tick.frames) {
+    writer.addRows(rowFrame(frame));
+    ends.push(at + writer.byteLength);
+  }
+  writer.addCommit(...halves(tick.commitHlc), tick.nextPageId);
+  ends.push(at + writer.byteLength);
+  parts.push(joined(writer.finish()));
+  return ends;
+}
+
+function rowFrame({ rows, payload, strings, hlc, ...about }: ForgedFrame) {
+  const capacity = alignUp(Math.max(rows.length, 1), 8);
+  const padded = new Uint8Array(alignUp(payload.length, 8));
+  padded.set(payload);
+  const columns = kernelColumns(new ArrayBuffer(capacity * ROW_BYTES), capacity, padded);
+  rows.forEach((row, index) => {
+    for (
+      const name of [
+        "page",
+        "offset",
+        "length",
+        "start",
+        "kind",
+        "source",
+        "intent",
+        "epoch",
+      ] as const
+    ) columns[name][index] = row[name];
+  });
+  const [hlcHi, hlcLo] = halves(hlc);
+  const isStructural = about.rowKind === ROW_KIND.structural;
+  return {
+    ...about,
+    rows: rows.length,
+    hlcHi,
+    hlcLo,
+    columns,
+    epochs: !isStructural,
+    strings,
+    payloadLength: payload.length,
+    ...(isStructural ? { shards: Uint8Array.from(rows, ({ shard }) => shard) } : {}),
+  };
+}
+
+function halves(hlc: bigint): [hi: number, lo: number] {
+  return [Number(hlc >> 32n), Number(hlc & 0xffff_ffffn)];
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}

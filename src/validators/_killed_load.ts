@@ -1,0 +1,99 @@
+/**
+ * Real data through a kill: one process loads the flights and is killed with SIGKILL when about half
+ * of them are acknowledged, another one goes on to the end. What was acknowledged must be there.
+ */
+
+import { replay, type Replayed } from "./_forms.ts";
+import { type BusState, decodeState } from "./_state.ts";
+import type { Flights } from "./flights.ts";
+
+/** What became of the load. */
+export interface KilledLoad {
+  /** Tick and flights that were last acknowledged before the kill. */
+  readonly acknowledged: { readonly tick: number; readonly flights: number };
+  /** What a replay found after the kill. */
+  readonly found: Replayed;
+  /** Ticks that were acknowledged and not found. */
+  readonly lostTicks: number;
+  /** The live state of the process that loaded to the end. */
+  readonly live: BusState;
+}
+
+/** Small ticks, so that there are hundreds of them to be killed between. */
+const FLIGHTS_PER_TICK = 500;
+const PROCESS = new URL("./_flights_process.ts", import.meta.url).href;
+const ATTEMPTS_MAX = 3;
+
+/**
+ * Loads the flights into a directory of a folder, with a kill halfway.
+ *
+ * @param folder A folder to work in.
+ * @param flights The flights, to know how many there are.
+ * @param progress Told how far it is.
+ * @returns What became of it; the directory is `directory`.
+ */
+export async function loadWithKill(
+  folder: string,
+  flights: Flights,
+  progress: (text: string) => void,
+): Promise<KilledLoad & { readonly directory: string }> {
+  for (let attempt = 1;; attempt++) {
+    const directory = `${folder}/flights-${attempt}`, stateFile = `${folder}/live-${attempt}`;
+    // A machine that stalls may see the process end before the kill: then an earlier one is tried.
+    const enough = flights.count / 2 ** attempt;
+    const killed = await load(directory, stateFile, (count) => {
+      progress(`flights, ${count} durable, killed at ${Math.floor(enough)}`);
+      return count >= enough;
+    });
+    if (!killed.wasKilled && attempt < ATTEMPTS_MAX) continue;
+    if (!killed.wasKilled) {
+      throw new Error("the loading process could not be killed before its end");
+    }
+    const found = replay({ directory, tick: Infinity });
+    const rest = await load(directory, stateFile, (count) => {
+      progress(`flights after the kill, ${count} durable`);
+      return false;
+    });
+    if (rest.code !== 0) {
+      throw new Error(`the second process ended with ${rest.code}: ${rest.said}`);
+    }
+    return {
+      directory,
+      acknowledged: killed.last,
+      found,
+      lostTicks: Math.max(0, killed.last.tick - found.tick),
+      live: decodeState(await Deno.readFile(stateFile)),
+    };
+  }
+}
+
+/** Runs a loading process until it ends, or until it is to be killed. */
+async function load(
+  directory: string,
+  stateFile: string,
+  isEnough: (flights: number) => boolean,
+) {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-prompt", PROCESS, directory, String(FLIGHTS_PER_TICK), stateFile],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const said = new Response(child.stderr).text();
+  const last = { tick: 0, flights: 0 };
+  let rest = "", isKilled = false;
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      const [, tick, flights] = /^durable (\d+) (\d+)$/.exec(line) ?? [];
+      if (tick === undefined) continue;
+      [last.tick, last.flights] = [Number(tick), Number(flights)];
+      if (isKilled || !isEnough(last.flights)) continue;
+      isKilled = true;
+      child.kill("SIGKILL");
+    }
+  }
+  const { code, signal } = await child.status;
+  return { last, code, wasKilled: signal === "SIGKILL", said: (await said).trim() };
+}

@@ -1,0 +1,22 @@
+/**
+ * The validators that are built, by number.
+ *
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * const { validators } = await import("./mod.ts");
+ * assert.equal(validators[0].name, "Replay");
+ * ```
+ *
+ * @module
+ */
+
+import { replayValidator } from "./replay.ts";
+import type { Validator } from "./validator.ts";
+
+/** What `mmsb validate` runs. */
+export const validators: readonly Validator[] = [replayValidator];
+
+export * from "./flights.ts";
+export * from "./replay.ts";
+export * from "./validator.ts";

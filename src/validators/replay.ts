@@ -1,0 +1,202 @@
+/**
+ * Validator 1, replay: the same log gives the same bytes.
+ *
+ * Two workloads. Small ones, a thousand of them, each with another seed: random pages and deltas
+ * through the public API, closed, opened again, compared with the live state and with the model,
+ * which shares no code with the bus. And real data: 200,000 flights, loaded by a process that is
+ * killed halfway and by another one that goes on, then replayed in every form there is; each form
+ * must give the live bytes, and the totals in them the sums over the file.
+ *
+ * In a user's directory it replays the log in every form; what the live state was is not known there.
+ */
+
+import { inspectLog, type LogState } from "../log/mod.ts";
+import { runCycle } from "./_cycle.ts";
+import { FORMS, FORMS_MISSING, type Replayed, type ReplayTask } from "./_forms.ts";
+import { loadWithKill } from "./_killed_load.ts";
+import { type BusState, digestOf, divergenceOf } from "./_state.ts";
+import { decodeTotals, HOURS, readFlights, totalsName, totalsOf } from "./flights.ts";
+import type { Measured, Validator, ValidatorContext } from "./validator.ts";
+
+const CYCLES = 1000;
+const CYCLES_QUICK = 50;
+
+/** The validator. */
+export const replayValidator: Validator = {
+  id: 1,
+  name: "Replay",
+  run: (context) =>
+    context.directory === undefined ? runOwn(context) : runOn(context.directory, context),
+};
+
+/** Sums of what several comparisons found. */
+class Findings {
+  squares = 0;
+  readonly found: string[] = [];
+
+  add(where: string, { value, found }: { value: number; found?: string }): void {
+    this.squares += value * value;
+    if (found !== undefined && this.found.length < 5) this.found.push(`${where}: ${found}`);
+  }
+
+  get divergence(): number {
+    return Math.sqrt(this.squares);
+  }
+}
+
+async function runOwn(context: ValidatorContext): Promise<Measured> {
+  const findings = new Findings();
+  const cycles = await runCycles(context, findings);
+  const folder = await Deno.makeTempDir({ prefix: "mmsb-replay-" });
+  try {
+    const flights = await readFlights();
+    const { directory, acknowledged, found, lostTicks, live } = await loadWithKill(
+      folder,
+      flights,
+      context.progress,
+    );
+    const forms = await runForms({ directory, tick: Infinity }, live, findings, context);
+    const wrongTotals = unlike(forms.first.state!, totalsOf(flights));
+    return {
+      metrics: {
+        divergence: findings.divergence,
+        cycles: cycles.count,
+        formsAgreed: forms.agreed.length,
+        lostTicks,
+        wrongTotals,
+      },
+      samples: cycles.deltas + forms.first.rows,
+      durability: "group",
+      notes: [
+        `${text(cycles.count)} random logs: ${text(cycles.ticks)} ticks, ${
+          text(cycles.deltas)
+        } deltas, ${text(cycles.refused)} batches refused; live, reopened and model alike`,
+        `${text(flights.count)} flights of the U.S. Bureau of Transportation Statistics: ${
+          text(forms.first.rows)
+        } deltas in ${text(forms.first.tick)} ticks`,
+        `the loading process was killed (SIGKILL) with tick ${
+          text(acknowledged.tick)
+        } acknowledged; ${text(found.tick)} ticks were found, and a new process went on`,
+        `replayed ${forms.agreed.join(", ")}: the same bytes as the live bus`,
+        `not built yet: replay ${FORMS_MISSING.join(", ")}`,
+        ...findings.found,
+      ],
+    };
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function runCycles(context: ValidatorContext, findings: Findings) {
+  const count = context.quick ? CYCLES_QUICK : CYCLES;
+  let ticks = 0, deltas = 0, refused = 0;
+  for (let cycle = 1; cycle <= count; cycle++) {
+    if (cycle % 10 === 0) context.progress(`cycle ${cycle} of ${count}`);
+    const outcome = await runCycle(seedOf(context.seed, cycle));
+    findings.add(`cycle ${cycle}, reopened`, outcome.reopened);
+    findings.add(`cycle ${cycle}, model`, outcome.model);
+    const [byBus, byModel] = outcome.refused;
+    if (byBus !== byModel) {
+      const message = `the bus refused ${byBus} batches, the model ${byModel}`;
+      findings.add(`cycle ${cycle}`, { value: Infinity, found: message });
+    }
+    ticks += outcome.ticks;
+    deltas += outcome.deltas;
+    refused += byBus;
+  }
+  return { count, ticks, deltas, refused };
+}
+
+/** Replays in all forms and compares each with what it should give. */
+async function runForms(
+  task: ReplayTask,
+  expected: BusState | undefined,
+  findings: Findings,
+  context: ValidatorContext,
+) {
+  const agreed: string[] = [];
+  let first: Replayed | undefined, tick = task.tick, uncarried = 0;
+  let reference = expected, digest = expected === undefined ? undefined : digestOf(expected);
+  for (const [name, run] of Object.entries(FORMS)) {
+    context.progress(`replaying ${name}`);
+    const replayed = await run({ ...task, tick });
+    if (first === undefined) {
+      first = replayed;
+      tick = replayed.tick;
+    }
+    reference ??= replayed.state;
+    digest ??= replayed.digest;
+    if (replayed.state === undefined) uncarried++;
+    else findings.add(name, divergenceOf(reference!, replayed.state));
+    const isEqual = replayed.digest === digest;
+    const isSame = replayed.state === undefined ||
+      divergenceOf(reference!, replayed.state).value === 0;
+    if (isEqual && isSame && replayed.tick === tick) agreed.push(name);
+    // No bytes to measure by: any difference at all is as bad as can be.
+    else if (isSame) findings.add(name, { value: Infinity, found: "its SHA-256 is another" });
+  }
+  return { agreed, first: first!, uncarried };
+}
+
+async function runOn(directory: string, context: ValidatorContext): Promise<Measured> {
+  context.progress("reading the log");
+  const { state, ticks, pages } = await inspectLog(directory);
+  const findings = new Findings();
+  const task = { directory, tick: ticks?.last ?? 0 };
+  const forms = await runForms(task, undefined, findings, context);
+  return {
+    metrics: { divergence: findings.divergence, formsAgreed: forms.agreed.length },
+    // A directory without a delta has been replayed all the same.
+    samples: Math.max(1, forms.first.rows),
+    notes: [
+      `${text(forms.first.rows)} deltas in ${text(forms.first.tick)} ticks, ${text(pages)} pages`,
+      `replayed ${forms.agreed.join(", ")}: the same bytes`,
+      ...(forms.uncarried > 0
+        ? [`pages too large to be carried: ${forms.uncarried} forms compared by SHA-256 alone`]
+        : []),
+      ...(state.state === "torn" ? [tornText(state)] : []),
+      `not built yet: replay ${FORMS_MISSING.join(", ")}`,
+      ...findings.found,
+    ],
+    unmeasured: {
+      cycles: "cycles are made of random logs, not of a user's",
+      lostTicks: "nothing is killed on a user's directory",
+      wrongTotals: "it holds no flights",
+    },
+    ...(state.state === "damaged" ? { damage: damageText(directory, state) } : {}),
+  };
+}
+
+/** Hours whose totals are not the given ones. */
+function unlike(state: BusState, totals: ReturnType<typeof totalsOf>): number {
+  const byName = new Map([...state.values()].map(({ name, bytes }) => [name, bytes]));
+  let wrong = 0;
+  for (let hour = 0; hour < HOURS; hour++) {
+    const bytes = byName.get(totalsName(hour));
+    const isEqual = bytes !== undefined &&
+      JSON.stringify(decodeTotals(bytes)) === JSON.stringify(totals[hour]);
+    if (!isEqual) wrong++;
+  }
+  return wrong;
+}
+
+/** A torn tail in words. */
+export function tornText({ file, offset, reason }: LogState): string {
+  return `a torn tail, which the next open cuts: ${file} at byte ${offset}: ${reason}`;
+}
+
+function damageText(directory: string, { file, offset, tick, reason }: LogState): string {
+  return `the log of ${JSON.stringify(directory)} is damaged: ${file} at byte ${offset}${
+    tick === undefined ? "" : `, tick ${tick}`
+  }: ${reason}`;
+}
+
+/** A number as people read it. */
+function text(value: number): string {
+  return value.toLocaleString("en");
+}
+
+/** Seeds of neighbouring runs share no cycle. */
+function seedOf(seed: number, cycle: number): number {
+  return Math.imul(seed, 0x9e37_79b1) + cycle | 0;
+}
