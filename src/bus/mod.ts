@@ -18,4 +18,5 @@ export * from "./compare.ts";
 export * from "./history.ts";
 export * from "./options.ts";
 export * from "./page.ts";
+export * from "./reports.ts";
 export * from "./state_bus.ts";

@@ -1,10 +1,9 @@
 /**
- * State bus: pages, batches and the log put together, one tick after the other.
+ * State bus: pages, batches, ticks and the log behind one class.
  *
- * A tick admits whole batches in the order (producer, sequence), checks each one against the pages,
- * stamps them with one range of time, writes them to the log, applies them and publishes. Whatever
- * fails before the log has the tick leaves everything as it was. Acknowledgements come when the
- * bus's durability is reached; ticks go on meanwhile.
+ * It opens and closes directories, checks what callers give, and keeps ticks in order; the work of a
+ * tick is the engine's. Acknowledgements come when the bus's durability is reached; ticks go on
+ * meanwhile.
  *
  * @module
  */
@@ -20,9 +19,6 @@ import {
   PAGE_BYTES_MAX,
   PAGE_BYTES_MIN,
   PAGE_ID_MAX,
-  QUEUE_BATCHES_MAX,
-  TICK_ROWS_MAX,
-  UNSYNCED_BYTES_MAX,
 } from "../base/mod.ts";
 import {
   beginWriting,
@@ -30,7 +26,6 @@ import {
   type DirectoryMeta,
   endWriting,
   FORMAT,
-  FrameWriter,
   type LaneWriter,
   readMeta,
   recover,
@@ -39,25 +34,17 @@ import {
   writeMeta,
 } from "../log/mod.ts";
 import {
-  type AllocatorStatistics,
-  applyRows,
-  type BatchShape,
-  countEpochs,
   decodeMetadata,
   DeltaBatch,
   encodeMetadata,
-  lowerEpochs,
   type Metadata,
   type MetadataInput,
   PageStore,
-  raiseEpochs,
-  resolve,
 } from "../physical/mod.ts";
-import { HybridLogicalClock, monotonicNowMs } from "../temporal/mod.ts";
-import { compareStores, type StoreDifference } from "./compare.ts";
+import { HybridLogicalClock } from "../temporal/mod.ts";
+import { compareStores } from "./compare.ts";
 import { type HistoryEntry, pageHistory } from "./history.ts";
 import {
-  type BusClock,
   type Durability,
   type OpenOptions,
   type ResolvedOptions,
@@ -65,153 +52,18 @@ import {
   shardsOf,
 } from "./options.ts";
 import { Page, type PageHost } from "./page.ts";
-import { Staging } from "./staging.ts";
-import { batchBytesMax, INLINE_LANES, writeTick } from "./tick_log.ts";
+import type {
+  BatchReceipt,
+  BusStatistics,
+  OpenReport,
+  PageOptions,
+  TickReport,
+  VerifyReport,
+} from "./reports.ts";
+import { readOnlyError, TickEngine } from "./tick_engine.ts";
 
-/** What a page is created with. */
-export interface PageOptions {
-  /** Bytes, 1 to 16 MiB. Default 4096. */
-  readonly size?: number;
-  /** Name, by which {@linkcode StateBus.find} finds it; unique among live pages. */
-  readonly name?: string;
-  /** Metadata: short strings to bytes. */
-  readonly metadata?: MetadataInput;
-  /** Shard. Default: by id, round robin. */
-  readonly shard?: number;
-}
-
-/** Acknowledgement of a tick. */
-export interface TickAcknowledgement {
-  /** Tick. */
-  readonly tick: number;
-  /** How durable it is. */
-  readonly durability: Durability;
-}
-
-/** Acknowledgement of a submitted batch. */
-export interface BatchReceipt extends TickAcknowledgement {
-  /** Rows applied. */
-  readonly rows: number;
-  /** Producer. */
-  readonly producer: number;
-  /** The producer's sequence number. */
-  readonly sequence: number;
-}
-
-/** A batch that a tick refused. */
-export interface RefusedBatch {
-  /** Producer; 0 is the caller's own open batch. */
-  readonly producer: number;
-  /** The producer's sequence number. */
-  readonly sequence: number;
-  /** Why. */
-  readonly error: MmsbError;
-}
-
-/** Milliseconds of each phase of a tick. */
-export interface TickPhases {
-  /** Admitting and checking batches, assigning epochs. */
-  readonly check: number;
-  /** Building frames and writing them. */
-  readonly log: number;
-  /** Writing rows into pages. */
-  readonly apply: number;
-  /** The rest: structural changes, acknowledgements. */
-  readonly publish: number;
-}
-
-/** What a tick did. */
-export interface TickReport {
-  /** Its number; the last tick's where nothing was accepted. */
-  readonly tick: number;
-  /** Rows applied. */
-  readonly rows: number;
-  /** Batches applied. */
-  readonly batches: number;
-  /** Batches refused; their receipts say the same. */
-  readonly refused: readonly RefusedBatch[];
-  /** Where the time went. */
-  readonly phasesMs: TickPhases;
-  /** Batches left for the next tick, because this one had its fill of rows. */
-  readonly carriedOver: number;
-  /** Milliseconds above the tick's budget, 0 if it was kept. */
-  readonly overBudgetMs: number;
-  /** Hybrid logical timestamp of the commit. */
-  readonly hlc: bigint;
-  /** Settles when the tick has the bus's durability; rejects if it cannot get it. */
-  readonly durable: Promise<TickAcknowledgement>;
-}
-
-/** Counts of a bus. */
-export interface BusStatistics {
-  /** Last tick. */
-  readonly tick: number;
-  /** Pages. */
-  readonly pages: number;
-  /** Bytes of the pages' slots. */
-  readonly pageBytes: number;
-  /** Bytes of bookkeeping: the page table's columns. */
-  readonly bookkeepingBytes: number;
-  /** The slots. */
-  readonly allocator: AllocatorStatistics;
-  /** Rows applied since the bus was opened. */
-  readonly rows: number;
-  /** Batches refused since the bus was opened. */
-  readonly refused: number;
-  /** Batches waiting for a tick. */
-  readonly queued: number;
-  /** Rows staged for the next tick. */
-  readonly staged: number;
-  /** Bytes of the log, 0 in memory. */
-  readonly logBytes: number;
-  /** Bytes of the log that are not known to be durable. */
-  readonly unsyncedBytes: number;
-  /** When ticks are acknowledged. */
-  readonly durability: Durability;
-  /** Number of this opening of the directory; 0 in memory. */
-  readonly incarnation: number;
-}
-
-/** What opening found in the directory. */
-export interface OpenReport {
-  /** Last whole tick. */
-  readonly tick: number;
-  /** Rows replayed. */
-  readonly rows: number;
-  /** `whole`; `torn`: an unsynced tail was cut; `damaged`: read-only, what is whole was read. */
-  readonly state: "whole" | "torn" | "damaged";
-  /** What was found, in words. */
-  readonly reason: string;
-}
-
-/** What {@linkcode StateBus.verify} found. */
-export interface VerifyReport {
-  /** Last tick. */
-  readonly tick: number;
-  /** Rows of the log that were replayed; 0 in memory. */
-  readonly rows: number;
-  /** Pages whose bytes were compared with the replayed log's; in memory 0. */
-  readonly compared: StoreDifference | undefined;
-  /** Whether all structures keep their rules and the log leads to just these bytes. */
-  readonly ok: boolean;
-}
-
-interface QueuedBatch {
-  readonly batch: DeltaBatch;
-  readonly producer: number;
-  readonly sequence: number;
-  readonly resolve: (receipt: BatchReceipt | PromiseLike<BatchReceipt>) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-interface Accepted extends QueuedBatch {
-  readonly shape: BatchShape;
-}
-
-const OPEN_PRODUCER = 0;
 const DEFAULT_PRODUCER = 1;
 const PRODUCER_MAX = 0xffff_ffff;
-const TICK_BYTES = 1024;
 
 /**
  * A memory-mapped state bus.
@@ -241,22 +93,15 @@ export class StateBus implements AsyncDisposable {
   readonly shards: number;
 
   readonly #store: PageStore;
-  readonly #staging = new Staging();
   readonly #clock: HybridLogicalClock;
   readonly #options: ResolvedOptions;
   readonly #storage: Storage | undefined;
   readonly #unlock: (() => void) | undefined;
   readonly #writer: LaneWriter | undefined;
-  readonly #frames = new FrameWriter();
+  readonly #engine: TickEngine;
   readonly #host: PageHost;
   #meta: DirectoryMeta | undefined;
-  #queue: QueuedBatch[] = [];
-  #sequences = new Map<number, number>();
-  #tick: number;
-  #rows = 0;
-  #refused = 0;
   #busy: Promise<unknown> | undefined;
-  #failure: MmsbError | undefined;
   #closed: Promise<void> | undefined;
 
   private constructor(parts: BusParts) {
@@ -267,10 +112,9 @@ export class StateBus implements AsyncDisposable {
     this.#meta = meta;
     this.#writer = writer;
     this.#unlock = unlock;
-    this.#tick = recovery?.tick ?? 0;
     this.shards = meta?.shards ?? shardsOf(options);
     this.opened = {
-      tick: this.#tick,
+      tick: recovery?.tick ?? 0,
       rows: recovery?.rows ?? 0,
       state: recovery?.end.state ?? "whole",
       reason: recovery?.end.reason ?? "",
@@ -279,9 +123,17 @@ export class StateBus implements AsyncDisposable {
       nowUs: () => options.clock.nowUs(),
       last: recovery?.hlcLast ?? 0n,
     });
+    this.#engine = new TickEngine({
+      store,
+      clock: this.#clock,
+      options,
+      writer,
+      incarnation: meta?.incarnation ?? 0,
+      tick: this.opened.tick,
+    });
     this.#host = {
       store,
-      staging: this.#staging,
+      staging: this.#engine.staging,
       checkOpen: () => this.#checkOpen(),
       checkWritable: () => this.#checkWritable(),
     };
@@ -331,7 +183,7 @@ export class StateBus implements AsyncDisposable {
 
   /** Number of the last tick, 0 before the first. */
   get tickNumber(): number {
-    return this.#tick;
+    return this.#engine.tick;
   }
 
   /** When ticks are acknowledged. */
@@ -341,7 +193,7 @@ export class StateBus implements AsyncDisposable {
 
   /** Whether writes are refused: opened so, or after a failed sync. */
   get readOnly(): boolean {
-    return this.#options.readOnly || this.#failure !== undefined;
+    return this.#options.readOnly || this.#engine.failure !== undefined;
   }
 
   /** Whether the bus was closed. */
@@ -371,7 +223,7 @@ export class StateBus implements AsyncDisposable {
     const id = store.nextPageId;
     const birth = { size, name, metadata: copied, shard: shard ?? (id - 1) % this.shards };
     const row = store.create(id, birth);
-    this.#staging.births.push(id);
+    this.#engine.staging.births.push(id);
     return new Page(this.#host, id, row);
   }
 
@@ -437,20 +289,7 @@ export class StateBus implements AsyncDisposable {
     if (batch.length === 0) {
       throw new MmsbError("usage", "Cannot submit an empty batch: add rows first");
     }
-    if (this.#queue.length >= QUEUE_BATCHES_MAX) {
-      throw new MmsbError(
-        "limit",
-        `Cannot queue more than ${QUEUE_BATCHES_MAX} batches: tick first`,
-        { values: { queued: this.#queue.length } },
-      );
-    }
-    const sequence = (this.#sequences.get(producer) ?? 0) + 1;
-    this.#sequences.set(producer, sequence);
-    batch.submitted = true;
-    const { promise, resolve, reject } = Promise.withResolvers<BatchReceipt>();
-    promise.catch(() => {});
-    this.#queue.push({ batch, producer, sequence, resolve, reject });
-    return promise;
+    return this.#engine.submit(batch, producer);
   }
 
   /**
@@ -469,8 +308,8 @@ export class StateBus implements AsyncDisposable {
     }
     if (this.#busy !== undefined) return this.#enqueueTick(this.#busy);
     try {
-      const wait = this.#waitBeforeTick();
-      return wait === undefined ? Promise.resolve(this.#runTick()) : this.#enqueueTick(wait);
+      const wait = this.#engine.waitBeforeTick();
+      return wait === undefined ? Promise.resolve(this.#engine.run()) : this.#enqueueTick(wait);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -486,11 +325,11 @@ export class StateBus implements AsyncDisposable {
     this.#checkWritable();
     if (stage !== undefined) {
       checkType("stage", stage, "function");
-      const mark = this.#staging.mark();
+      const mark = this.#engine.staging.mark();
       try {
         await stage();
       } catch (error) {
-        for (const page of this.#staging.rollBack(mark)) this.#store.remove(page);
+        for (const page of this.#engine.staging.rollBack(mark)) this.#store.remove(page);
         throw error;
       }
     }
@@ -532,18 +371,19 @@ export class StateBus implements AsyncDisposable {
     this.#store.checkInvariants();
     this.#clock.checkInvariants();
     if (this.#storage === undefined) {
-      return { tick: this.#tick, rows: 0, compared: undefined, ok: true };
+      return { tick: this.#engine.tick, rows: 0, compared: undefined, ok: true };
     }
     const replayed = new PageStore(this.#options.memoryLimitBytes);
     const recovery = recover(this.#storage, this.#meta, replayed);
     replayed.checkInvariants();
-    const staged = new Set(this.#staging.births);
+    const staged = new Set(this.#engine.staging.births);
     const compared = compareStores(this.#store, replayed);
     const missing = compared.missing.filter((page) => !staged.has(page));
-    const ok = recovery.tick === this.#tick && compared.divergence === 0 && missing.length === 0 &&
+    const ok = recovery.tick === this.#engine.tick && compared.divergence === 0 &&
+      missing.length === 0 &&
       compared.extra.length === 0 && compared.different.length === 0;
     return {
-      tick: this.#tick,
+      tick: this.#engine.tick,
       rows: recovery.rows,
       compared: { ...compared, missing, same: ok },
       ok,
@@ -556,15 +396,15 @@ export class StateBus implements AsyncDisposable {
     const allocator = this.#store.allocator.statistics();
     const writer = this.#writer;
     return {
-      tick: this.#tick,
+      tick: this.#engine.tick,
       pages: this.#store.table.size,
       pageBytes: allocator.liveBytes,
       bookkeepingBytes: this.#store.table.bookkeepingBytes(),
       allocator,
-      rows: this.#rows,
-      refused: this.#refused,
-      queued: this.#queue.length,
-      staged: this.#staging.batch.length + this.#staging.structural,
+      rows: this.#engine.rows,
+      refused: this.#engine.refused,
+      queued: this.#engine.queued,
+      staged: this.#engine.staging.batch.length + this.#engine.staging.structural,
       logBytes: writer?.position ?? 0,
       unsyncedBytes: writer === undefined ? 0 : writer.position - writer.syncedPosition,
       durability: this.#options.durability,
@@ -594,15 +434,15 @@ export class StateBus implements AsyncDisposable {
       "closed",
       "Cannot apply the batch: the bus was closed before a tick took it",
     );
-    for (const waiting of this.#queue.splice(0)) settle(waiting, () => waiting.reject(closed));
+    this.#engine.forgetWaiting(closed);
     try {
       if (this.#writer === undefined) return;
-      if (this.#failure !== undefined) this.#writer.abandon();
+      if (this.#engine.failure !== undefined) this.#writer.abandon();
       else {await endWriting(
           this.#storage!,
           this.#meta!,
           this.#writer,
-          this.#tick,
+          this.#engine.tick,
           this.#clock.peek(),
         );}
     } finally {
@@ -614,10 +454,14 @@ export class StateBus implements AsyncDisposable {
     const run = before.catch(() => {}).then(async () => {
       if (this.#closed !== undefined) throw closedError();
       this.#checkWritable();
-      for (let wait = this.#waitBeforeTick(); wait !== undefined; wait = this.#waitBeforeTick()) {
-        await wait.catch((error) => this.#refuseAll(error));
+      for (
+        let wait = this.#engine.waitBeforeTick();
+        wait !== undefined;
+        wait = this.#engine.waitBeforeTick()
+      ) {
+        await wait.catch((error) => this.#engine.refuseAll(error));
       }
-      return this.#runTick();
+      return this.#engine.run();
     });
     const busy = run.catch(() => {}).finally(() => {
       if (this.#busy === busy) this.#busy = undefined;
@@ -626,258 +470,13 @@ export class StateBus implements AsyncDisposable {
     return run;
   }
 
-  /**
-   * What a tick must wait for: room in the log, or the disk, if it is too far behind.
-   *
-   * @throws {MmsbError} where the log makes no room; all that waits is then refused.
-   */
-  #waitBeforeTick(): Promise<void> | undefined {
-    const writer = this.#writer;
-    if (writer === undefined) return undefined;
-    let bytes = TICK_BYTES + batchBytesMax(this.#staging.batch) + 64 * this.#staging.structural;
-    for (const { batch } of this.#queue) bytes += batchBytesMax(batch);
-    let room: Promise<void> | undefined;
-    try {
-      room = writer.reserve(bytes);
-    } catch (error) {
-      this.#refuseAll(error);
-    }
-    if (room !== undefined) return room;
-    const syncs = this.#options.durability === "group";
-    if (syncs && writer.position - writer.syncedPosition > UNSYNCED_BYTES_MAX) return writer.sync();
-    return undefined;
-  }
-
-  #runTick(): TickReport {
-    const started = monotonicNowMs();
-    const admitted = this.#admit();
-    const { accepted, refused, openAccepted, openError } = this.#check(admitted);
-    const rows = accepted.reduce((sum, { batch }) => sum + batch.length, 0);
-    const structural = openAccepted ? this.#staging.structural : 0;
-    const checked = monotonicNowMs();
-    this.#refused += refused.length;
-    let logged = checked, applied = checked;
-    let durable: Promise<TickAcknowledgement>;
-    if (accepted.length > 0 || structural > 0) {
-      try {
-        this.#write(accepted, rows, structural, openAccepted);
-      } catch (error) {
-        this.#undo(accepted, openAccepted, error);
-        throw error;
-      }
-      logged = monotonicNowMs();
-      const { arena } = this.#store;
-      for (const { batch, shape } of accepted) applyRows(batch.kernel, batch.length, shape, arena);
-      applied = monotonicNowMs();
-      this.#tick++;
-      this.#rows += rows;
-      if (openAccepted) this.#commitStructure();
-      this.#staging.clear();
-      durable = this.#acknowledge(accepted);
-    } else {
-      this.#staging.clear();
-      durable = this.#reached(this.#tick);
-    }
-    if (openError !== undefined) throw openError;
-    const ended = monotonicNowMs();
-    const elapsed = ended - started;
-    return {
-      tick: this.#tick,
-      rows,
-      batches: accepted.length,
-      refused,
-      phasesMs: {
-        check: checked - started,
-        log: logged - checked,
-        apply: applied - logged,
-        publish: ended - applied,
-      },
-      carriedOver: this.#queue.length,
-      overBudgetMs: Math.max(0, elapsed - this.#options.tickBudgetMs),
-      hlc: this.#clock.peek(),
-      durable,
-    };
-  }
-
-  /** Takes batches off the queue in order, as many as a tick may hold. */
-  #admit(): QueuedBatch[] {
-    this.#queue.sort((a, b) => a.producer - b.producer || a.sequence - b.sequence);
-    // One more for the commit row: each row has its own timestamp.
-    let rows = this.#staging.batch.length + this.#staging.structural + 1, count = 0;
-    while (count < this.#queue.length) {
-      rows += this.#queue[count].batch.length;
-      if (rows > TICK_ROWS_MAX && count > 0) break;
-      count++;
-    }
-    return this.#queue.splice(0, count);
-  }
-
-  /** Checks each batch against the pages as the earlier ones leave their epochs. */
-  #check(admitted: readonly QueuedBatch[]) {
-    const accepted: Accepted[] = [], refused: RefusedBatch[] = [];
-    const { table } = this.#store;
-    const staging = this.#staging;
-    let openAccepted = false, openError: MmsbError | undefined;
-    if (!staging.isEmpty) {
-      try {
-        for (const page of staging.births) table.setActive(table.rowOf(page), true);
-        if (staging.batch.length > 0) accepted.push(this.#accept(this.#openBatch()));
-        openAccepted = true;
-      } catch (error) {
-        for (const page of staging.births) this.#store.remove(page);
-        openError = asMmsbError(error);
-        refused.push({ producer: OPEN_PRODUCER, sequence: this.#openSequence(), error: openError });
-      }
-    }
-    for (const queued of admitted) {
-      try {
-        accepted.push(this.#accept(queued));
-      } catch (error) {
-        const refusal = asMmsbError(error);
-        refused.push({ producer: queued.producer, sequence: queued.sequence, error: refusal });
-        settle(queued, () => queued.reject(refusal));
-      }
-    }
-    return { accepted, refused, openAccepted, openError };
-  }
-
-  #accept(queued: QueuedBatch): Accepted {
-    const { batch } = queued;
-    const { table } = this.#store;
-    const shape = resolve({
-      columns: batch.kernel,
-      rows: batch.length,
-      payloadLength: batch.payloadLength,
-      strings: batch.strings.length,
-      expectedEpochs: batch.expectedEpochs,
-    }, table);
-    if (this.#writer === undefined) countEpochs(batch.kernel, batch.length, table.epochs);
-    else raiseEpochs(batch.kernel, batch.length, table.epochs);
-    return { ...queued, shape };
-  }
-
-  #openBatch(): QueuedBatch {
-    const ignore = () => {};
-    return {
-      batch: this.#staging.batch,
-      producer: OPEN_PRODUCER,
-      sequence: this.#openSequence(),
-      resolve: ignore,
-      reject: ignore,
-    };
-  }
-
-  #openSequence(): number {
-    return (this.#sequences.get(OPEN_PRODUCER) ?? 0) + 1;
-  }
-
-  #write(accepted: readonly Accepted[], rows: number, structural: number, open: boolean): void {
-    this.#clock.reserve(rows + structural + 1);
-    const writer = this.#writer;
-    if (writer === undefined || this.#meta === undefined) return;
-    writeTick(this.#frames, this.#store, {
-      header: {
-        tick: this.#tick + 1,
-        lane: 0,
-        participants: INLINE_LANES,
-        incarnation: this.#meta.incarnation,
-        graphVersion: 0,
-        clockErrorUs: clockErrorUs(this.#options.clock),
-        syncedPosition: writer.syncedPosition,
-      },
-      staging: open ? this.#staging : undefined,
-      batches: accepted,
-      hlcHi: this.#clock.firstHi,
-      hlcLo: this.#clock.firstLo,
-    });
-    writer.append(this.#frames.finish());
-  }
-
-  /** Takes a tick back that the log does not have. */
-  #undo(accepted: readonly Accepted[], openAccepted: boolean, error: unknown): void {
-    for (const { batch } of accepted) {
-      lowerEpochs(batch.kernel, batch.length, this.#store.table.epochs);
-    }
-    if (openAccepted) { for (const page of this.#staging.births) this.#store.remove(page); }
-    this.#staging.clear();
-    for (const one of accepted) settle(one, () => one.reject(error));
-    if (this.#writer?.failure !== undefined) this.#fail(this.#writer.failure);
-  }
-
-  /** Takes back all that waits for a tick, as the log cannot have it. */
-  #refuseAll(error: unknown): never {
-    this.#forgetWaiting(error);
-    if (this.#writer?.failure !== undefined) this.#fail(this.#writer.failure);
-    throw error;
-  }
-
-  #forgetWaiting(error: unknown): void {
-    for (const page of this.#staging.births) this.#store.remove(page);
-    this.#staging.clear();
-    for (const waiting of this.#queue.splice(0)) settle(waiting, () => waiting.reject(error));
-  }
-
-  /** Turns the bus read-only for good; no tick will ever take what waits for one. */
-  #fail(failure: unknown): void {
-    if (this.#failure !== undefined) return;
-    this.#failure = asMmsbError(failure);
-    this.#forgetWaiting(readOnlyError(this.#failure));
-  }
-
-  #commitStructure(): void {
-    const { staging } = this.#host;
-    if (staging.batch.length > 0) this.#sequences.set(OPEN_PRODUCER, this.#openSequence());
-    for (const { page, metadata } of staging.metadata) this.#store.setMetadata(page, metadata);
-    for (const page of staging.deaths) this.#store.remove(page);
-  }
-
-  #acknowledge(accepted: readonly Accepted[]): Promise<TickAcknowledgement> {
-    const { durability } = this.#options;
-    const tick = this.#tick;
-    if (durability === "always") {
-      try {
-        this.#writer!.syncNow();
-      } catch (error) {
-        this.#fail(error);
-        for (const one of accepted) settle(one, () => one.reject(error));
-        throw error;
-      }
-    }
-    const durable = this.#reached(tick);
-    for (const one of accepted) {
-      if (one.producer === OPEN_PRODUCER) continue;
-      const { producer, sequence, batch } = one;
-      const receipt = { tick, durability, rows: batch.length, producer, sequence };
-      if (durability === "group") {
-        // The batch's rows are in the log and in the pages: it is the caller's again.
-        one.batch.submitted = false;
-        durable.then(() => one.resolve(receipt), one.reject);
-      } else {
-        settle(one, () => one.resolve(receipt));
-      }
-    }
-    return durable;
-  }
-
-  /** Settles when `tick` and all before it have the bus's durability. */
-  #reached(tick: number): Promise<TickAcknowledgement> {
-    const acknowledgement = { tick, durability: this.#options.durability };
-    if (this.#options.durability !== "group") return Promise.resolve(acknowledgement);
-    const durable = this.#writer!.sync().then(() => acknowledgement, (error) => {
-      this.#fail(error);
-      throw error;
-    });
-    durable.catch(() => {});
-    return durable;
-  }
-
   #checkOpen(): void {
     if (this.#closed !== undefined) throw closedError();
   }
 
   #checkWritable(): void {
     if (this.#closed !== undefined) throw closedError();
-    if (this.#failure !== undefined) throw readOnlyError(this.#failure);
+    if (this.#engine.failure !== undefined) throw readOnlyError(this.#engine.failure);
     if (this.#options.readOnly) {
       throw new MmsbError("read-only", "Cannot write to a bus that was opened with readOnly");
     }
@@ -894,30 +493,6 @@ interface BusParts {
   readonly writer?: LaneWriter;
   readonly unlock?: () => void;
   readonly recovery?: Recovery;
-}
-
-function settle(queued: QueuedBatch, outcome: () => void): void {
-  queued.batch.submitted = false;
-  outcome();
-}
-
-/** The clock's error bound as a header holds it; the largest where the clock has no answer. */
-function clockErrorUs(clock: BusClock): number {
-  const bound = Math.round(clock.errorUs());
-  return bound >= 0 && bound <= 0xffff_ffff ? bound : 0xffff_ffff;
-}
-
-function asMmsbError(error: unknown): MmsbError {
-  if (error instanceof MmsbError) return error;
-  throw error;
-}
-
-function readOnlyError(failure: MmsbError): MmsbError {
-  return new MmsbError(
-    "read-only",
-    `Cannot write as the log failed and the bus is read-only now: ${failure.message}; close it and open it again`,
-    { values: { code: failure.code }, cause: failure },
-  );
 }
 
 function closedError(): MmsbError {

@@ -1,0 +1,138 @@
+/**
+ * Reports: what the bus tells of ticks, openings and checks, and what it is told of pages.
+ *
+ * @module
+ */
+
+import type { MmsbError } from "../base/mod.ts";
+import type { AllocatorStatistics, MetadataInput } from "../physical/mod.ts";
+import type { StoreDifference } from "./compare.ts";
+import type { Durability } from "./options.ts";
+
+/** What a page is created with. */
+export interface PageOptions {
+  /** Bytes, 1 to 16 MiB. Default 4096. */
+  readonly size?: number;
+  /** Name, by which `bus.find` finds it; unique among live pages. */
+  readonly name?: string;
+  /** Metadata: short strings to bytes. */
+  readonly metadata?: MetadataInput;
+  /** Shard. Default: by id, round robin. */
+  readonly shard?: number;
+}
+
+/** Acknowledgement of a tick. */
+export interface TickAcknowledgement {
+  /** Tick. */
+  readonly tick: number;
+  /** How durable it is. */
+  readonly durability: Durability;
+}
+
+/** Acknowledgement of a submitted batch. */
+export interface BatchReceipt extends TickAcknowledgement {
+  /** Rows applied. */
+  readonly rows: number;
+  /** Producer. */
+  readonly producer: number;
+  /** The producer's sequence number. */
+  readonly sequence: number;
+}
+
+/** A batch that a tick refused. */
+export interface RefusedBatch {
+  /** Producer; 0 is the caller's own open batch. */
+  readonly producer: number;
+  /** The producer's sequence number. */
+  readonly sequence: number;
+  /** Why. */
+  readonly error: MmsbError;
+}
+
+/** Milliseconds of each phase of a tick. */
+export interface TickPhases {
+  /** Admitting and checking batches, assigning epochs. */
+  readonly check: number;
+  /** Building frames and writing them. */
+  readonly log: number;
+  /** Writing rows into pages. */
+  readonly apply: number;
+  /** The rest: structural changes, acknowledgements. */
+  readonly publish: number;
+}
+
+/** What a tick did. */
+export interface TickReport {
+  /** Its number; the last tick's where nothing was accepted. */
+  readonly tick: number;
+  /** Rows applied. */
+  readonly rows: number;
+  /** Batches applied. */
+  readonly batches: number;
+  /** Batches refused; their receipts say the same. */
+  readonly refused: readonly RefusedBatch[];
+  /** Where the time went. */
+  readonly phasesMs: TickPhases;
+  /** Batches left for the next tick, because this one had its fill of rows. */
+  readonly carriedOver: number;
+  /** Milliseconds above the tick's budget, 0 if it was kept. */
+  readonly overBudgetMs: number;
+  /** Hybrid logical timestamp of the commit. */
+  readonly hlc: bigint;
+  /** Settles when the tick has the bus's durability; rejects if it cannot get it. */
+  readonly durable: Promise<TickAcknowledgement>;
+}
+
+/** Counts of a bus. */
+export interface BusStatistics {
+  /** Last tick. */
+  readonly tick: number;
+  /** Pages. */
+  readonly pages: number;
+  /** Bytes of the pages' slots. */
+  readonly pageBytes: number;
+  /** Bytes of bookkeeping: the page table's columns. */
+  readonly bookkeepingBytes: number;
+  /** The slots. */
+  readonly allocator: AllocatorStatistics;
+  /** Rows applied since the bus was opened. */
+  readonly rows: number;
+  /** Batches refused since the bus was opened. */
+  readonly refused: number;
+  /** Batches waiting for a tick. */
+  readonly queued: number;
+  /** Rows staged for the next tick. */
+  readonly staged: number;
+  /** Bytes of the log, 0 in memory. */
+  readonly logBytes: number;
+  /** Bytes of the log that are not known to be durable. */
+  readonly unsyncedBytes: number;
+  /** When ticks are acknowledged. */
+  readonly durability: Durability;
+  /** Number of this opening of the directory; 0 in memory. */
+  readonly incarnation: number;
+}
+
+/** What opening found in the directory. */
+export interface OpenReport {
+  /** Last whole tick. */
+  readonly tick: number;
+  /** Rows replayed. */
+  readonly rows: number;
+  /** `whole`; `torn`: an unsynced tail was cut; `damaged`: read-only, what is whole was read. */
+  readonly state: "whole" | "torn" | "damaged";
+  /** What was found, in words. */
+  readonly reason: string;
+}
+
+/** What `bus.verify` found. */
+export interface VerifyReport {
+  /** Last tick. */
+  readonly tick: number;
+  /** Rows of the log that were replayed; 0 in memory. */
+  readonly rows: number;
+  /** Pages whose bytes were compared with the replayed log's; in memory 0. */
+  readonly compared: StoreDifference | undefined;
+  /** Whether all structures keep their rules and the log leads to just these bytes. */
+  readonly ok: boolean;
+}
