@@ -84,6 +84,8 @@ export class LaneWalk {
   #path = "";
   #offset = 0;
   #goesOn = false;
+  /** Whether bytes were lost or added, so that positions say nothing up to the next segment. */
+  #isShifted = false;
   /** Position up to which the lane was read without loss; the next segment starts there. */
   #position = 0;
   #lastTick = 0;
@@ -121,7 +123,12 @@ export class LaneWalk {
   next(): WalkedTick | undefined {
     while (!this.isTorn) {
       if (this.#segment === undefined) {
-        if (this.#open.tick !== 0) return this.#close(undefined);
+        if (this.#open.tick !== 0) {
+          const tick = this.#close(undefined);
+          // What else stood behind it in the segment is lost with it.
+          this.#lost = true;
+          return tick;
+        }
         if (!this.#openNext()) return undefined;
         continue;
       }
@@ -159,6 +166,7 @@ export class LaneWalk {
       this.#lost = true;
       return void (this.#offset += frame.length);
     }
+    this.#checkSynced(frame);
     const open = this.#open;
     const isMark = frame.rowKind === ROW_KIND.mark;
     if (open.tick !== 0 && (isMark || frame.tick !== open.tick)) {
@@ -246,19 +254,25 @@ export class LaneWalk {
     if (frame.incarnation !== header.incarnation) {
       return `a frame of incarnation ${frame.incarnation} stands in a segment of ${header.incarnation}`;
     }
-    if (frame.syncedPosition > header.position + frame.at) {
-      return `a frame at position ${
-        header.position + frame.at
-      } of the lane knows it synced up to ${frame.syncedPosition}`;
-    }
     return undefined;
+  }
+
+  /** No frame can know more of the lane to be synced than there was when it was made. */
+  #checkSynced({ at, tick, syncedPosition }: FrameHeader): void {
+    const position = this.#header!.position + at;
+    if (syncedPosition <= position || this.#isShifted) return;
+    const message = `a frame at position ${position} knows the lane synced up to ${syncedPosition}`;
+    this.#misfit("frame-place", at, message, tick);
   }
 
   /** What stands where a frame is due is none: the end, a torn tail, or damage. */
   #noFrame(reason: string): undefined {
     const segment = this.#segment!, offset = this.#offset;
     if (isZero(segment.bytes.subarray(offset, segment.length))) return this.#endSegment();
-    if (!this.#fault("frame-header", offset, reason, this.#open.tick || undefined)) return;
+    const isCut = endsInHeader(segment, offset);
+    const message = isCut ? "the file ends in a frame's header" : reason;
+    const tick = this.#open.tick || undefined;
+    if (!this.#fault(isCut ? "frame-cut" : "frame-header", offset, message, tick)) return;
     this.#lost = true;
     if (this.#open.tick !== 0) this.#open.isBroken = true;
     const next = wholeHeaders(segment, offset + 8, this.#path).next().value;
@@ -284,8 +298,14 @@ export class LaneWalk {
     const segment = this.#buffer.load(this.#storage, path);
     this.bytes += segment.length;
     const header = readSegmentHeader(segment, path);
-    const isLast = this.#next >= this.#numbers.length;
+    const isMissing = number !== due && !(isWhole(header) && header.position === 0);
+    if (isMissing) {
+      if (this.#isCutHere()) return false;
+      this.#lost = this.#isShifted = true;
+      this.#damage("segment-missing", segmentPath(this.lane, due), 0, "the segment is missing");
+    }
     // A segment is prepared before it is written.
+    const isLast = this.#next >= this.#numbers.length;
     if (header === "unused" && isLast && isZero(segment.bytes.subarray(0, segment.length))) {
       this.#goesOn = false;
       this.#due = number + 1;
@@ -300,11 +320,12 @@ export class LaneWalk {
       : undefined;
     this.#goesOn = false;
     this.#due = number + 1;
-    if (fault === undefined) return this.#follow(segment, header as SegmentHeader, path, due);
+    if (isWhole(header) && fault === undefined) return this.#follow(segment, header, path);
     this.#lost = true;
-    const isWhole = header !== "unused" && !("fault" in header);
-    if (!isWhole) return this.#faultAt("segment-header", path, 0, this.#position, fault);
-    this.#damage("segment-header", path, 0, fault);
+    if (!isWhole(header)) {
+      return this.#faultAt("segment-header", path, 0, this.#position, fault ?? "it is unreadable");
+    }
+    this.#damage("segment-header", path, 0, `it does not belong here: ${fault}`);
     return true;
   }
 
@@ -317,22 +338,18 @@ export class LaneWalk {
     } else if (known.position > this.#position && !this.#lost) {
       const message =
         `the lane was written up to position ${known.position} and ends at ${this.#position}`;
-      this.#fault("frame-header", this.#offset, message);
+      const path = this.#path || segmentPath(this.lane, 1);
+      this.#faultAt("frame-header", path, this.#offset, this.#position, message);
     }
     return false;
   }
 
   /** Goes on in a segment whose header is whole. */
-  #follow(segment: SegmentBytes, header: SegmentHeader, path: string, due: number): boolean {
-    const isMissing = header.number !== due && header.position > 0;
+  #follow(segment: SegmentBytes, header: SegmentHeader, path: string): boolean {
     // The mark at the end of a segment says nothing that the next one does not: it may be lost.
     const follows = header.position === this.#position ||
       header.position === this.#position + FRAME_HEADER_BYTES;
-    if (isMissing) {
-      if (this.#isCutHere()) return false;
-      this.#lost = true;
-      this.#damage("segment-missing", segmentPath(this.lane, due), 0, "the segment is missing");
-    } else if (!follows && !this.#lost) {
+    if (!follows && !this.#isShifted) {
       const message =
         `it starts at position ${header.position}, the lane ends at ${this.#position}`;
       this.#lost = true;
@@ -343,6 +360,7 @@ export class LaneWalk {
       this.#damage("segment-header", path, 0, message);
     }
     this.incarnation = Math.max(this.incarnation, header.incarnation);
+    this.#isShifted = false;
     this.#segment = segment;
     this.#header = header;
     this.#path = path;
@@ -357,8 +375,16 @@ export class LaneWalk {
     return segment === this.#header?.number && position === this.#position;
   }
 
+  /** Whether the segment after this one was there and is not: a crash takes none away. */
+  #isNextMissing(): boolean {
+    const number = this.#header?.number ?? 0;
+    const last = Math.max(this.#numbers.at(-1) ?? 0, this.#known.segment);
+    return last > number && !this.#numbers.includes(number + 1) && !this.#isCutHere();
+  }
+
   /** Reports a frame that is whole and cannot stand where it does: no crash leaves such a one. */
   #misfit(name: LogFaultName, offset: number, message: string, tick: number): undefined {
+    this.#isShifted = true;
     this.#damage(name, this.#path, offset, message, tick);
   }
 
@@ -376,7 +402,8 @@ export class LaneWalk {
     message: string,
     tick?: number,
   ): boolean {
-    if (this.#provenPosition() > position) {
+    if (this.#isNextMissing() || this.#provenPosition() > position) {
+      this.#isShifted = true;
       this.#damage(name, file, offset, message, tick);
       return true;
     }
@@ -453,6 +480,15 @@ function* wholeHeaders(
     yield frame;
     at += frame.length - 8;
   }
+}
+
+function endsInHeader({ view, length }: SegmentBytes, at: number): boolean {
+  if (at + 4 > length || view.getUint32(at, true) !== FRAME_MAGIC) return false;
+  return at + FRAME_HEADER_BYTES > length || at + view.getUint16(at + 10, true) > length;
+}
+
+function isWhole(header: SegmentHeader | "unused" | { fault: string }): header is SegmentHeader {
+  return header !== "unused" && !("fault" in header);
 }
 
 function segmentNumbers(storage: Storage, lane: number): number[] {

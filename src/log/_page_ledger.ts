@@ -48,6 +48,8 @@ export class PageLedger {
   readonly #pages = new Map<number, LedgerPage>();
   readonly #names = new Map<string, number>();
   readonly #shards: number;
+  /** Pages whose absence was told: one fault is enough. */
+  readonly #orphaned = new Set<number>();
   #losses = 0;
 
   /** @param shards Shards of the directory. */
@@ -119,20 +121,26 @@ export class PageLedger {
     const { columns, rows, advance } = decoded;
     const payloadStart = frame.sections.get(SECTION.payload)?.at ?? decoded.payloadEnd;
     const found = new FaultCounts();
+    const orphaned = new Set<number>();
     let bad = 0, orphans = 0;
     for (let row = 0; row < rows; row++) {
       const id = columns.page[row] >>> 0;
       const page = this.#find(id);
       if (page === undefined || (page.death !== 0 && page.death < tick)) {
         const isUnborn = page === undefined;
-        found.add(
-          isUnborn ? "page-unborn" : "page-dead",
-          row,
-          () =>
-            isUnborn ? `page ${id} was never born` : `page ${id} was deleted in tick ${page.death}`,
-        );
+        if (!this.#orphaned.has(id)) {
+          found.add(
+            isUnborn ? "page-unborn" : "page-dead",
+            row,
+            () =>
+              isUnborn
+                ? `page ${id} was never born`
+                : `page ${id} was deleted in tick ${page.death}`,
+          );
+        }
         orphans++;
         bad++;
+        orphaned.add(id);
         continue;
       }
       const malformed = rowFault(decoded, row, page.size, payloadStart, bytes);
@@ -149,6 +157,7 @@ export class PageLedger {
       page.epoch = isOff ? nearEpoch(expected, epoch >>> 0) : expected;
       page.sureAt = this.#losses;
     }
+    for (const id of orphaned) this.#orphaned.add(id);
     found.tell(sink);
     return { bad, orphans };
   }

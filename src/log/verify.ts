@@ -219,16 +219,16 @@ class Audit {
   }
 
   #tick(tick: number, lanes: readonly WalkedTick[]): void {
-    const isLossy = lanes.some((lane) => lane.isLossy);
-    if (isLossy) this.#ledger.lose();
-    else if (tick !== this.#lastTick + 1) {
+    let isLossy = lanes.some((lane) => lane.isLossy);
+    if (!isLossy && tick !== this.#lastTick + 1) {
       const [lane] = lanes;
       const first = this.#lastTick + 1;
       const missing = first === tick - 1 ? `tick ${first} is` : `ticks ${first} to ${tick - 1} are`;
       const at = lane.frames[0]?.at ?? lane.commit?.frame.at ?? 0;
       this.#damage("tick-missing", lane.path, at, `${missing} missing before tick ${tick}`, tick);
-      this.#ledger.lose();
+      isLossy = true;
     }
+    if (isLossy) this.#ledger.lose();
     this.#ticks++;
     this.#lastTick = tick;
     if (this.#ticks % PROGRESS_TICKS === 0) {
@@ -238,7 +238,7 @@ class Audit {
     for (const lane of lanes) {
       this.#deltas += lane.rowsLost;
       this.#bad += lane.rowsLost;
-      const last = this.#headers(lane);
+      const last = this.#headers(lane, isLossy);
       if (last > hlcLast) hlcLast = last;
     }
     this.#hlcLast = hlcLast;
@@ -250,6 +250,8 @@ class Audit {
       this.#rows(lanes, kind, (lane, frame, decoded) => {
         const { bytes } = lane.segment;
         const sink = this.#sink(lane, frame);
+        // What was lost may stand before this frame or after it.
+        if (isLossy) this.#ledger.lose();
         const { bad, orphans } = this.#ledger.deltas(decoded, frame, bytes, tick, sink);
         this.#bad += bad;
         this.#orphans += orphans;
@@ -259,10 +261,11 @@ class Audit {
       this.#ledger.changes(decoded, lane.segment.bytes, tick, this.#sink(lane, frame));
     }, true);
     for (const lane of lanes) this.#commit(lane);
+    if (isLossy) this.#ledger.lose();
   }
 
   /** Checks what frames say of time, sequence and graph; gives the largest time. */
-  #headers(lane: WalkedTick): bigint {
+  #headers(lane: WalkedTick, isLossy: boolean): bigint {
     let last = this.#hlcLast;
     for (
       const frame of [...lane.frames, ...(lane.commit === undefined ? [] : [lane.commit.frame])]
@@ -280,7 +283,7 @@ class Audit {
         sink("structure", `graph version ${frame.graphVersion} follows ${this.#graphVersion}`);
       }
       this.#graphVersion = Math.max(this.#graphVersion, frame.graphVersion);
-      if (frame.rowKind === ROW_KIND.data) this.#sequence(frame, lane.isLossy, sink);
+      if (frame.rowKind === ROW_KIND.data) this.#sequence(frame, isLossy, sink);
     }
     return last;
   }

@@ -1,17 +1,19 @@
 /**
- * The report on a terminal: a line a benchmark, and a closing line. The form is fixed, as people and
- * scripts read it:
+ * The report on a terminal: a line a benchmark with its remarks indented below, and a closing line.
+ * The form is fixed, as people and scripts read it; the sign in the first column is that of a
+ * benchmark, and of nothing else:
  *
  * ```text
  * === MMSB Benchmark Validation ===
  * ✓ #1:  Replay (divergence: 0, cycles: 1000)
+ *        1000 random logs: 3932 ticks, 38118 deltas
  * ✗ #5:  Throughput (782K/sec, target: 1M/sec)  ← NEEDS WORK
  * – #3:  Graph – not built
  * Result: 1/3 PASS – …
  * ```
  */
 
-import { outcomeText, resultText } from "./_words.ts";
+import { oneLine, outcomeText, resultText } from "./_words.ts";
 import type { BenchmarkResult, RunReport } from "./runner.ts";
 
 /** Options of {@linkcode terminalReport}. */
@@ -19,6 +21,9 @@ export interface TerminalReportOptions {
   /** Whether to colour; only where the terminal takes it and `NO_COLOR` is unset. No if left out. */
   readonly colour?: boolean;
 }
+
+/** Remarks begin where the names of the benchmarks do. */
+const INDENT = " ".repeat("✓ #1:  ".length);
 
 /** Escape sequences of "Select Graphic Rendition", ECMA-48 8.3.117. */
 const CODES = { red: 31, green: 32, yellow: 33, bold: 1, dim: 2 } as const;
@@ -34,7 +39,10 @@ export function terminalReport(report: RunReport, options: TerminalReportOptions
   const paint = (text: string, colour: keyof typeof CODES): string =>
     options.colour ? `\x1b[${CODES[colour]}m${text}\x1b[0m` : text;
   const lines = [paint("=== MMSB Benchmark Validation ===", "bold")];
-  for (const result of report.benchmarks) lines.push(line(result, paint));
+  for (const result of report.benchmarks) {
+    lines.push(line(result, paint));
+    for (const note of result.notes) lines.push(paint(`${INDENT}${oneLine(note)}`, "dim"));
+  }
   lines.push(paint(resultText(report), report.exitCode === 0 ? "green" : "red"));
   if (report.quick) {
     lines.push("Quick run: less work, and lower targets where it cannot reach the full ones");

@@ -79,13 +79,14 @@ export interface ForgedLog {
   readonly places: readonly FramePlace[];
 }
 
-/** Takes the whole ticks of a log apart. */
+/** Takes the ticks of a log's first writer apart; they fit in one segment. */
 export function takeApart(storage: Storage): ForgedTick[] {
   const reader = new LogReader(storage, readMeta(storage));
   const decoder = new RowDecoder();
   const ticks: ForgedTick[] = [];
   for (let tick = reader.next(); tick !== undefined; tick = reader.next()) {
     const [lane] = tick.lanes;
+    if (lane.commitFrame.incarnation > 1) break;
     const frames = lane.frames.map((frame): ForgedFrame => {
       const { columns, rows, strings, shards } = decoder.decode(lane.segment, frame);
       const section = frame.sections.get(SECTION.payload);

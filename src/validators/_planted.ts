@@ -68,7 +68,11 @@ type Edit = (bytes: Uint8Array<ArrayBuffer>, place: Place) => Uint8Array<ArrayBu
 function plantInBytes(sample: MemoryStorage): PlantedFault[] {
   const frames = placesIn(sample);
   const data = frames.filter(({ rowKind }) => rowKind === ROW_KIND.data);
-  const inMiddle = data[data.length >> 1];
+  // A frame with a data frame of its tick on either side.
+  const inMiddle = data.find((place, index) =>
+    index > data.length / 2 && data[index - 1].tick === place.tick &&
+    data[index + 1].tick === place.tick
+  )!;
   const second = data.find(({ path }) => path === segmentPath(0, 2))!;
   const after = frames[frames.indexOf(inMiddle) + 1];
   const commit = frames.find(({ tick, rowKind }) => {
@@ -90,13 +94,9 @@ function plantInBytes(sample: MemoryStorage): PlantedFault[] {
     ...planted,
     expected: { ...planted.expected, offset, tick: undefined },
   });
-  const isFirst = inMiddle === frames.find(({ tick }) => tick === inMiddle.tick);
   const torn = tornTail(sample);
   return [
-    // Where a frame's own header is lost, its tick is known only from the frames before it.
-    isFirst
-      ? noTick(plant("flipped byte in a frame's header", "frame-header", inMiddle, flip(inHeader)))
-      : plant("flipped byte in a frame's header", "frame-header", inMiddle, flip(inHeader)),
+    plant("flipped byte in a frame's header", "frame-header", inMiddle, flip(inHeader)),
     plant("flipped byte in a column", "frame-body", inMiddle, flip(({ column }) => column)),
     plant("flipped byte in a payload", "frame-body", inMiddle, flip(({ payload }) => payload)),
     plant("flipped byte in a commit row", "frame-body", commit, flip(({ column }) => column)),
@@ -109,7 +109,7 @@ function plantInBytes(sample: MemoryStorage): PlantedFault[] {
       ),
       0,
     ),
-    plant("cut frame", "frame-cut", second, cutAt(({ at, length }) => at + length / 2)),
+    plant("cut frame", "frame-cut", second, cutAt(({ at, length }) => at + length - 8)),
     plant("zeros in place of a frame", "frame-header", commit, (bytes, { at, length }) => {
       return bytes.fill(0, at, at + length);
     }),
@@ -171,7 +171,7 @@ function tornTail(sample: MemoryStorage): PlantedFault {
   const { at, length, tickIndex } = log.places.at(-1)!;
   const storage = log.storage;
   const file = storage.open(log.path, "write");
-  file.truncate(at + length / 2);
+  file.truncate(at + length - 8);
   file.close();
   // As a crash leaves it: nothing was closed, and nothing is known to be synced.
   const text = new TextDecoder().decode(storage.readAll(META_PATH));
@@ -230,12 +230,16 @@ function plantInFrames(sample: MemoryStorage): PlantedFault[] {
       return found;
     });
   return [
-    inRow("page without a birth", "page-unborn", ({ page }, _frame, ticks) => {
+    plant("page without a birth", "page-unborn", (ticks) => {
+      const { page } = dataFrame(ticks, ticks.length >> 1).frame.rows[0];
       for (const { frames } of ticks) {
         for (const frame of frames.filter(isStructural)) {
           frame.rows = frame.rows.filter((row) => row.page !== page);
         }
       }
+      const hasPage = ({ rows }: ForgedFrame) => rows.some((row) => row.page === page);
+      const tickIndex = ticks.findIndex(({ frames }) => frames.some(hasPage));
+      return { tickIndex, index: ticks[tickIndex].frames.findIndex(hasPage) };
     }),
     inRow("delta without a page", "page-dead", (row, _frame, ticks) => {
       row.page = deadPage(ticks, ticks.length >> 1);

@@ -11,12 +11,14 @@
  * @module
  */
 
+import { integrityValidator } from "./integrity.ts";
 import { replayValidator } from "./replay.ts";
 import type { Validator } from "./validator.ts";
 
 /** What `mmsb validate` runs. */
-export const validators: readonly Validator[] = [replayValidator];
+export const validators: readonly Validator[] = [replayValidator, integrityValidator];
 
 export * from "./flights.ts";
+export * from "./integrity.ts";
 export * from "./replay.ts";
 export * from "./validator.ts";

@@ -68,16 +68,18 @@ async function runOwn(context: ValidatorContext): Promise<Measured> {
       samples: cycles.deltas + forms.first.rows,
       durability: "group",
       notes: [
-        `${text(cycles.count)} random logs: ${text(cycles.ticks)} ticks, ${
-          text(cycles.deltas)
-        } deltas, ${text(cycles.refused)} batches refused; live, reopened and model alike`,
-        `${text(flights.count)} flights of the U.S. Bureau of Transportation Statistics: ${
+        `${text(cycles.count)} random logs, ${text(cycles.deltas)} deltas, ${
+          text(cycles.refused)
+        } batches refused: live bus, reopened bus and model ${
+          cycles.isAlike ? "alike" : "are NOT alike"
+        }`,
+        `${text(flights.count)} real flights (U.S. Bureau of Transportation Statistics): ${
           text(forms.first.rows)
         } deltas in ${text(forms.first.tick)} ticks`,
-        `the loading process was killed (SIGKILL) with tick ${
-          text(acknowledged.tick)
-        } acknowledged; ${text(found.tick)} ticks were found, and a new process went on`,
-        `replayed ${forms.agreed.join(", ")}: the same bytes as the live bus`,
+        `loader killed (SIGKILL) with tick ${text(acknowledged.tick)} acknowledged: ${
+          text(found.tick)
+        } ticks found, a second process loaded the rest`,
+        `live state equal to the replay ${forms.agreed.join(", ")}`,
         `not built yet: replay ${FORMS_MISSING.join(", ")}`,
         ...findings.found,
       ],
@@ -89,7 +91,7 @@ async function runOwn(context: ValidatorContext): Promise<Measured> {
 
 async function runCycles(context: ValidatorContext, findings: Findings) {
   const count = context.quick ? CYCLES_QUICK : CYCLES;
-  let ticks = 0, deltas = 0, refused = 0;
+  let deltas = 0, refused = 0;
   for (let cycle = 1; cycle <= count; cycle++) {
     if (cycle % 10 === 0) context.progress(`cycle ${cycle} of ${count}`);
     const outcome = await runCycle(seedOf(context.seed, cycle));
@@ -100,11 +102,10 @@ async function runCycles(context: ValidatorContext, findings: Findings) {
       const message = `the bus refused ${byBus} batches, the model ${byModel}`;
       findings.add(`cycle ${cycle}`, { value: Infinity, found: message });
     }
-    ticks += outcome.ticks;
     deltas += outcome.deltas;
     refused += byBus;
   }
-  return { count, ticks, deltas, refused };
+  return { count, deltas, refused, isAlike: findings.divergence === 0 };
 }
 
 /** Replays in all forms and compares each with what it should give. */
@@ -150,7 +151,7 @@ async function runOn(directory: string, context: ValidatorContext): Promise<Meas
     samples: Math.max(1, forms.first.rows),
     notes: [
       `${text(forms.first.rows)} deltas in ${text(forms.first.tick)} ticks, ${text(pages)} pages`,
-      `replayed ${forms.agreed.join(", ")}: the same bytes`,
+      `the same state in the replay ${forms.agreed.join(", ")}`,
       ...(forms.uncarried > 0
         ? [`pages too large to be carried: ${forms.uncarried} forms compared by SHA-256 alone`]
         : []),
