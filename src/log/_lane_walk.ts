@@ -321,7 +321,7 @@ export class LaneWalk {
     this.#goesOn = false;
     this.#due = number + 1;
     if (isWhole(header) && fault === undefined) return this.#follow(segment, header, path);
-    this.#lost = true;
+    this.#lost = this.#isShifted = true;
     if (!isWhole(header)) {
       return this.#faultAt("segment-header", path, 0, this.#position, fault ?? "it is unreadable");
     }
