@@ -34,7 +34,7 @@ export async function runCommandLine(
 ): Promise<ExitCode> {
   try {
     return await dispatch(args, [
-      validateCommand(bindings.validators),
+      validateCommand(bindings.validators, bindings.logTools),
       ...logCommands(bindings.logTools),
       doctorCommand(),
     ]);

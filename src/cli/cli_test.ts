@@ -12,7 +12,7 @@ const replay = {
   run: async ({ directory, seed, progress }) => {
     progress("cycle 1");
     if (directory) throw new MmsbError("corrupt-log", "Cannot read frame 7: its checksum differs");
-    return { metrics: { divergence: 0, cycles: 1000, formsAgreed: 4, seed }, samples: 1000 };
+    return { metrics: { divergence: 0, cycles: 1000, formsAgreed: 4, lostTicks: 0, wrongTotals: 0, seed }, samples: 1000 };
   },
 };
 const purity = {
@@ -35,6 +35,7 @@ const delta = {
   intent: "line\\n\\u001b[31mred",
 };
 const logTools = {
+  requireDirectory: () => {},
   inspectLog: async (directory) => {
     if (directory.endsWith("bug")) throw new TypeError("x is\\nundefined");
     return {

@@ -180,6 +180,8 @@ export interface LogVerification {
  * that was asked for never lived, `corrupt-log` where damage ends the reading.
  */
 export interface LogTools {
+  /** Throws where a folder is no data directory. */
+  requireDirectory(directory: string): void;
   /** Sums a log up. */
   inspectLog(directory: string): Promise<LogSummary>;
   /** Gives deltas in the order of the canonical log: tick, then shard, producer, sequence. */

@@ -33,6 +33,7 @@ import {
   writeStdout,
 } from "./_platform.ts";
 import { idsOf, integerOf } from "./_values.ts";
+import type { LogTools } from "./log_tools.ts";
 
 /** Seeds are 32 bits, the state of the small generators that tests use. */
 const SEED_MAX = 2 ** 32 - 1;
@@ -51,9 +52,13 @@ const WRITERS: Readonly<Record<string, (report: RunReport) => string>> = {
  * The command `validate`.
  *
  * @param load Gives the validators that are built; called once the call is known to be right.
+ * @param loadTools Gives what knows a data directory; called where one is to be validated.
  * @returns The command.
  */
-export function validateCommand(load: () => Promise<readonly Validator[]>): Command {
+export function validateCommand(
+  load: () => Promise<readonly Validator[]>,
+  loadTools: () => Promise<LogTools>,
+): Command {
   const command: Command = {
     name: "validate",
     summary: "run the ten validators and print the report",
@@ -82,7 +87,7 @@ export function validateCommand(load: () => Promise<readonly Validator[]>): Comm
       "mmsb validate --only 1,2 --data ./data",
       "mmsb validate --quick --json report.json --junit report.xml",
     ],
-    run: (call) => run(command, call, load),
+    run: (call) => run(command, call, load, loadTools),
   };
   return command;
 }
@@ -91,11 +96,15 @@ async function run(
   command: Command,
   call: Call,
   load: () => Promise<readonly Validator[]>,
+  loadTools: () => Promise<LogTools>,
 ): Promise<ExitCode> {
   const only = idsOf("only", call.text("only"));
   const seed = integerOf("seed", call.text("seed"), 0, SEED_MAX) ?? 1;
   const directory = call.text("data");
-  if (directory !== undefined) await requireFolder("--data", directory);
+  if (directory !== undefined) {
+    await requireFolder("--data", directory);
+    (await loadTools()).requireDirectory(directory);
+  }
   const files = Object.keys(WRITERS).flatMap((flag) => {
     const path = call.text(flag);
     return path === undefined ? [] : [{ flag, path }];

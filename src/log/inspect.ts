@@ -103,6 +103,16 @@ export interface LogInspection {
 const PAGES_SHOWN_MAX = 16;
 
 /**
+ * Makes sure that a folder is a bus's directory, whatever state it is in.
+ *
+ * @param directory The folder; it is only read.
+ * @throws {MmsbError} `usage` where it is none.
+ */
+export function requireDirectory(directory: string): void {
+  openDirectory(directory);
+}
+
+/**
  * Sums up the log of a directory, which may be in use.
  *
  * @param directory The directory; it is only read.

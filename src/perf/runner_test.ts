@@ -13,7 +13,10 @@ import { writeResults } from "./results.ts";
 import { runBenchmarks, type RunOptions, type RunReport } from "./runner.ts";
 import { loadTargets } from "./targets.ts";
 
-const REPLAY = { metrics: { divergence: 0, cycles: 1000, formsAgreed: 4 }, samples: 1000 };
+const REPLAY = {
+  metrics: { divergence: 0, cycles: 1000, formsAgreed: 4, lostTicks: 0, wrongTotals: 0 },
+  samples: 1000,
+};
 const FAST = { oneThreadLogged: 2e6, workersLogged: 2e7, workers: 2e7, wrongPages: 0 };
 
 function validator(
@@ -38,13 +41,14 @@ function lineOf(run: RunReport, id: number): string {
 
 Deno.test("terminalReport() has the fixed form", async () => {
   const run = await report([
-    validator(1, () => REPLAY),
+    validator(1, () => ({ ...REPLAY, notes: ["made of\n\x1b[31m200,000 flights"] })),
     validator(5, () => ({ metrics: { oneThread: 782_345, ...FAST }, samples: 1e7 })),
   ], { only: [1, 3, 5, 10] });
   assert.equal(
     terminalReport(run),
     `=== MMSB Benchmark Validation ===
 ✓ #1:  Replay (divergence: 0, cycles: 1000)
+       made of [31m200,000 flights
 – #3:  Graph – not built
 ✗ #5:  Throughput (782K/sec, target: 1M/sec)  ← NEEDS WORK
 – #10: Provenance – not built
@@ -83,7 +87,10 @@ Deno.test("runBenchmarks() refuses an id that the targets lack", async () => {
 
 Deno.test("runBenchmarks() fails a figure that is missing, NaN or infinite, and an empty measurement", async () => {
   const wrong: [Measured, RegExp][] = [
-    [{ ...REPLAY, metrics: { divergence: 0, cycles: 1000 } }, /forms that agreed: not measured/],
+    [
+      { ...REPLAY, metrics: { ...REPLAY.metrics, formsAgreed: undefined! } },
+      /forms that agreed: not measured/,
+    ],
     [{ ...REPLAY, metrics: { ...REPLAY.metrics, divergence: NaN } }, /\(NaN, target: 1e-9\)/],
     [
       { ...REPLAY, metrics: { ...REPLAY.metrics, cycles: Infinity } },
@@ -92,7 +99,11 @@ Deno.test("runBenchmarks() fails a figure that is missing, NaN or infinite, and 
     [{ ...REPLAY, samples: 0 }, /it measured nothing: 0 samples/],
     // A reason counts for a user's directory only.
     [
-      { metrics: {}, samples: 1, unmeasured: { divergence: "x", cycles: "x", formsAgreed: "x" } },
+      {
+        metrics: {},
+        samples: 1,
+        unmeasured: Object.fromEntries(Object.keys(REPLAY.metrics).map((name) => [name, "x"])),
+      },
       /not/,
     ],
   ];
@@ -245,7 +256,7 @@ Deno.test("jsonReport() has everything, and NaN by its name", async () => {
   assert.deepEqual(result.counts, { total: 10, passed: 0, failed: 1, notBuilt: 9, skipped: 0 });
   const [replay, integrity] = result.benchmarks;
   assert.equal(replay.status, "failed");
-  assert.deepEqual(replay.metrics, { divergence: "NaN", cycles: 1000, formsAgreed: 4, extra: 1 });
+  assert.deepEqual(replay.metrics, { ...REPLAY.metrics, divergence: "NaN", extra: 1 });
   assert.deepEqual([replay.samples, replay.notes], [1000, ["small log"]]);
   assert.equal(replay.verdicts[0].value, "NaN");
   assert.equal(integrity.status, "not built");

@@ -1,0 +1,143 @@
+/** The command as it is published, on real directories: whole, torn, damaged, empty, missing. */
+
+import assert from "node:assert/strict";
+import { StateBus } from "../bus/mod.ts";
+
+const MAIN = new URL("./main.ts", import.meta.url).href;
+const LOG = "lane-00/0000000001.log";
+const folder = Deno.makeTempDirSync({ prefix: "mmsb-cli-log-" });
+globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+
+/** Runs a line, its words set apart by blanks. */
+async function mmsb(line: string): Promise<{ code: number; out: string; err: string }> {
+  const output = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", MAIN, ...line.split(" ")],
+    cwd: folder,
+    stdin: "null",
+    env: { NO_COLOR: "1" },
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code: output.code, out: text(output.stdout), err: text(output.stderr) };
+}
+
+/** A directory of 12 ticks, closed. */
+async function make(name: string): Promise<string> {
+  const dir = `${folder}/${name}`;
+  await using bus = await StateBus.open({ dir });
+  const board = bus.createPage({ size: 64, name: "board" });
+  for (let tick = 0; tick < 12; tick++) {
+    const intent = `step ${tick}`;
+    await bus.commit(() => board.combine("i32", "add", 4, tick, { source: "feed-a", intent }));
+  }
+  return dir;
+}
+
+/** Names, sizes and bytes of all files. */
+function contentOf(dir: string): Record<string, string> {
+  const files: Record<string, string> = {};
+  for (const { name, isFile } of Deno.readDirSync(dir)) {
+    if (isFile) files[name] = Deno.readFileSync(`${dir}/${name}`).join();
+    else Object.assign(files, contentOf(`${dir}/${name}`));
+  }
+  return files;
+}
+
+Deno.test("mmsb log inspect, query and verify read a whole directory", async () => {
+  const dir = await make("whole");
+  const before = contentOf(dir);
+  const [inspect, query, verify] = await Promise.all([
+    mmsb("log inspect whole"),
+    mmsb("log query whole --page board --tick-from 3 --tick-to 4 --json"),
+    mmsb("log verify whole"),
+  ]);
+  assert.equal(inspect.code, 0, inspect.err);
+  assert.match(inspect.out, /^state {7}whole$/m);
+  assert.match(inspect.out, /^ticks {7}1 to 12$/m);
+  assert.match(inspect.out, /^deltas {6}12, 48 B of payload\n {12}add i32: 12$/m);
+  assert.match(inspect.out, /^ {12}page 1 board: epoch 12$/m);
+  assert.match(inspect.out, /^source {6}feed-a: 12 deltas, 48 B$/m);
+  assert.equal(query.code, 0, query.err);
+  const rows = query.out.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assert.deepEqual(
+    rows.map(({ tick, epoch, kind, payload, intent }) => [tick, epoch, kind, payload, intent]),
+    [[3, 3, "add i32", "02000000", "step 2"], [4, 4, "add i32", "03000000", "step 3"]],
+  );
+  assert.deepEqual([verify.code, verify.err], [0, ""]);
+  assert.match(verify.out, /^✓ whole: whole, 25 frames, 12 deltas, .*, last tick 12\n$/);
+  assert.deepEqual(contentOf(dir), before);
+});
+
+Deno.test("mmsb names the place of damage, with exit 3, and changes nothing", async () => {
+  const dir = await make("damaged");
+  const bytes = await Deno.readFile(`${dir}/${LOG}`);
+  bytes[bytes.length >> 1] ^= 1;
+  await Deno.writeFile(`${dir}/${LOG}`, bytes);
+  const before = contentOf(dir);
+  const [inspect, query, verify, validate] = await Promise.all([
+    mmsb("log inspect damaged"),
+    mmsb("log query damaged"),
+    mmsb("log verify damaged --json"),
+    mmsb("validate --data damaged"),
+  ]);
+  const place = /lane-00\/0000000001\.log at byte \d+, tick \d+: /;
+  for (const { code, err } of [inspect, query, verify]) {
+    assert.equal(code, 3);
+    assert.match(err, /^mmsb: corrupt-log: Cannot [^\n]+\n$/);
+    assert.doesNotMatch(err, /salvage/);
+  }
+  assert.match(inspect.out, /^state {7}damaged: lane-00\/0000000001\.log at byte \d+, tick \d+: /m);
+  assert.match(inspect.err, place);
+  assert.match(query.out, /^tick 1 .* {2}create 0\+64/);
+  assert.match(query.err, /tick \d+: .* \(lane-00\/0000000001\.log, byte \d+\)/);
+  const outcome = JSON.parse(verify.out);
+  assert.deepEqual([outcome.ok, outcome.problems.length, outcome.lastTick], [false, 1, 12]);
+  assert.deepEqual([outcome.problems[0].kind, outcome.problems[0].file], ["damage", LOG]);
+  assert.equal(validate.code, 3, validate.err);
+  assert.match(validate.out, /✗ #1: {2}Replay \(the log of "damaged" is damaged: lane-00/);
+  assert.match(validate.out, /✗ #2: {2}Integrity \(the log of "damaged" is damaged in 1 place: /);
+  assert.match(validate.out, place);
+  assert.deepEqual(contentOf(dir), before);
+});
+
+Deno.test("mmsb says that a torn tail is one, with exit 0", async () => {
+  const dir = `${folder}/torn`;
+  const bus = await StateBus.open({ dir, durability: "buffered" });
+  const page = bus.createPage({ size: 8, name: "board" });
+  for (let tick = 0; tick < 3; tick++) await bus.commit(() => page.write(0, Uint8Array.of(tick)));
+  // As a crash in the middle of a write leaves it.
+  const copy = `${folder}/torn-copy`;
+  await Deno.mkdir(`${copy}/lane-00`, { recursive: true });
+  await Deno.copyFile(`${dir}/meta.json`, `${copy}/meta.json`);
+  const bytes = await Deno.readFile(`${dir}/${LOG}`);
+  const used = bytes.findLastIndex((byte) => byte !== 0);
+  await Deno.writeFile(`${copy}/${LOG}`, bytes.slice(0, used - 40));
+  await bus.close();
+  const [inspect, verify, validate] = await Promise.all([
+    mmsb("log inspect torn-copy"),
+    mmsb("log verify torn-copy"),
+    mmsb("validate --data torn-copy --only 2"),
+  ]);
+  assert.deepEqual([inspect.code, verify.code, validate.code], [0, 0, 0]);
+  assert.match(inspect.out, /^state {7}torn: lane-00\/0000000001\.log at byte \d+, tick 3: /m);
+  assert.match(verify.out, /^– torn tail: lane-00\/0000000001\.log at byte \d+, tick 3: /);
+  assert.match(validate.out, /a torn tail, which the next open cuts: lane-00/);
+});
+
+Deno.test("mmsb refuses an empty folder and a missing one, with exit 2", async () => {
+  await Deno.mkdir(`${folder}/empty`);
+  const lines = [
+    "log inspect empty",
+    "log query empty",
+    "log verify empty",
+    "log verify missing",
+    "validate --data missing",
+    "validate --data empty",
+    "log query whole --page nobody",
+  ];
+  const outcomes = await Promise.all(lines.map(mmsb));
+  outcomes.forEach(({ code, out, err }, index) => {
+    assert.equal(code, 2, `${lines[index]}: ${out}${err}`);
+    assert.match(err, /^mmsb: (usage|invalid-handle): Cannot [^\n]+\n$/);
+  });
+  assert.match(outcomes[0].err, /as it is no data directory: give the dir of a bus/);
+});
