@@ -62,6 +62,7 @@ export {
   type Storage,
   type StorageFile,
 } from "./src/log/mod.ts";
+export { encodeText, logical, physicalUs, timestampOf } from "./src/temporal/mod.ts";
 export {
   type BatchReceipt,
   type BusClock,

@@ -35,7 +35,7 @@ export interface Measurement {
   readonly ours: number;
   /** Median seconds of the peer. */
   readonly peer: number;
-  /** Peer's seconds through ours: above 1, ours is faster. */
+  /** Median over rounds of the peer's seconds through ours: above 1, ours is faster. */
   readonly ratio: number;
   /** Least and largest ratio of a round. */
   readonly spread: readonly [number, number];
@@ -65,11 +65,10 @@ export async function interleave(
     ratios.push((b1 + b2) / (a1 + a2));
   }
   ratios.sort((x, y) => x - y);
-  const [oursMedian, peerMedian] = [median(a), median(b)];
   return {
-    ours: oursMedian,
-    peer: peerMedian,
-    ratio: peerMedian / oursMedian,
+    ours: median(a),
+    peer: median(b),
+    ratio: median(ratios),
     spread: [ratios[0], ratios[ratios.length - 1]],
   };
 }
@@ -77,7 +76,8 @@ export async function interleave(
 /** The middle of some numbers. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((x, y) => x - y);
-  return sorted[sorted.length >> 1];
+  const middle = sorted.length >> 1;
+  return sorted.length & 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 /** Seconds that a call takes. */

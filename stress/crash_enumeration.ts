@@ -172,14 +172,11 @@ class WorkloadRun {
       await this.#damages(new MemoryStorage({ image: storage.image() }), after);
     }
     await play.close();
-    if (durability === "group") {
-      const closed = storage.crash({ keep: "none" });
-      const all = new Aftermath(statesOf(play.model));
-      await all.learn(closed, ticks);
-      await this.#damages(closed, all);
-      this.#counts.opened += all.opened;
-    }
-    this.#counts.opened += after.opened;
+    const closed = storage.crash({ keep: "none" });
+    const afterClose = new Aftermath(statesOf(play.model));
+    await afterClose.learn(closed, ticks);
+    if (durability === "group") await this.#damages(closed, afterClose);
+    this.#counts.opened += after.opened + afterClose.opened;
     return storage.steps;
   }
 

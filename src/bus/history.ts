@@ -66,8 +66,9 @@ export function* pageHistory(
   storage: Storage,
   meta: DirectoryMeta | undefined,
   page: number,
+  tickMax: number,
 ): Generator<HistoryEntry> {
-  const reader = new LogReader(storage, meta);
+  const reader = new LogReader(storage, meta, tickMax);
   const decoder = new RowDecoder();
   let single: SinglePage | undefined;
   for (let tick = reader.next(); tick !== undefined; tick = reader.next()) {

@@ -131,8 +131,11 @@ export interface VerifyReport {
   readonly tick: number;
   /** Rows of the log that were replayed; 0 in memory. */
   readonly rows: number;
-  /** Pages whose bytes were compared with the replayed log's; in memory 0. */
+  /** Pages whose bytes were compared with the replayed log's; none in memory. */
   readonly compared: StoreDifference | undefined;
-  /** Whether all structures keep their rules and the log leads to just these bytes. */
+  /** As opening found the log; `damaged` is never `ok`, however well the rest agrees. */
+  readonly state: OpenReport["state"];
+  /** Whether all structures keep their rules, no synced byte was lost, and the log up to this bus's
+   * last tick leads to just these bytes. */
   readonly ok: boolean;
 }

@@ -27,6 +27,7 @@ import {
   endWriting,
   FORMAT,
   type LaneWriter,
+  META_PATH,
   readMeta,
   recover,
   type Recovery,
@@ -105,7 +106,7 @@ export class StateBus implements AsyncDisposable {
   #closed: Promise<void> | undefined;
 
   private constructor(parts: BusParts) {
-    const { options, store, storage, meta, writer, unlock, recovery } = parts;
+    const { options, store, storage, meta, writer, unlock, recovery, fault } = parts;
     this.#options = options;
     this.#store = store;
     this.#storage = storage;
@@ -116,8 +117,8 @@ export class StateBus implements AsyncDisposable {
     this.opened = {
       tick: recovery?.tick ?? 0,
       rows: recovery?.rows ?? 0,
-      state: recovery?.end.state ?? "whole",
-      reason: recovery?.end.reason ?? "",
+      state: fault === undefined ? recovery?.end.state ?? "whole" : "damaged",
+      reason: fault ?? recovery?.end.reason ?? "",
     };
     this.#clock = new HybridLogicalClock({
       nowUs: () => options.clock.nowUs(),
@@ -155,16 +156,10 @@ export class StateBus implements AsyncDisposable {
     const { storage } = resolved;
     if (storage === undefined) return new StateBus({ options: resolved, store });
     if (resolved.readOnly) {
-      const meta = readMeta(storage);
-      if (meta === undefined) refuseNoDirectory(storage);
-      checkShards(storage, resolved, meta);
-      return new StateBus({
-        options: resolved,
-        store,
-        storage,
-        meta,
-        recovery: recover(storage, meta, store),
-      });
+      const { meta, fault } = readMetaToRead(storage);
+      if (meta !== undefined) checkShards(storage, resolved, meta);
+      const recovery = recover(storage, meta, store);
+      return new StateBus({ options: resolved, store, storage, meta, recovery, fault });
     }
     storage.makeFolder("");
     const unlock = storage.lock();
@@ -356,11 +351,12 @@ export class StateBus implements AsyncDisposable {
         values: { page: id },
       });
     }
-    yield* pageHistory(this.#storage, this.#meta, id);
+    yield* pageHistory(this.#storage, this.#meta, id, this.#engine.tick);
   }
 
   /**
-   * Checks every structure, replays the whole log into fresh memory and compares all bytes.
+   * Checks every structure, replays the log up to this bus's last tick into fresh memory and compares all
+   * bytes.
    *
    * @returns What was compared; `ok` is the verdict.
    * @throws {MmsbError} `corrupt-log` where the log cannot be replayed, `closed`.
@@ -370,24 +366,20 @@ export class StateBus implements AsyncDisposable {
     await this.#busy;
     this.#store.checkInvariants();
     this.#clock.checkInvariants();
+    const { tick } = this.#engine, { state } = this.opened;
     if (this.#storage === undefined) {
-      return { tick: this.#engine.tick, rows: 0, compared: undefined, ok: true };
+      return { tick, rows: 0, compared: undefined, state, ok: true };
     }
     const replayed = new PageStore(this.#options.memoryLimitBytes);
-    const recovery = recover(this.#storage, this.#meta, replayed);
+    const recovery = recover(this.#storage, this.#meta, replayed, tick);
     replayed.checkInvariants();
     const staged = new Set(this.#engine.staging.births);
     const compared = compareStores(this.#store, replayed);
     const missing = compared.missing.filter((page) => !staged.has(page));
-    const ok = recovery.tick === this.#engine.tick && compared.divergence === 0 &&
-      missing.length === 0 &&
+    const same = recovery.tick === tick && compared.divergence === 0 && missing.length === 0 &&
       compared.extra.length === 0 && compared.different.length === 0;
-    return {
-      tick: this.#engine.tick,
-      rows: recovery.rows,
-      compared: { ...compared, missing, same: ok },
-      ok,
-    };
+    const ok = same && state !== "damaged";
+    return { tick, rows: recovery.rows, compared: { ...compared, missing, same }, state, ok };
   }
 
   /** Counts. */
@@ -493,6 +485,22 @@ interface BusParts {
   readonly writer?: LaneWriter;
   readonly unlock?: () => void;
   readonly recovery?: Recovery;
+  /** What is wrong with the metadata of a directory that is only read. */
+  readonly fault?: string;
+}
+
+/** Metadata for reading only: where it is lost or damaged the segments speak for themselves. */
+function readMetaToRead(storage: Storage): { meta?: DirectoryMeta; fault?: string } {
+  try {
+    const meta = readMeta(storage);
+    if (meta !== undefined) return { meta };
+  } catch (error) {
+    if (!(error instanceof MmsbError) || error.code !== "corrupt-log") throw error;
+    return { fault: error.message };
+  }
+  const hasLanes = storage.list("").some((name) => name.startsWith("lane-"));
+  if (!hasLanes) refuseNoDirectory(storage);
+  return { fault: `"${META_PATH}" is missing in ${storage.location}` };
 }
 
 function closedError(): MmsbError {

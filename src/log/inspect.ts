@@ -5,7 +5,7 @@
  * It counts the ticks that recovery would keep, and nothing behind them: where a log is damaged, the
  * summary says where, and sums up what is whole.
  *
- * Cost: the log is read once, some 30 ns a delta.
+ * Cost: the log is read once, some 50 ns a delta.
  *
  * @module
  */
@@ -123,14 +123,20 @@ export function requireDirectory(directory: string): void {
 export async function inspectLog(directory: string): Promise<LogInspection> {
   const storage = openDirectory(directory);
   await Promise.resolve();
-  const { reading } = settle(
+  const { reading, damage } = settle(
     () => new Inspection(storage).run(),
     ({ state }) => state.state === "damaged" ? [`${state.file} ${state.offset}`] : [],
   );
+  const isDamaged = damage.size > 0;
   const holder = holderOf(storage);
-  if (holder === undefined) return reading;
-  const note = `process ${holder} has the directory open, or was killed while it had`;
-  return { ...reading, notes: [...reading.notes, note] };
+  return {
+    ...reading,
+    // What moves from reading to reading is the end of what another process has written so far.
+    ...(reading.state.state === "damaged" && !isDamaged ? { state: { state: "whole" } } : {}),
+    notes: holder === undefined
+      ? []
+      : [`process ${holder} has the directory open, or was killed while it had`],
+  };
 }
 
 /** The state of a log in the words of its reader. */

@@ -15,9 +15,9 @@
  */
 
 import { alignUp } from "../base/mod.ts";
+import { FOREIGN, isZero, LaneEvidence, type LaneState, UNKNOWN, worse } from "./_lane_evidence.ts";
 import {
   FRAME_HEADER_BYTES,
-  FRAME_MAGIC,
   laneFolder,
   ROW_KIND,
   SEGMENT_HEADER_BYTES,
@@ -104,6 +104,7 @@ export class LaneReader {
   /** Whether all that stands in the lane was to be removed when the power failed. */
   readonly #emptied: boolean;
   readonly #numbers: number[];
+  readonly #evidence: LaneEvidence;
   #buffer = new ArrayBuffer(0);
   #segment: SegmentBytes = segmentBytes(new ArrayBuffer(0), 0);
   #header: SegmentHeader | undefined;
@@ -132,6 +133,7 @@ export class LaneReader {
       .filter((digits) => digits !== undefined)
       .map(Number)
       .sort((a, b) => a - b);
+    this.#evidence = new LaneEvidence(lane, this.#numbers, (path) => this.#load(path));
   }
 
   /** Where the whole ticks end; known once {@linkcode LaneReader.next} has given `undefined`. */
@@ -256,7 +258,7 @@ export class LaneReader {
     const path = segmentPath(this.#lane, number);
     const segment = this.#load(path);
     const header = readSegmentHeader(segment, path);
-    if (header === "unused" || "fault" in header || this.#isForeign(header, number)) {
+    if (header === "unused" || "fault" in header || this.#evidence.isForeign(header, number)) {
       if (this.#header === undefined) this.#endAtFirst(number, segment, header);
       return false;
     }
@@ -284,18 +286,18 @@ export class LaneReader {
   ): void {
     const path = segmentPath(this.#lane, number);
     const blank = header === "unused" && isZero(segment.bytes.subarray(0, segment.length));
-    let state: LaneEnd["state"] = blank ? "whole" : "torn";
+    let state: LaneState = blank ? "whole" : "torn";
     let reason = "the segment is empty";
     if (header !== "unused") reason = "fault" in header ? `${path}: ${header.fault}` : FOREIGN;
     if (number !== 1) reason = `segments before "${path}" are missing`;
     const foreign = header !== "unused" && !("fault" in header);
     if (
       number !== 1 || foreign || this.#isKnownPast(0) ||
-      this.#syncedAfter(segment, 0, 0, UNKNOWN)
+      this.#evidence.inSegment(segment, 0, 0, UNKNOWN)
     ) {
       state = "damaged";
     } else {
-      state = worse(state, this.#judgeLater(number, 0, UNKNOWN));
+      state = worse(state, this.#evidence.inLater(number, 0, UNKNOWN));
     }
     this.#setEnd(state, reason, path, 0);
   }
@@ -336,20 +338,21 @@ export class LaneReader {
     const segment = this.#load(path);
     const header = readSegmentHeader(segment, path);
     const blank = header === "unused" && isZero(segment.bytes.subarray(0, segment.length));
-    const foreign = header !== "unused" && !("fault" in header) && this.#isForeign(header, next);
+    const foreign = header !== "unused" && !("fault" in header) &&
+      this.#evidence.isForeign(header, next);
     let reason = "it does not follow";
     if (header === "unused") reason = "it holds nothing yet";
     else if ("fault" in header) reason = header.fault;
     else if (foreign) reason = FOREIGN;
     const { incarnation } = this.#header!;
-    let state: LaneEnd["state"] = blank ? "whole" : "torn";
+    let state: LaneState = blank ? "whole" : "torn";
     if (
       foreign || this.#isKnownPast(this.#wholePosition) ||
-      this.#syncedAfter(segment, 0, this.#wholePosition, incarnation)
+      this.#evidence.inSegment(segment, 0, this.#wholePosition, incarnation)
     ) {
       state = "damaged";
     } else {
-      state = worse(state, this.#judgeLater(next, this.#wholePosition, incarnation));
+      state = worse(state, this.#evidence.inLater(next, this.#wholePosition, incarnation));
     }
     this.#setEnd(state, `segment "${path}": ${reason}`, path, 0);
     return undefined;
@@ -361,11 +364,6 @@ export class LaneReader {
     return this.#known.position > position || segment > 0 && !this.#numbers.includes(segment);
   }
 
-  /** Whether a segment's header says that it is another one. */
-  #isForeign(header: SegmentHeader, number: number): boolean {
-    return header.lane !== this.#lane || header.number !== number;
-  }
-
   /**
    * Whether recovery was about to cut the lane here and was cut off itself: it may have removed any
    * of the segments that follow.
@@ -373,26 +371,6 @@ export class LaneReader {
   #isCutHere(): boolean {
     return this.#known.segment === this.#header!.number &&
       this.#known.position === this.#wholePosition;
-  }
-
-  /** What the segments after `number` show of bytes that are bad at `position`. */
-  #judgeLater(number: number, position: number, incarnation: number): LaneEnd["state"] {
-    let state: LaneEnd["state"] = "whole";
-    for (const later of this.#numbers) {
-      if (later <= number) continue;
-      const path = segmentPath(this.#lane, later);
-      const segment = this.#load(path);
-      if (this.#syncedAfter(segment, SEGMENT_HEADER_BYTES, position, incarnation)) return "damaged";
-      const found = readSegmentHeader(segment, path);
-      if (found === "unused") continue;
-      state = "torn";
-      if ("fault" in found) continue;
-      // A later incarnation begins where recovery cut, so all before its first byte was kept.
-      const begunPast = incarnation !== UNKNOWN && found.incarnation > incarnation &&
-        found.position > position;
-      if (begunPast || this.#isForeign(found, later)) return "damaged";
-    }
-    return state;
   }
 
   /**
@@ -404,20 +382,20 @@ export class LaneReader {
     const badOffset = this.#frameOffset;
     const badPosition = header.position + badOffset;
     const path = segmentPath(this.#lane, header.number);
-    let state: LaneEnd["state"] = "torn";
+    let state: LaneState = "torn";
     const rest = this.#segment.bytes.subarray(badOffset, this.#segment.length);
     const later = this.#numbers.filter((number) => number > header.number);
     const last = Math.max(later.at(-1) ?? 0, this.#known.segment);
     const absent = last > header.number && !this.#numbers.includes(header.number + 1) &&
       !this.#isCutHere();
     if (misplaced || absent || this.#isKnownPast(badPosition)) state = "damaged";
-    else if (this.#syncedAfter(this.#segment, badOffset, badPosition, header.incarnation)) {
+    else if (this.#evidence.inSegment(this.#segment, badOffset, badPosition, header.incarnation)) {
       state = "damaged";
     } else if (badOffset === this.#wholeOffset && isZero(rest)) {
       state = "whole";
     }
     if (state !== "damaged") {
-      state = worse(state, this.#judgeLater(header.number, badPosition, header.incarnation));
+      state = worse(state, this.#evidence.inLater(header.number, badPosition, header.incarnation));
     }
     const missing = segmentPath(this.#lane, header.number + 1);
     this.#setEnd(
@@ -429,32 +407,7 @@ export class LaneReader {
     return undefined;
   }
 
-  /** Whether a frame behind `from` knew more than `position` of the lane to be synced. */
-  #syncedAfter(
-    segment: SegmentBytes,
-    from: number,
-    position: number,
-    incarnation: number,
-  ): boolean {
-    const words = new Int32Array(segment.buffer, 0, segment.length >>> 2);
-    for (let at = alignUp(from, 8); at + FRAME_HEADER_BYTES <= segment.length; at += 8) {
-      if (words[at >>> 2] !== FRAME_MAGIC) continue;
-      let frame: FrameHeader | { fault: string };
-      try {
-        frame = readFrameHeader(segment, at, "");
-      } catch {
-        return true;
-      }
-      if ("fault" in frame) continue;
-      const isOurs = frame.lane === this.#lane && frame.incarnation >= incarnation;
-      if (isOurs && frame.syncedPosition > position) return true;
-      // What stands in the frame is data, even where it looks like a frame.
-      at += frame.length - 8;
-    }
-    return false;
-  }
-
-  #setEnd(state: LaneEnd["state"], reason: string, badPath: string, badOffset: number): void {
+  #setEnd(state: LaneState, reason: string, badPath: string, badOffset: number): void {
     this.#end = {
       lane: this.#lane,
       number: this.#wholeNumber,
@@ -482,20 +435,4 @@ export class LaneReader {
       file.close();
     }
   }
-}
-
-const FOREIGN = "it belongs elsewhere";
-
-/** Incarnation of bytes whose segment's header cannot be read: below all others. */
-const UNKNOWN = -1;
-
-/** The worse of two ends. */
-function worse(a: LaneEnd["state"], b: LaneEnd["state"]): LaneEnd["state"] {
-  if (a === "damaged" || b === "damaged") return "damaged";
-  return a === "torn" || b === "torn" ? "torn" : "whole";
-}
-
-function isZero(bytes: Uint8Array): boolean {
-  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
-  return true;
 }

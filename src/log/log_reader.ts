@@ -39,6 +39,7 @@ export class LogReader {
   readonly #readers: LaneReader[];
   readonly #heads: (LaneTick | undefined)[];
   readonly #kept: LaneEnd[];
+  readonly #tickMax: number;
   #tick = 0;
   #started = false;
   #gap = "";
@@ -48,8 +49,10 @@ export class LogReader {
   /**
    * @param storage The directory.
    * @param meta Its metadata.
+   * @param tickMax Last tick wanted: a reader of a log that is being written stops there.
    */
-  constructor(storage: Storage, meta: DirectoryMeta | undefined) {
+  constructor(storage: Storage, meta: DirectoryMeta | undefined, tickMax = Infinity) {
+    this.#tickMax = tickMax;
     const lanes = new Set(meta?.lanes.map((lane) => lane.lane));
     for (const name of storage.list("")) {
       const digits = /^lane-(\d{2,3})$/.exec(name)?.[1];
@@ -65,7 +68,7 @@ export class LogReader {
 
   /** The next whole tick, or `undefined` at the end. */
   next(): LogTick | undefined {
-    if (this.#gap !== "") return undefined;
+    if (this.#gap !== "" || this.#tick >= this.#tickMax) return undefined;
     for (let i = 0; i < this.#readers.length; i++) {
       if (!this.#started || this.#heads[i]?.tick === this.#tick) {
         this.#heads[i] = this.#readers[i].next();

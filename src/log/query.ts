@@ -5,7 +5,7 @@
  * It gives what recovery would keep. Damage ends it with an error, after all that is whole before
  * it, and only where the query reaches that far.
  *
- * Cost: a pass over the log up to the last tick asked for, some 20 ns a delta that is passed over;
+ * Cost: a pass over the log up to the last tick asked for, some 50 ns a delta;
  * two small objects a delta of a tick that is given.
  *
  * @module

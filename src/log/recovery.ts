@@ -45,6 +45,10 @@ export interface Recovery {
 /**
  * Replays all whole ticks into a store.
  *
+ * @param storage The directory.
+ * @param meta Its metadata.
+ * @param store Where the pages go; empty.
+ * @param tickMax Last tick wanted.
  * @throws {MmsbError} `corrupt-log` where a checked tick does not fit the pages, `version` for a
  * newer format, `io` where files cannot be read.
  */
@@ -52,8 +56,9 @@ export function recover(
   storage: Storage,
   meta: DirectoryMeta | undefined,
   store: PageStore,
+  tickMax = Infinity,
 ): Recovery {
-  const reader = new LogReader(storage, meta);
+  const reader = new LogReader(storage, meta, tickMax);
   const replayer = new Replayer(store);
   let hlcLast = 0n;
   for (let tick = reader.next(); tick !== undefined; tick = reader.next()) {

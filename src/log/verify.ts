@@ -7,7 +7,7 @@
  * replay, so that it finds what they would miss; a fault never ends it. What is damaged and what is
  * only a torn tail is told apart by the evidence that recovery uses.
  *
- * Cost: the log is read once, some 100 ns a delta; a second time where damage was found, because a
+ * Cost: the log is read once, some 50 ns a delta; a second time where damage was found, because a
  * log that is being written can look damaged for a moment.
  *
  * @module

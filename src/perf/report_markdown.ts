@@ -1,6 +1,6 @@
 /** The report as a Markdown table, a row a metric, for pull requests and release notes. */
 
-import { goalText, measuredText, outcomeText, resultText, targetText } from "./_words.ts";
+import { goalText, measuredText, oneLine, outcomeText, resultText, targetText } from "./_words.ts";
 import type { BenchmarkResult, RunReport } from "./runner.ts";
 
 const SIGNS = { passed: "✓", failed: "✗", "not built": "–", skipped: "–" } as const;
@@ -9,7 +9,7 @@ const SIGNS = { passed: "✓", failed: "✗", "not built": "–", skipped: "–"
  * Writes the report as Markdown.
  *
  * @param report The run.
- * @returns A heading, a table and the closing line.
+ * @returns A heading, a table, the remarks and the closing line.
  */
 export function markdownReport(report: RunReport): string {
   return [
@@ -19,6 +19,10 @@ export function markdownReport(report: RunReport): string {
     "| --: | --- | --- | --: | --: | --: | --- |",
     ...report.benchmarks.flatMap(rows),
     "",
+    ...report.benchmarks.flatMap(({ id, notes }) =>
+      notes.map((note) => `- #${id}: ${escape(oneLine(note))}`)
+    ),
+    ...(report.benchmarks.some(({ notes }) => notes.length > 0) ? [""] : []),
     `**${escape(resultText(report))}**`,
     "",
     `Run of ${report.startedAt.toISOString()}, seed ${report.seed}${

@@ -280,12 +280,13 @@ Deno.test("junitReport() escapes, and counts what did not run as skipped", async
 
 Deno.test("markdownReport() keeps every cell in its column", async () => {
   const { benchmarks: [replay, ...rest] } = await loadTargets();
-  const run = await report([validator(1, () => REPLAY)], {
+  const run = await report([validator(1, () => ({ ...REPLAY, notes: ["<b>\n| x"] }))], {
     targets: { format: 1, benchmarks: [{ ...replay, name: "Re|play <b>\nx" }, ...rest] },
     only: [1, 3],
   });
   const rows = markdownReport(run).split("\n").filter((line) => line.startsWith("|"));
-  assert.equal(rows.length, 2 + 3 + 1);
+  assert.match(markdownReport(run), /^- #1: &lt;b&gt; \\\| x$/m);
+  assert.equal(rows.length, 2 + 5 + 1);
   for (const row of rows) assert.equal(row.match(/(?<!\\)\|/g)?.length, 8, row);
   assert.match(
     rows[2],

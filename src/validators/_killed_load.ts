@@ -42,7 +42,7 @@ export async function loadWithKill(
     // A machine that stalls may see the process end before the kill: then an earlier one is tried.
     const enough = flights.count / 2 ** attempt;
     const killed = await load(directory, stateFile, (count) => {
-      progress(`flights, ${count} durable, killed at ${Math.floor(enough)}`);
+      progress(`${text(count)} of ${text(flights.count)} flights durable, to be killed halfway`);
       return count >= enough;
     });
     if (!killed.wasKilled && attempt < ATTEMPTS_MAX) continue;
@@ -51,7 +51,7 @@ export async function loadWithKill(
     }
     const found = replay({ directory, tick: Infinity });
     const rest = await load(directory, stateFile, (count) => {
-      progress(`flights after the kill, ${count} durable`);
+      progress(`after the kill: ${text(count)} of ${text(flights.count)} flights durable`);
       return false;
     });
     if (rest.code !== 0) {
@@ -96,4 +96,9 @@ async function load(
   }
   const { code, signal } = await child.status;
   return { last, code, wasKilled: signal === "SIGKILL", said: (await said).trim() };
+}
+
+/** A number as people read it. */
+function text(value: number): string {
+  return value.toLocaleString("en");
 }

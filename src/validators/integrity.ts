@@ -101,7 +101,7 @@ async function auditFlights(progress: (text: string) => void): Promise<LogAudit>
     const flights = await readFlights();
     const bus = await StateBus.open({ dir, durability: "group" });
     for await (const step of loadFlights(bus, flights)) {
-      progress(`flights, ${step.flights} of ${flights.count} loaded`);
+      progress(`${text(step.flights)} of ${text(flights.count)} flights loaded`);
     }
     await bus.close();
     return auditLog(new FileStorage(dir), { progress: (text) => progress(`flights, ${text}`) });

@@ -1,0 +1,201 @@
+/**
+ * Kill: a process is killed with SIGKILL at random moments while it writes in group mode; no tick that
+ * it acknowledged is missing afterwards, none is half there, and the directory can be opened.
+ *
+ * A child process opens the directory, again each time, and goes on from the tick that it finds; so it
+ * is killed while it recovers, too. Between rounds the directory is opened here, to read or to write,
+ * or is left as it is for the next child; and sometimes the last tick is cut, as a torn write leaves
+ * it. Several directories are worked on at once, because a child takes most of its time to start.
+ *
+ * A killed process loses nothing that it gave to the system, so this shows that a tick is acknowledged
+ * only when all of it was given away and that recovery copes with every state between two calls. Loss
+ * of power is what the crash enumeration is for.
+ *
+ * Cost: some 100 ms a kill.
+ */
+
+import assert from "node:assert/strict";
+import { StateBus } from "../src/bus/mod.ts";
+import { FileStorage, LaneReader, readMeta, segmentPath } from "../src/log/mod.ts";
+import { SeededRandom } from "../src/log/seeded_random.ts";
+import { checkPattern } from "./_kill_pattern.ts";
+
+/** How much is killed. */
+export interface KillOptions {
+  /** Kills, all directories together. */
+  readonly kills: number;
+  /** Of the moments and of what is done between them; the moments themselves cannot be had again. */
+  readonly seed?: number;
+  /** Directories at once. */
+  readonly lines?: number;
+}
+
+/** What was seen. */
+export interface KillCounts {
+  /** Processes killed. */
+  kills: number;
+  /** Of these, killed before the directory was open. */
+  beforeOpen: number;
+  /** Ticks acknowledged. */
+  acknowledged: number;
+  /** Ticks found that had not been acknowledged. */
+  unacknowledged: number;
+  /** Directories found with a torn tail. */
+  torn: number;
+  /** Times that the last tick was cut. */
+  cuts: number;
+  /** Directories. */
+  directories: number;
+}
+
+/** A new directory after so many rounds, so that its log stays short. */
+const ROUNDS_MAX = 10;
+const SEGMENT_SIZES: readonly number[] = [4096, 65_536, 1_048_576];
+/** What a child needs to start, at least; many kills are to come later than this. */
+const START_MS = 100;
+const CHILD = new URL("./_kill_child.ts", import.meta.url).pathname;
+
+/**
+ * Kills processes.
+ *
+ * @throws {Error} at the first directory that is not as it must be; the message says where it is.
+ */
+export async function killProcesses(options: KillOptions): Promise<KillCounts> {
+  const { kills, seed = 1, lines = 3 } = options;
+  const counts: KillCounts = {
+    kills: 0,
+    beforeOpen: 0,
+    acknowledged: 0,
+    unacknowledged: 0,
+    torn: 0,
+    cuts: 0,
+    directories: 0,
+  };
+  const line = async (number: number) => {
+    const random = new SeededRandom(seed * 1000 + number);
+    while (counts.kills < kills) await killIn(random, counts, kills);
+  };
+  await Promise.all(Array.from({ length: Math.min(lines, kills) }, (_, number) => line(number)));
+  return counts;
+}
+
+/** Some rounds on one directory. */
+async function killIn(random: SeededRandom, counts: KillCounts, kills: number): Promise<void> {
+  const dir = await Deno.makeTempDir({ prefix: "mmsb-kill-" });
+  counts.directories++;
+  let acknowledged = 0;
+  try {
+    for (let round = 0; round < ROUNDS_MAX && counts.kills < kills; round++) {
+      counts.kills++;
+      const said = await killOne(dir, random);
+      if (!said.open) counts.beforeOpen++;
+      counts.acknowledged += Math.max(0, said.tick - acknowledged);
+      acknowledged = Math.max(acknowledged, said.tick);
+      acknowledged = await judge(dir, acknowledged, random, counts);
+    }
+  } catch (error) {
+    throw new Error(`In ${dir}, after tick ${acknowledged} was acknowledged: ${error}`, {
+      cause: error,
+    });
+  }
+  await Deno.remove(dir, { recursive: true });
+}
+
+/** Starts a child and kills it; gives the last tick that it acknowledged. */
+async function killOne(
+  dir: string,
+  random: SeededRandom,
+): Promise<{ open: boolean; tick: number }> {
+  const segmentBytesMax = String(SEGMENT_SIZES[random.below(SEGMENT_SIZES.length)]);
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "--no-check", "--allow-all", CHILD, dir, segmentBytesMax],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const kill = () => {
+    try {
+      child.kill("SIGKILL");
+    } catch { /* It has ended by itself, and its status tells. */ }
+  };
+  // One in four is killed at any moment of its start, the others some time after they opened.
+  const early = random.chance(0.25);
+  const delay = random.below(early ? 1.5 * START_MS : 100);
+  let timer = early ? setTimeout(kill, delay) : undefined;
+  const stderr = new Response(child.stderr).text();
+  let text = "";
+  for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {
+    text += piece;
+    if (!early && timer === undefined && text.startsWith("open\n")) timer = setTimeout(kill, delay);
+  }
+  const status = await child.status;
+  clearTimeout(timer);
+  if (status.signal !== "SIGKILL") {
+    throw new Error(`The child ended by itself with ${status.code}: ${await stderr}`);
+  }
+  await stderr;
+  const lines = text.split("\n").slice(0, -1);
+  const ticks = lines.filter((line) => line !== "open").map(Number);
+  ticks.forEach((tick, i) => {
+    assert(i === 0 || tick === ticks[i - 1] + 1, `acknowledged ${tick} after ${ticks[i - 1]}`);
+  });
+  return { open: lines.includes("open"), tick: ticks.at(-1) ?? 0 };
+}
+
+/** Looks at what a kill left; gives the tick that the next child must find at least. */
+async function judge(
+  dir: string,
+  acknowledged: number,
+  random: SeededRandom,
+  counts: KillCounts,
+): Promise<number> {
+  // The lock dies with the process. A child that was killed early may not have made the directory.
+  const storage = new FileStorage(dir);
+  storage.lock()();
+  if (!storage.exists("meta.json")) {
+    assert.equal(acknowledged, 0, "the directory has no metadata");
+    return 0;
+  }
+  const found = await look(dir, true, counts);
+  assert(found >= acknowledged, `tick ${found} is the last that was found`);
+  counts.unacknowledged += found - acknowledged;
+  const choice = random.below(4);
+  if (choice === 0) return await look(dir, false, counts);
+  if (choice !== 1 || found === 0) return found;
+  if (!cutLastTick(storage, random)) return found;
+  counts.cuts++;
+  assert.equal(await look(dir, true, counts), found - 1, "the tick before the one that was cut");
+  return found - 1;
+}
+
+/** Opens a directory and checks everything in it; gives its last tick. */
+async function look(dir: string, readOnly: boolean, counts: KillCounts): Promise<number> {
+  const bus = await StateBus.open({ dir, readOnly });
+  assert.notEqual(bus.opened.state, "damaged", bus.opened.reason);
+  if (bus.opened.state === "torn") counts.torn++;
+  checkPattern(bus);
+  const { ok, compared } = await bus.verify();
+  assert(ok, JSON.stringify(compared));
+  await bus.close();
+  return bus.opened.tick;
+}
+
+/** Cuts the last tick somewhere, where nothing behind it shows that it was synced. */
+function cutLastTick(storage: FileStorage, random: SeededRandom): boolean {
+  const known = readMeta(storage)!.lanes.find(({ lane }) => lane === 0);
+  const reader = new LaneReader(storage, 0, known);
+  let start = 0, length = 0, number = 0, position = 0;
+  for (let tick = reader.next(); tick !== undefined; tick = reader.next()) {
+    start = (tick.frames[0] ?? tick.commitFrame).at;
+    length = tick.commitFrame.at + tick.commitFrame.length - start;
+    number = tick.number;
+    position = tick.position + start;
+  }
+  const { offset, number: last } = reader.end!;
+  const hasEvidence = last !== number || offset !== start + length || known!.position > position;
+  if (hasEvidence) return false;
+  const file = storage.open(segmentPath(0, number), "write");
+  file.truncate(start + random.below(length));
+  file.close();
+  return true;
+}
