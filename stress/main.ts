@@ -1,7 +1,7 @@
 /**
  * Stress: long and hostile runs, by name.
  *
- * `deno task stress [NAME…] [--scale N] [--seed N] [--minutes N]`
+ * `deno task stress [NAME…] [--scale N] [--seed N] [--minutes N] [--kills N]`
  *
  * A suite that finds something says what, with its seed, and the exit code is 1.
  */
@@ -15,6 +15,8 @@ interface SuiteOptions {
   /** 1 for all of it. */
   readonly scale: number;
   readonly seed: number;
+  /** Processes to be killed. */
+  readonly kills: number;
 }
 
 interface Suite {
@@ -29,12 +31,14 @@ const SUITES: Readonly<Record<string, Suite>> = {
     run: enumerateOnThreads,
   },
   "kill": {
-    summary: "kill -9 at 200 random moments while ticks are written",
-    run: ({ scale, seed }) => killProcesses({ kills: Math.max(1, Math.round(200 * scale)), seed }),
+    summary: "kill -9 at random moments while ticks are written",
+    run: ({ kills, seed }) => killProcesses({ kills, seed }),
   },
 };
 
-const HELP = `deno task stress [NAME…] [--scale N] [--seed N] [--minutes N]
+const KILLS = 200;
+
+const HELP = `deno task stress [NAME…] [--scale N] [--seed N] [--minutes N] [--kills N]
 
 Runs the named suites, or all of them:
 ${Object.entries(SUITES).map(([name, { summary }]) => `  ${name.padEnd(20)}${summary}`).join("\n")}
@@ -42,6 +46,7 @@ ${Object.entries(SUITES).map(([name, { summary }]) => `  ${name.padEnd(20)}${sum
   --scale N     part of a suite's work, above 0; 1 (all of it) if left out
   --seed N      of all that is left to chance; 1 if left out
   --minutes N   repeats each suite with the next seeds until N minutes have passed for it
+  --kills N     processes that the suite kill kills; ${KILLS} times the scale if left out
 
 Example: deno task stress kill --scale 0.1 --seed 7`;
 
@@ -89,8 +94,9 @@ async function runSuite(name: string, options: SuiteOptions, minutes: number): P
       const text = Object.entries(counts).map(([what, count]) => `${words(what)} ${count}`);
       console.log(`ok      ${name}, seed ${seed}, ${seconds} s: ${text.join(", ")}`);
     } catch (error) {
-      const scale = options.scale === 1 ? "" : ` --scale ${options.scale}`;
-      console.error(`FAILED  ${name}: deno task stress ${name} --seed ${seed}${scale}`);
+      const { scale, kills } = options;
+      const rest = `--seed ${seed} --scale ${scale}${name === "kill" ? ` --kills ${kills}` : ""}`;
+      console.error(`FAILED  ${name}: deno task stress ${name} ${rest}`);
       console.error(error instanceof Error ? error.message : error);
       return false;
     }
@@ -118,6 +124,7 @@ async function main(args: readonly string[]): Promise<number> {
         scale: { type: "string", default: "1" },
         seed: { type: "string", default: "1" },
         minutes: { type: "string", default: "0" },
+        kills: { type: "string" },
         help: { type: "boolean", short: "h", default: false },
       },
     });
@@ -132,16 +139,19 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const scale = numberOf(values.scale, 1e-6), seed = numberOf(values.seed, 0);
   const minutes = numberOf(values.minutes, 0);
+  const kills = numberOf(values.kills ?? `${Math.max(1, Math.round(KILLS * (scale ?? 1)))}`, 1);
   const unknown = positionals.find((name) => !Object.hasOwn(SUITES, name));
-  if (scale === undefined || seed === undefined || minutes === undefined || unknown !== undefined) {
-    const wrong = unknown ??
-      `--scale ${values.scale} --seed ${values.seed} --minutes ${values.minutes}`;
+  if (
+    scale === undefined || seed === undefined || minutes === undefined || kills === undefined ||
+    unknown !== undefined
+  ) {
+    const wrong = unknown ?? args.join(" ");
     console.error(`Cannot run ${wrong}: see deno task stress --help`);
     return 2;
   }
   let ok = true;
   for (const name of positionals.length > 0 ? positionals : Object.keys(SUITES)) {
-    ok = await runSuite(name, { scale, seed }, minutes) && ok;
+    ok = await runSuite(name, { scale, seed, kills }, minutes) && ok;
   }
   return ok ? 0 : 1;
 }

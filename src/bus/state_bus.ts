@@ -65,6 +65,8 @@ import { readOnlyError, TickEngine } from "./tick_engine.ts";
 
 const DEFAULT_PRODUCER = 1;
 const PRODUCER_MAX = 0xffff_ffff;
+/** Times that a directory is read again because it seemed to change under the reader. */
+const READ_ATTEMPTS_MAX = 8;
 
 /**
  * A memory-mapped state bus.
@@ -152,15 +154,12 @@ export class StateBus implements AsyncDisposable {
   // deno-lint-ignore require-await
   static async open(options: OpenOptions = {}): Promise<StateBus> {
     const resolved = resolveOptions(options);
-    const store = new PageStore(resolved.memoryLimitBytes);
     const { storage } = resolved;
-    if (storage === undefined) return new StateBus({ options: resolved, store });
-    if (resolved.readOnly) {
-      const { meta, fault } = readMetaToRead(storage);
-      if (meta !== undefined) checkShards(storage, resolved, meta);
-      const recovery = recover(storage, meta, store);
-      return new StateBus({ options: resolved, store, storage, meta, recovery, fault });
+    if (storage !== undefined && resolved.readOnly) {
+      return new StateBus({ options: resolved, ...readStable(storage, resolved) });
     }
+    const store = new PageStore(resolved.memoryLimitBytes);
+    if (storage === undefined) return new StateBus({ options: resolved, store });
     storage.makeFolder("");
     const unlock = storage.lock();
     try {
@@ -487,6 +486,31 @@ interface BusParts {
   readonly recovery?: Recovery;
   /** What is wrong with the metadata of a directory that is only read. */
   readonly fault?: string;
+}
+
+/**
+ * Reads a directory that another process may be writing: segments grow and appear while they are read,
+ * which can look like damage. Damage stays where it is, so it counts when it is found there twice.
+ */
+function readStable(storage: Storage, options: ResolvedOptions): Omit<BusParts, "options"> {
+  let before = "";
+  for (let attempt = 1;; attempt++) {
+    try {
+      const { meta, fault } = readMetaToRead(storage);
+      if (meta !== undefined) checkShards(storage, options, meta);
+      const store = new PageStore(options.memoryLimitBytes);
+      const recovery = recover(storage, meta, store);
+      const { state, reason } = recovery.end;
+      if (state !== "damaged" || reason === before || attempt === READ_ATTEMPTS_MAX) {
+        return { store, storage, meta, recovery, fault };
+      }
+      before = reason;
+    } catch (error) {
+      // A prepared segment may be gone between the listing and the opening.
+      const isGone = error instanceof MmsbError && error.values.systemCode === "ENOENT";
+      if (!isGone || attempt === READ_ATTEMPTS_MAX) throw error;
+    }
+  }
 }
 
 /** Metadata for reading only: where it is lost or damaged the segments speak for themselves. */
