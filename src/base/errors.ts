@@ -83,7 +83,10 @@ export const MMSB_ERROR_CODES: Readonly<Record<MmsbErrorCode, MmsbErrorCodeInfo>
       false,
       "Bytes cannot be compressed or restored; take them from a good copy",
     ),
-    "corrupt-log": info(false, "Synced bytes of the log are lost; open it with readOnly, or restore the file from a copy"),
+    "corrupt-log": info(
+      false,
+      "Synced bytes of the log are lost; open it with readOnly, or restore the file from a copy",
+    ),
     "cycle": info(
       false,
       "The edge would close a cycle in the graph; leave it out or turn it round",

@@ -83,7 +83,6 @@ export type Command =
     readonly do: "commit";
     readonly stage: readonly StageCommand[];
     readonly throws: boolean;
-    readonly waits: boolean;
   }
   | { readonly do: "history"; readonly page: number }
   | { readonly do: "verify" }
@@ -174,7 +173,6 @@ export const commands: fc.Arbitrary<readonly Command[]> = fc.array(
         do: fc.constant("commit" as const),
         stage: fc.array(stageCommands, { maxLength: 5 }),
         throws: fc.boolean(),
-        waits: fc.boolean(),
       }),
     },
     {
@@ -499,7 +497,7 @@ export class Twin {
   }
 
   async #commit(command: Command & { do: "commit" }): Promise<void> {
-    const { stage, throws, waits } = command;
+    const { stage, throws } = command;
     if (!throws) {
       await this.tick(() =>
         this.bus.commit(() => {
@@ -511,9 +509,8 @@ export class Twin {
     const before = this.bus.stats();
     const reason = new Error("taken back");
     await assert.rejects(
-      this.bus.commit(async () => {
+      this.bus.commit(() => {
         for (const one of stage) this.#stage(one, false);
-        if (waits) await undefined;
         throw reason;
       }),
       (error) => error === reason,

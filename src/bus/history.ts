@@ -122,6 +122,18 @@ export function* pageHistory(
       }
     }
   }
+  checkEnd(reader, tickMax);
+}
+
+/** A log that ends before the bus's last tick has lost what the bus was told is there. */
+function checkEnd(reader: LogReader, tickMax: number): void {
+  const { tick, reason } = reader.end();
+  if (tick >= tickMax) return;
+  throw new MmsbError(
+    "corrupt-log",
+    `Cannot read history past tick ${tick} as the log is damaged: ${reason}`,
+    { values: { tick, tickMax, reason } },
+  );
 }
 
 function statedTime(timesUs: Float64Array | undefined, row: number): number | undefined {

@@ -52,7 +52,7 @@ export interface OpenOptions {
   readonly workers?: number;
   /** Where pages live; only `shared` in this version. */
   readonly arena?: "shared" | "mmap";
-  /** Bytes that pages may take, 64 KiB to 8 GiB. Default 8 GiB. */
+  /** Bytes that pages may take, 128 KiB to 8 GiB. Default 8 GiB. */
   readonly memoryLimitBytes?: number;
   /** Milliseconds a tick should stay below; `TickReport.overBudgetMs` says by how much it did not. Default 16. */
   readonly tickBudgetMs?: number;

@@ -265,12 +265,11 @@ export class Page {
   setMetadata(entries: MetadataInput): void {
     this.#sizeForWriting();
     const { staging, store } = this.#host;
-    const staged = staging.metadata.findLast((change) => change.page === this.id);
-    const merged = new Map<string, Uint8Array>(staged?.metadata ?? store.metadataOf(this.id));
+    const merged = new Map(staging.metadataOf(this.id) ?? store.metadataOf(this.id));
     const added: Metadata = decodeMetadata(encodeMetadata(entries));
     for (const [key, value] of added) merged.set(key, value);
     encodeMetadata(merged);
-    staging.metadata.push({ page: this.id, metadata: merged });
+    staging.setMetadata(this.id, merged);
   }
 
   /**

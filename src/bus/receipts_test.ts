@@ -361,7 +361,7 @@ Deno.test("StateBus.commit() in group mode waits until the tick is durable", asy
 });
 
 Deno.test("StateBus.commit() takes back all of a callback that throws, and nothing else", async () => {
-  for (const waits of [false, true]) {
+  {
     await using bus = await StateBus.open({ ...SMALL, storage: new MemoryStorage() });
     const page = bus.createPage({ size: 8, name: "page", metadata: { a: Uint8Array.of(1) } });
     const other = bus.createPage({ size: 8 });
@@ -371,9 +371,8 @@ Deno.test("StateBus.commit() takes back all of a callback that throws, and nothi
     const before = bus.stats();
     const reason = new Error("no");
     await assert.rejects(
-      bus.commit(async () => {
+      bus.commit(() => {
         const born = bus.createPage({ size: 8, name: "born" });
-        if (waits) await turn();
         born.write(0, Uint8Array.of(1));
         page.write(0, Uint8Array.of(9), { expectedEpoch: 99 });
         page.setMetadata({ a: Uint8Array.of(3), b: Uint8Array.of(4) });
@@ -403,9 +402,9 @@ Deno.test("StateBus.commit() that throws after a tick came between takes back wh
   const page = bus.createPage({ size: 8 });
   page.write(0, Uint8Array.of(1));
   page.write(1, Uint8Array.of(2));
-  await assert.rejects(bus.commit(async () => {
+  await assert.rejects(bus.commit(() => {
     page.write(2, Uint8Array.of(3));
-    await bus.tick();
+    void bus.tick();
     page.write(3, Uint8Array.of(4));
     bus.createPage({ size: 8, name: "born" });
     page.setMetadata({ a: Uint8Array.of(1) });
@@ -417,3 +416,98 @@ Deno.test("StateBus.commit() that throws after a tick came between takes back wh
   assert.equal((await bus.tick()).tick, 1);
   assert.deepEqual([...page.read(0, 4)], [1, 2, 3, 0]);
 });
+
+Deno.test("StateBus.commit() refuses an asynchronous stage and takes its writes back", async () => {
+  await using bus = await StateBus.open(SMALL);
+  const page = bus.createPage({ size: 8 });
+  await bus.tick();
+  const stage = async () => {
+    page.write(0, Uint8Array.of(1));
+    await turn();
+    throw new Error("nobody waits for this");
+  };
+  await assert.rejects(bus.commit(stage as () => void), { code: "usage" });
+  assert.equal(bus.stats().staged, 0);
+  await turn();
+  await bus.commit();
+  assert.equal(page.read(0, 1)[0], 0);
+});
+
+Deno.test("StateBus.commit() called many times at once acknowledges just what it made real", async () => {
+  for (const held of [false, true]) {
+    const storage = held ? new HeldStorage() : new MemoryStorage();
+    if (storage instanceof HeldStorage) storage.holdsSyncs = false;
+    await using bus = await StateBus.open({ ...SMALL, storage, segmentBytesMax: 4096 });
+    const pages = Array.from({ length: 6 }, () => bus.createPage({ size: 4096 }));
+    pages[0].write(0, new Uint8Array(3000));
+    await bus.tick();
+    const outcomes = Promise.allSettled(pages.map((page, index) =>
+      bus.commit(() => {
+        page.write(0, new Uint8Array(2000).fill(7), { expectedEpoch: index % 2 ? 99 : undefined });
+      })
+    ));
+    if (storage instanceof HeldStorage) {
+      await releaseAll(storage, outcomes);
+      storage.holdsAllocations = false;
+      for (const { resolve } of storage.allocations) resolve();
+    }
+    const statuses = (await outcomes).map(({ status }) => status);
+    assert.deepEqual(statuses, pages.map((_, index) => index % 2 ? "rejected" : "fulfilled"));
+    assert.deepEqual(pages.map((page) => page.read(0, 1)[0]), [7, 0, 7, 0, 7, 0]);
+    assert.equal((await bus.verify()).ok, true);
+  }
+});
+
+Deno.test("StateBus.tick() that waited tells of rows that an earlier tick took and refused", async () => {
+  const storage = new HeldStorage();
+  const bus = await StateBus.open({ ...SMALL, storage, segmentBytesMax: 4096 });
+  const page = bus.createPage({ size: 4096 });
+  page.write(0, new Uint8Array(3000));
+  await bus.tick();
+  page.write(0, new Uint8Array(3000).fill(1), { expectedEpoch: 99 });
+  const first = bus.tick();
+  page.write(4000, Uint8Array.of(2));
+  const second = bus.tick();
+  const outcomes = Promise.allSettled([first, second]);
+  await releaseAll(storage, outcomes);
+  for (const { status } of await outcomes) assert.equal(status, "rejected");
+  assert.deepEqual([page.epoch, page.read(4000, 1)[0]], [1, 0]);
+  await releaseAll(storage, bus.close());
+});
+
+Deno.test("StateBus refuses to be written from inside a tick, by its clock", async () => {
+  let inside: (() => void) | undefined;
+  const caught: unknown[] = [];
+  const clock = {
+    nowUs: () => {
+      try {
+        inside?.();
+      } catch (error) {
+        caught.push((error as { code: string }).code);
+      }
+      return 1;
+    },
+    errorUs: () => 1,
+  };
+  await using bus = await StateBus.open({ ...SMALL, storage: new MemoryStorage(), clock });
+  const page = bus.createPage({ size: 8 });
+  await bus.tick();
+  inside = () => page.write(1, Uint8Array.of(9));
+  await bus.commit(() => page.write(0, Uint8Array.of(1)));
+  inside = () => void bus.createPage();
+  await bus.commit(() => page.write(0, Uint8Array.of(2)));
+  inside = undefined;
+  assert.deepEqual([...new Set(caught)], ["usage"]);
+  assert.deepEqual([page.epoch, ...page.read(0, 2)], [2, 2, 0]);
+  assert.equal((await bus.verify()).ok, true);
+});
+
+/** Lets every held allocation go until a promise has settled. */
+async function releaseAll(storage: HeldStorage, settled: Promise<unknown>): Promise<void> {
+  let done = false;
+  settled.finally(() => done = true);
+  while (!done) {
+    for (const { resolve } of [...storage.allocations, ...storage.syncs]) resolve();
+    await turn();
+  }
+}

@@ -65,8 +65,8 @@ import { readOnlyError, TickEngine } from "./tick_engine.ts";
 
 const DEFAULT_PRODUCER = 1;
 const PRODUCER_MAX = 0xffff_ffff;
-/** Times that a directory is read again because it seemed to change under the reader. */
-const READ_ATTEMPTS_MAX = 8;
+/** Readings of a directory that seems to change under the reader. */
+const READINGS_MAX = 3;
 
 /**
  * A memory-mapped state bus.
@@ -310,24 +310,21 @@ export class StateBus implements AsyncDisposable {
   }
 
   /**
-   * Stages, ticks, and waits until the tick is durable.
+   * Stages, ticks, and waits until the tick is durable. Commits that run at the same time come one after
+   * the other, each with its own tick.
    *
-   * @param stage Stages writes. If it throws, what it staged is taken back and nothing is ticked.
-   * @throws {MmsbError} as {@linkcode StateBus.tick}, and what `stage` throws.
+   * @param stage Stages writes, without waiting for anything. If it throws, what it staged is taken
+   * back and nothing is ticked.
+   * @throws {MmsbError} as {@linkcode StateBus.tick}, and what `stage` throws; `usage` where it is
+   * asynchronous, because others could stage beside it.
    */
-  async commit(stage?: () => void | Promise<void>): Promise<TickReport> {
+  async commit(stage?: () => void): Promise<TickReport> {
     this.#checkWritable();
-    if (stage !== undefined) {
-      checkType("stage", stage, "function");
-      const mark = this.#engine.staging.mark();
-      try {
-        await stage();
-      } catch (error) {
-        for (const page of this.#engine.staging.rollBack(mark)) this.#store.remove(page);
-        throw error;
-      }
-    }
-    const report = await this.tick();
+    if (stage !== undefined) checkType("stage", stage, "function");
+    const before = this.#busy ?? this.#engine.waitBeforeTick();
+    const report = before === undefined
+      ? this.#stageAndRun(stage)
+      : await this.#enqueueTick(before, stage);
     await report.durable;
     return report;
   }
@@ -428,7 +425,7 @@ export class StateBus implements AsyncDisposable {
     this.#engine.forgetWaiting(closed);
     try {
       if (this.#writer === undefined) return;
-      if (this.#engine.failure !== undefined) this.#writer.abandon();
+      if (this.#engine.failure !== undefined) await this.#writer.abandon();
       else {await endWriting(
           this.#storage!,
           this.#meta!,
@@ -441,7 +438,29 @@ export class StateBus implements AsyncDisposable {
     }
   }
 
-  #enqueueTick(before: Promise<unknown>): Promise<TickReport> {
+  /** Stages and ticks in one go, so that nobody else stages in between. */
+  #stageAndRun(stage: (() => unknown) | undefined): TickReport {
+    if (stage === undefined) return this.#engine.run();
+    const mark = this.#engine.staging.mark();
+    try {
+      const result = stage();
+      if (result instanceof Promise) {
+        result.catch(() => {});
+        throw new MmsbError(
+          "usage",
+          "Cannot commit an asynchronous stage as others could stage beside it: await first, then commit",
+        );
+      }
+    } catch (error) {
+      for (const page of this.#engine.staging.rollBack(mark)) this.#store.remove(page);
+      throw error;
+    }
+    return this.#engine.run();
+  }
+
+  #enqueueTick(before: Promise<unknown>, stage?: () => unknown): Promise<TickReport> {
+    const { staging } = this.#engine;
+    const generation = staging.isEmpty || stage !== undefined ? -1 : staging.generation;
     const run = before.catch(() => {}).then(async () => {
       if (this.#closed !== undefined) throw closedError();
       this.#checkWritable();
@@ -452,7 +471,11 @@ export class StateBus implements AsyncDisposable {
       ) {
         await wait.catch((error) => this.#engine.refuseAll(error));
       }
-      return this.#engine.run();
+      const report = this.#stageAndRun(stage);
+      // An earlier tick may have taken what was staged when this one was asked for, and refused it.
+      const refusal = this.#engine.refusalOf(generation);
+      if (refusal !== undefined) throw refusal;
+      return report;
     });
     const busy = run.catch(() => {}).finally(() => {
       if (this.#busy === busy) this.#busy = undefined;
@@ -468,6 +491,12 @@ export class StateBus implements AsyncDisposable {
   #checkWritable(): void {
     if (this.#closed !== undefined) throw closedError();
     if (this.#engine.failure !== undefined) throw readOnlyError(this.#engine.failure);
+    if (this.#engine.running) {
+      throw new MmsbError(
+        "usage",
+        "Cannot write from inside a tick, as the clock was asked there: write before it, or after",
+      );
+    }
     if (this.#options.readOnly) {
       throw new MmsbError("read-only", "Cannot write to a bus that was opened with readOnly");
     }
@@ -490,25 +519,30 @@ interface BusParts {
 
 /**
  * Reads a directory that another process may be writing: segments grow and appear while they are read,
- * which can look like damage. Damage stays where it is, so it counts when it is found there twice.
+ * which can look like damage. Damage stays where it is, so it counts if a second reading ends at the same
+ * tick; a reading that gets further shows that the end was only being written.
  */
 function readStable(storage: Storage, options: ResolvedOptions): Omit<BusParts, "options"> {
-  let before = "";
+  let tickBefore = -1;
   for (let attempt = 1;; attempt++) {
     try {
       const { meta, fault } = readMetaToRead(storage);
       if (meta !== undefined) checkShards(storage, options, meta);
       const store = new PageStore(options.memoryLimitBytes);
-      const recovery = recover(storage, meta, store);
-      const { state, reason } = recovery.end;
-      if (state !== "damaged" || reason === before || attempt === READ_ATTEMPTS_MAX) {
-        return { store, storage, meta, recovery, fault };
+      const found = recover(storage, meta, store);
+      const { state, tick } = found.end;
+      if (state !== "damaged" || tick === tickBefore) {
+        return { store, storage, meta, recovery: found, fault };
       }
-      before = reason;
+      if (attempt >= READINGS_MAX && tickBefore >= 0) {
+        const end = { ...found.end, state: "torn" as const, reason: "the log is being written" };
+        return { store, storage, meta, recovery: { ...found, end }, fault };
+      }
+      tickBefore = tick;
     } catch (error) {
       // A prepared segment may be gone between the listing and the opening.
       const isGone = error instanceof MmsbError && error.values.systemCode === "ENOENT";
-      if (!isGone || attempt === READ_ATTEMPTS_MAX) throw error;
+      if (!isGone || attempt >= 4 * READINGS_MAX) throw error;
     }
   }
 }

@@ -42,6 +42,7 @@ interface Accepted extends QueuedBatch {
 /** The producer of the caller's own open batch. */
 const OPEN_PRODUCER = 0;
 const TICK_BYTES = 1024;
+const REFUSALS_KEPT = 64;
 
 /** What an engine works on. */
 export interface TickEngineParts {
@@ -69,6 +70,8 @@ export class TickEngine {
   rows = 0;
   /** Batches refused. */
   refused = 0;
+  /** Whether a tick is running: nothing may be staged by what it calls. */
+  running = false;
   /** What made the log unusable, if anything did. */
   failure: MmsbError | undefined;
 
@@ -80,6 +83,8 @@ export class TickEngine {
   readonly #frames = new FrameWriter();
   #queue: QueuedBatch[] = [];
   #sequences = new Map<number, number>();
+  /** Refusals of the last few open batches, for ticks that waited meanwhile. */
+  #refusals = new Map<number, MmsbError>();
 
   /** Begins after the last tick. */
   constructor(parts: TickEngineParts) {
@@ -140,11 +145,26 @@ export class TickEngine {
     return undefined;
   }
 
-  /** Runs one tick.
+  /**
+   * Runs one tick.
    *
    * @throws {MmsbError} the refusal of the open batch, or what the log says.
    */
   run(): TickReport {
+    this.running = true;
+    try {
+      return this.#run();
+    } finally {
+      this.running = false;
+    }
+  }
+
+  /** Why the open batch of a generation was refused, if it was. */
+  refusalOf(generation: number): MmsbError | undefined {
+    return this.#refusals.get(generation);
+  }
+
+  #run(): TickReport {
     const started = monotonicNowMs();
     const admitted = this.#admit();
     const { accepted, refused, openAccepted, openError } = this.#check(admitted);
@@ -222,6 +242,8 @@ export class TickEngine {
       } catch (error) {
         for (const page of staging.births) this.#store.remove(page);
         openError = asMmsbError(error);
+        this.#refusals.set(staging.generation, openError);
+        this.#refusals.delete(staging.generation - REFUSALS_KEPT);
         refused.push({ producer: OPEN_PRODUCER, sequence: this.#openSequence(), error: openError });
       }
     }

@@ -13,6 +13,7 @@ import {
   type FrameWriter,
   participantsOf,
   ROW_KIND,
+  type RowFrame,
   stringsBytes,
   STRUCTURAL,
   type TickHeader,
@@ -68,7 +69,13 @@ export function writeTick(writer: FrameWriter, store: PageStore, content: TickCo
     row += rows.length;
   };
   writer.begin(content.header);
-  if (staging !== undefined) structural(staging.births.map((page) => birthRow(store, page)));
+  if (staging !== undefined) {
+    const { births } = staging;
+    for (let first = 0; first < births.length; first += BIRTH_ROWS_MAX) {
+      const some = births.slice(first, first + BIRTH_ROWS_MAX);
+      structural(some.map((page) => birthRow(store, page)));
+    }
+  }
   for (const { batch, producer, sequence } of content.batches) {
     writer.addRows({
       rowKind: ROW_KIND.data,
@@ -76,10 +83,9 @@ export function writeTick(writer: FrameWriter, store: PageStore, content: TickCo
       producer,
       sequence,
       ...hlc(),
-      columns: batch.kernel,
+      ...columnsAndStrings(batch),
       epochs: true,
       timesUs: batch.timesUs,
-      strings: batch.strings,
       payloadLength: batch.payloadLength,
     });
     row += batch.length;
@@ -117,6 +123,27 @@ interface StructuralRow {
 }
 
 const EMPTY = new Uint8Array(0);
+/** Births of one frame, so that a million pages in one tick need no million objects at once. */
+const BIRTH_ROWS_MAX = 65_536;
+/** Strings up to which a batch's dictionary is written as it is. */
+const STRINGS_WHOLE_MAX = 64;
+
+/** A batch that was reused may know many more strings than its rows name: only those are written. */
+function columnsAndStrings(batch: DeltaBatch): Pick<RowFrame, "columns" | "strings"> {
+  const { kernel, length, strings } = batch;
+  if (strings.length <= Math.max(STRINGS_WHOLE_MAX, length)) return { columns: kernel, strings };
+  const numbers = new Map<number, number>([[0, 0]]);
+  const used = [""];
+  const renumber = (column: Uint16Array) =>
+    column.slice(0, length).map((old) => {
+      const known = numbers.get(old);
+      if (known !== undefined) return known;
+      numbers.set(old, used.length);
+      return used.push(strings[old]) - 1;
+    });
+  const columns = { ...kernel, source: renumber(kernel.source), intent: renumber(kernel.intent) };
+  return { columns, strings: used };
+}
 
 function birthRow(store: PageStore, page: number): StructuralRow {
   const row = store.table.rowOf(page);

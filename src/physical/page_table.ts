@@ -117,9 +117,8 @@ export class PageTable {
     const record = row * RECORD_WORDS;
     this.records[record + RECORD_SLOT] = slot;
     this.records[record + RECORD_LIMIT] = ~size;
-    this.setEpoch(row, 0);
+    // Epoch and clean mark are zero: a column that nobody writes takes no memory.
     this.ids[row] = id;
-    this.#clean[row] = 0;
     this.shards[row] = shard;
     this.entries[entry] = row;
     this.#blockLive[entry / BLOCK_IDS | 0]++;
@@ -135,6 +134,8 @@ export class PageTable {
     this.entries[entry] = 0;
     this.records.fill(0, row * RECORD_WORDS, (row + 1) * RECORD_WORDS);
     this.ids[row] = 0;
+    this.setEpoch(row, 0);
+    this.#clean[row] = 0;
     this.#freeRows.push(row);
     this.#pages--;
     const block = start / BLOCK_IDS;
