@@ -70,7 +70,7 @@ export function stateText({ state, file = "", offset = 0, tick, reason = "" }: L
 
 /** One delta as one line. */
 export function deltaText(delta: LogDelta): string {
-  const { payload, source, intent, rule, name, timeUs } = delta;
+  const { payload, source, intent, name, timeUs } = delta;
   const bytes = toHex(payload.subarray(0, SHOWN_BYTES_MAX)) +
     (payload.length > SHOWN_BYTES_MAX ? "…" : "");
   return [
@@ -83,7 +83,6 @@ export function deltaText(delta: LogDelta): string {
     ...(source === undefined ? [] : [`source=${shown(source)}`]),
     ...(intent === undefined ? [] : [`intent=${shown(intent)}`]),
     ...(timeUs === undefined ? [] : [`time=${statedText(timeUs)}`]),
-    ...(rule === undefined ? [] : [`rule=${shown(rule)}`]),
   ].join("  ") + "\n";
 }
 
