@@ -18,12 +18,14 @@ export interface BirthText {
   readonly metadata: Metadata;
 }
 
+const EMPTY = new Uint8Array(0);
 const PLAIN: BirthText = { name: "", metadata: new Map() };
 
 /** The payload. */
 export function encodeBirth(name: string, metadata: Metadata | undefined): Uint8Array {
+  // An array a page, even an empty one, would cost a million pages hundreds of megabytes.
+  if (name === "" && (metadata === undefined || metadata.size === 0)) return EMPTY;
   const encoded = encodeMetadata(metadata ?? new Map());
-  if (name === "" && encoded.length === 0) return encoded;
   const nameBytes = encodeUtf8("page name", name, NAME_BYTES_MAX);
   const bytes = new Uint8Array(4 + nameBytes.length + encoded.length);
   new DataView(bytes.buffer).setUint32(0, nameBytes.length, true);
