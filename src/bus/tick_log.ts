@@ -124,7 +124,7 @@ interface StructuralRow {
 
 const EMPTY = new Uint8Array(0);
 /** Births of one frame, so that a million pages in one tick need no million objects at once. */
-const BIRTH_ROWS_MAX = 65_536;
+const BIRTH_ROWS_MAX = 8192;
 /** Strings up to which a batch's dictionary is written as it is. */
 const STRINGS_WHOLE_MAX = 64;
 
