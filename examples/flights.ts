@@ -39,18 +39,28 @@ Usage: deno run -A examples/flights.ts [--dir DIR] [--ticks-of N] [--stop-after 
   --stop-after N    stop after so many flights; run again to go on
 `;
 
-const { values: given } = parseArgs({
-  args: Deno.args,
-  options: {
-    "dir": { type: "string", default: "./data/flights" },
-    "ticks-of": { type: "string", default: "2000" },
-    "stop-after": { type: "string", default: "1000000000" },
-    "help": { type: "boolean", short: "h", default: false },
-  },
-});
+const given = parseFlags();
 if (given.help) {
   console.log(HELP);
   Deno.exit(0);
+}
+
+/** The command line; what is no flag of ours ends the program with a line that says so. */
+function parseFlags() {
+  try {
+    return parseArgs({
+      args: Deno.args,
+      options: {
+        "dir": { type: "string", default: "./data/flights" },
+        "ticks-of": { type: "string", default: "2000" },
+        "stop-after": { type: "string", default: "1000000000" },
+        "help": { type: "boolean", short: "h", default: false },
+      },
+    }).values;
+  } catch (error) {
+    console.error(`${(error as Error).message}: --help shows what there is`);
+    Deno.exit(2);
+  }
 }
 
 /** A number from the command line. */

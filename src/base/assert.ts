@@ -177,28 +177,6 @@ export function checkBytes(name: string, value: unknown): Uint8Array {
 }
 
 /**
- * Checks that a span lies inside a length.
- *
- * @param name What the span is in, for the message: `page 7`.
- * @param offset Start of the span.
- * @param length Length of the span.
- * @param size Length of what it must lie in.
- * @throws {MmsbError} `usage` where a number is no integer, `out-of-bounds` where the span starts
- * below 0, has a negative length or ends after `size`.
- */
-export function checkSpan(name: string, offset: unknown, length: unknown, size: number): void {
-  const start = checkInteger(`offset in ${name}`, offset, 0, size);
-  const count = checkInteger(`length in ${name}`, length, 0, Number.MAX_SAFE_INTEGER);
-  if (count > size - start) {
-    throw new MmsbError(
-      "out-of-bounds",
-      `Cannot use bytes ${start} to ${start + count} of ${name}: it ends at ${size}`,
-      { values: { name, offset, length, size } },
-    );
-  }
-}
-
-/**
  * Checks that an argument is one of a few words.
  *
  * @typeParam T The union of the words.

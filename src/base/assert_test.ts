@@ -7,7 +7,6 @@ import {
   checkKeys,
   checkNumber,
   checkOneOf,
-  checkSpan,
   checkType,
   MmsbAssertionError,
 } from "./assert.ts";
@@ -94,25 +93,6 @@ Deno.test("checkBytes() takes Uint8Array over any buffer, and nothing else", () 
   ) {
     refuses(() => checkBytes("b", value), "usage", /as b: give a Uint8Array/);
   }
-});
-
-Deno.test("checkSpan() agrees with offset + length <= size over all small spans", () => {
-  const size = 4;
-  for (let offset = -1; offset <= size + 1; offset++) {
-    for (let length = -1; length <= size + 1; length++) {
-      const good = offset >= 0 && length >= 0 && offset + length <= size;
-      if (good) checkSpan("page 7", offset, length, size);
-      else refuses(() => checkSpan("page 7", offset, length, size), "out-of-bounds", /page 7/);
-    }
-  }
-});
-
-Deno.test("checkSpan() does not overflow on the largest numbers", () => {
-  const max = Number.MAX_SAFE_INTEGER;
-  refuses(() => checkSpan("page 7", max, max, 4096), "out-of-bounds", /page 7/);
-  refuses(() => checkSpan("page 7", 1, max, 4096), "out-of-bounds", /it ends at 4096/);
-  refuses(() => checkSpan("page 7", 0.5, 1, 4096), "usage", /offset in page 7/);
-  refuses(() => checkSpan("page 7", 0, "1", 4096), "usage", /length in page 7/);
 });
 
 Deno.test("checkOneOf() lists the choices", () => {

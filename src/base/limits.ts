@@ -52,8 +52,8 @@ export const TICK_ROWS_MAX = 67_108_864;
 /** Memory for page data where no limit is given, in bytes. */
 export const MEMORY_LIMIT_BYTES_DEFAULT: number = 8 * GIB;
 
-/** Most memory for page data, in bytes: 32-bit slot addresses count 16-byte words. */
-export const MEMORY_LIMIT_BYTES_MAX: number = 64 * GIB;
+/** Largest memory limit of a bus, in bytes: an arena's 32-bit words have 31-bit indices. */
+export const MEMORY_LIMIT_BYTES_MAX: number = 8 * GIB;
 
 /** First segment of a lane's log, in bytes: small, so that a bus of one page costs little disk. */
 export const SEGMENT_BYTES_MIN: number = 64 * KIB;

@@ -25,7 +25,7 @@ Deno.test("limits have defaults inside their bounds", () => {
 
 Deno.test("limits fit the fields that they are stored in", () => {
   assert.equal(limits.PAGE_ID_MAX, 2 ** 32 - 1);
-  assert.equal(limits.MEMORY_LIMIT_BYTES_MAX / 16, 2 ** 32, "32-bit addresses of 16-byte words");
+  assert.equal(limits.MEMORY_LIMIT_BYTES_MAX / 4, 2 ** 31, "31-bit indices of 32-bit words");
   assert.equal(limits.BATCH_ROWS_MAX, 2 ** 24);
   assert.equal(limits.TICK_ROWS_MAX, 2 ** 26);
   assert.equal(limits.STRING_BYTES_MAX, 2 ** 16 - 1, "16-bit length");

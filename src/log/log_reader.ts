@@ -9,6 +9,7 @@
  * @module
  */
 
+import { LANES_MAX } from "../base/mod.ts";
 import { FRAME_HEADER_BYTES, laneFolder } from "./format.ts";
 import { type LaneEnd, LaneReader, type LaneTick } from "./lane_reader.ts";
 import type { DirectoryMeta } from "./meta.ts";
@@ -56,7 +57,9 @@ export class LogReader {
     const lanes = new Set(meta?.lanes.map((lane) => lane.lane));
     for (const name of storage.list("")) {
       const digits = /^lane-(\d{2,3})$/.exec(name)?.[1];
-      if (digits !== undefined && laneFolder(Number(digits)) === name) lanes.add(Number(digits));
+      if (Number(digits) < LANES_MAX && laneFolder(Number(digits)) === name) {
+        lanes.add(Number(digits));
+      }
     }
     const sorted = [...lanes].sort((a, b) => a - b);
     this.#readers = sorted.map((lane) => {

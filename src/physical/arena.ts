@@ -13,7 +13,7 @@
  * @module
  */
 
-import { alignUp, assert, checkInteger, MmsbError } from "../base/mod.ts";
+import { alignUp, assert, checkInteger, MEMORY_LIMIT_BYTES_MAX, MmsbError } from "../base/mod.ts";
 
 /** Bytes of one address unit: slots start at multiples of it. */
 export const ADDRESS_BYTES = 16;
@@ -22,7 +22,7 @@ export const REGION_BYTES: number = 2 ** 30;
 /** Address units in one region, as a shift. */
 export const REGION_SHIFT = 26;
 /** Most bytes that one arena can hold: 32-bit words have 31-bit indices. */
-export const ARENA_BYTES_MAX: number = 8 * 2 ** 30;
+export const ARENA_BYTES_MAX: number = MEMORY_LIMIT_BYTES_MAX;
 /** The arena grows in steps of this many bytes; slots of a size class are carved from such spans. */
 export const SPAN_BYTES = 65_536;
 
