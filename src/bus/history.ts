@@ -68,7 +68,7 @@ export function* pageHistory(
   page: number,
   tickMax: number,
 ): Generator<HistoryEntry> {
-  const reader = new LogReader(storage, meta, tickMax);
+  const reader = new LogReader(storage, meta, { tickMax });
   const decoder = new RowDecoder();
   let single: SinglePage | undefined;
   for (let tick = reader.next(); tick !== undefined; tick = reader.next()) {

@@ -47,6 +47,8 @@ export interface TickSpec {
   readonly frames?: readonly FrameSpec[];
   readonly commitHlc?: bigint;
   readonly nextPageId?: number;
+  /** Earlier ticks that it stands for beside itself. */
+  readonly span?: number;
 }
 
 /** A frame as the writer takes it. */
@@ -95,6 +97,7 @@ export function beginTick(writer: FrameWriter, spec: TickSpec): void {
     graphVersion: spec.graphVersion ?? 0,
     clockErrorUs: spec.clockErrorUs ?? 0,
     syncedPosition: spec.synced ?? 0,
+    span: spec.span,
   });
   const payload = Uint8Array.of(tick, lane, 3, 4);
   for (const frame of spec.frames ?? [{ rows: [{ page: 1, length: 4, epoch: tick }], payload }]) {

@@ -43,7 +43,7 @@
  * | 112 | u32 | incarnation |
  * | 116 | u32 | CRC-32 of the body |
  * | 120 | u32 | index of the frame in its tick, on its lane |
- * | 124 | u32 | zero |
+ * | 124 | u32 | span: earlier ticks that a merged tick stands for beside itself, else 0 |
  *
  * Directory entry: u8 section, u8 encoding, u16 zero, u32 length. The sections follow in the order
  * of the directory, each padded with zeros to a multiple of 8. A column whose values are all 0 (for
@@ -116,6 +116,12 @@ export const SECTION = {
   timeUs: 11,
   /** Rule that made the row. */
   rule: 12,
+  /** Low half of the id that the delta had in the log it was imported from. */
+  importedIdLow: 13,
+  /** High half of it. */
+  importedIdHigh: 14,
+  /** Epoch that the delta had there. */
+  importedEpoch: 15,
   /** Strings: u32 count, then u32 length and UTF-8 of each. */
   strings: 32,
   /** Start of each shard's rows, where they are sorted by shard. */
@@ -154,6 +160,10 @@ export const STRUCTURAL = {
   addEdge: 4,
   /** Reserved: an edge dies. */
   removeEdge: 5,
+  /** A page gets another size at the end of the tick: offset = size. */
+  resizePage: 6,
+  /** A page goes to another shard at the end of the tick: shard. */
+  migratePage: 7,
 } as const;
 
 /** Path of a lane's folder. */

@@ -23,6 +23,7 @@ import {
   SEGMENT_HEADER_BYTES,
   SEGMENT_MAGIC,
 } from "./format.ts";
+import type { ImportedColumns } from "./frame_writer.ts";
 
 /** A segment's bytes with views over them. */
 export interface SegmentBytes {
@@ -89,6 +90,8 @@ export interface FrameHeader {
   readonly incarnation: number;
   /** Index of the frame in its tick, on its lane. */
   readonly index: number;
+  /** Earlier ticks that a merged tick stands for beside itself. */
+  readonly span: number;
   /** Checksum of the header. */
   readonly check: number;
   /** Sections by id. */
@@ -135,6 +138,8 @@ export interface DecodedRows {
   readonly shards?: Uint8Array;
   /** Times stated by sources. */
   readonly timesUs?: Float64Array;
+  /** Ids and epochs of imported rows in the log that they come from. */
+  readonly imported?: ImportedColumns;
 }
 
 /**
@@ -229,6 +234,7 @@ export function readFrameHeader(
     syncedPosition: getU64(view, at + 104),
     incarnation: view.getUint32(at + 112, true),
     index: view.getUint32(at + 120, true),
+    span: view.getUint32(at + 124, true),
     check,
     sections,
   };
@@ -269,7 +275,13 @@ const COLUMNS: readonly number[] = [
   SECTION.epoch,
   SECTION.advance,
   SECTION.shard,
+  SECTION.importedIdLow,
+  SECTION.importedIdHigh,
+  SECTION.importedEpoch,
 ];
+
+/** Columns of imported rows. */
+const IMPORTED = [SECTION.importedIdLow, SECTION.importedIdHigh, SECTION.importedEpoch];
 
 const NO_STRINGS: readonly string[] = [""];
 
@@ -329,6 +341,13 @@ export class RowDecoder {
     const shards = new Uint8Array(frame.sections.has(SECTION.shard) ? rows : 0);
     if (advance.length > 0) read(SECTION.advance, advance);
     if (shards.length > 0) read(SECTION.shard, shards);
+    const { sections } = frame;
+    const isImported = IMPORTED.some((id) => sections.has(id));
+    const importedColumn = (id: number) => {
+      const column = new Int32Array(rows);
+      read(id, column);
+      return column;
+    };
     return {
       columns,
       rows,
@@ -340,6 +359,15 @@ export class RowDecoder {
         ? { shards: shards.length ? shards : new Uint8Array(rows) }
         : {}),
       ...readTimesOf(segment, frame),
+      ...(isImported
+        ? {
+          imported: {
+            idLow: importedColumn(SECTION.importedIdLow),
+            idHigh: importedColumn(SECTION.importedIdHigh),
+            epoch: importedColumn(SECTION.importedEpoch),
+          },
+        }
+        : {}),
     };
   }
 

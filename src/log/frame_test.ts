@@ -224,6 +224,7 @@ Deno.test("readFrameHeader() and RowDecoder read format 1", () => {
     syncedPosition: 4096,
     incarnation: 9,
     index: 0,
+    span: 0,
     check: 0xcafd5a5d,
   });
   assert.deepEqual(

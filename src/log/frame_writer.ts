@@ -57,6 +57,18 @@ export interface TickHeader {
   readonly clockErrorUs: number;
   /** Position of the lane known to be synced. */
   readonly syncedPosition: number;
+  /** Earlier ticks that a merged tick stands for beside itself. Default 0. */
+  readonly span?: number;
+}
+
+/** Where imported rows come from, by row. */
+export interface ImportedColumns {
+  /** Low halves of the ids that the deltas had. */
+  readonly idLow: Int32Array;
+  /** High halves. */
+  readonly idHigh: Int32Array;
+  /** The epochs that they had. */
+  readonly epoch: Int32Array;
 }
 
 /** What one frame of rows has beside its columns. */
@@ -83,6 +95,8 @@ export interface RowFrame {
   readonly shards?: Uint8Array;
   /** Rows each row stands for, where not 1. */
   readonly advance?: Int32Array;
+  /** Ids and epochs of imported rows in the log that they come from. */
+  readonly imported?: ImportedColumns;
   /** Interned strings; the first is "". */
   readonly strings: readonly string[];
   /** Bytes of the payload pool in use. */
@@ -154,6 +168,11 @@ export class FrameWriter {
     if (frame.epochs) add(SECTION.epoch, columns.epoch);
     if (frame.advance !== undefined) add(SECTION.advance, frame.advance);
     if (frame.shards !== undefined) add(SECTION.shard, frame.shards);
+    if (frame.imported !== undefined) {
+      add(SECTION.importedIdLow, frame.imported.idLow);
+      add(SECTION.importedIdHigh, frame.imported.idHigh);
+      add(SECTION.importedEpoch, frame.imported.epoch);
+    }
     const times = frame.timesUs === undefined ? undefined : planTimes(frame.timesUs, rows);
     if (times !== undefined) {
       sections.push({ id: SECTION.timeUs, bytes: times.bytes, plan: times, times: frame.timesUs });
@@ -241,6 +260,7 @@ export class FrameWriter {
     view.setUint32(at + 112, header.incarnation, true);
     view.setUint32(at + 116, check, true);
     view.setUint32(at + 120, this.#frames, true);
+    view.setUint32(at + 124, header.span ?? 0, true);
     const headerCheck = crc32(this.#bytes.subarray(at + 8, at + headerLength));
     view.setUint32(at + 4, headerCheck, true);
     this.#used = bodyEnd;

@@ -35,6 +35,7 @@ import {
   type SegmentHeader,
 } from "./frame_reader.ts";
 import { digestOf } from "./frame_writer.ts";
+import type { LanePlace } from "./meta.ts";
 import type { Storage } from "./storage.ts";
 
 /** A tick on one lane; its bytes are good until the next one is read. */
@@ -57,6 +58,8 @@ export interface LaneTick {
   readonly position: number;
   /** Number of the segment. */
   readonly number: number;
+  /** Earlier ticks that a merged tick stands for beside itself. */
+  readonly span: number;
 }
 
 /** Where a lane's whole ticks end. */
@@ -96,7 +99,13 @@ export interface LaneKnown {
   readonly segment: number;
 }
 
-/** Reads one lane from its first segment. */
+/** Where to begin in a lane, if not at its first segment. */
+export interface LaneBegin extends LanePlace {
+  /** The last tick before the place. */
+  readonly tick: number;
+}
+
+/** Reads one lane from its first segment, or from a place between two ticks. */
 export class LaneReader {
   readonly #storage: Storage;
   readonly #lane: number;
@@ -105,6 +114,7 @@ export class LaneReader {
   readonly #emptied: boolean;
   readonly #numbers: number[];
   readonly #evidence: LaneEvidence;
+  readonly #begin: LaneBegin | undefined;
   #buffer = new ArrayBuffer(0);
   #segment: SegmentBytes = segmentBytes(new ArrayBuffer(0), 0);
   #header: SegmentHeader | undefined;
@@ -121,17 +131,21 @@ export class LaneReader {
    * @param storage Where the lane is.
    * @param lane Lane.
    * @param known What the directory knows of the lane beside its segments.
+   * @param begin Where to begin; nothing before it is looked at.
    */
-  constructor(storage: Storage, lane: number, known?: LaneKnown) {
+  constructor(storage: Storage, lane: number, known?: LaneKnown, begin?: LaneBegin) {
     this.#storage = storage;
     this.#lane = lane;
     this.#known = known ?? { position: 0, segment: 0 };
     this.#emptied = known?.segment === 0;
     this.#synced = this.#known.position;
+    this.#begin = begin;
+    this.#lastTick = begin?.tick ?? 0;
     this.#numbers = storage.list(laneFolder(lane))
       .map((name) => /^(\d{10})\.log$/.exec(name)?.[1])
       .filter((digits) => digits !== undefined)
       .map(Number)
+      .filter((number) => number >= (begin?.segment ?? 0))
       .sort((a, b) => a - b);
     this.#evidence = new LaneEvidence(lane, this.#numbers, (path) => this.#load(path));
   }
@@ -204,6 +218,7 @@ export class LaneReader {
         path: segmentPath(this.#lane, this.#header!.number),
         position: this.#header!.position,
         number: this.#header!.number,
+        span: frame.span,
       };
     }
   }
@@ -241,16 +256,20 @@ export class LaneReader {
 
   #openFirst(): boolean {
     if (this.#numbers.length === 0 || this.#emptied) {
-      const missing = this.#known.segment > 0;
+      const missing = this.#known.segment > 0 || this.#begin !== undefined;
       this.#setEnd(
         missing ? "damaged" : "whole",
         missing ? "its segments are missing" : "the lane is empty",
-        segmentPath(this.#lane, 1),
+        segmentPath(this.#lane, this.#firstNumber),
         0,
       );
       return false;
     }
     return this.#open(this.#numbers[0]);
+  }
+
+  get #firstNumber(): number {
+    return this.#begin?.segment ?? 1;
   }
 
   /** Opens a segment; sets the end and says `false` where it cannot go on there. */
@@ -265,13 +284,15 @@ export class LaneReader {
     const continues = this.#header === undefined || header.position === this.#wholePosition ||
       header.position === this.#wholePosition + FRAME_HEADER_BYTES;
     if (!continues) return false;
-    if (this.#header === undefined && header.position !== 0) {
+    const begin = this.#header === undefined ? this.#begin : undefined;
+    const first = begin === undefined ? 0 : begin.position - begin.offset;
+    if (this.#header === undefined && header.position !== first) {
       this.#setEnd("damaged", `segments before "${path}" are missing`, path, 0);
       return false;
     }
     this.#segment = segment;
     this.#header = header;
-    this.#offset = SEGMENT_HEADER_BYTES;
+    this.#offset = begin?.offset ?? SEGMENT_HEADER_BYTES;
     this.#wholeNumber = number;
     this.#wholeOffset = this.#offset;
     this.#wholePosition = header.position + this.#offset;
@@ -289,7 +310,7 @@ export class LaneReader {
     let state: LaneState = blank ? "whole" : "torn";
     let reason = "the segment is empty";
     if (header !== "unused") reason = "fault" in header ? `${path}: ${header.fault}` : FOREIGN;
-    if (number !== 1) reason = `segments before "${path}" are missing`;
+    if (number !== this.#firstNumber) reason = `segments before "${path}" are missing`;
     const foreign = header !== "unused" && !("fault" in header);
     if (
       number !== 1 || foreign || this.#isKnownPast(0) ||
@@ -361,7 +382,8 @@ export class LaneReader {
   /** Whether the directory's metadata knows that the lane was synced past a position. */
   #isKnownPast(position: number): boolean {
     const { segment } = this.#known;
-    return this.#known.position > position || segment > 0 && !this.#numbers.includes(segment);
+    const isMissing = segment >= this.#firstNumber && !this.#numbers.includes(segment);
+    return this.#known.position > position || isMissing;
   }
 
   /**

@@ -21,6 +21,7 @@ import { nextTurn } from "./_platform.ts";
 import { laneFolder, SEGMENT_HEADER_BYTES, segmentPath } from "./format.ts";
 import { FrameWriter, segmentHeader } from "./frame_writer.ts";
 import { participantsOf } from "./log_reader.ts";
+import type { LanePlace } from "./meta.ts";
 import type { Storage, StorageFile } from "./storage.ts";
 
 /** Where a writer begins. */
@@ -37,6 +38,8 @@ export interface LaneStart {
   readonly segmentBytes?: number;
   /** Size up to which segments grow. */
   readonly segmentBytesMax?: number;
+  /** Where the lane's last tick ends, if it has one. */
+  readonly place?: LanePlace;
 }
 
 const SEGMENT_BYTES_START = 256 * 1024;
@@ -76,6 +79,7 @@ export class LaneWriter {
   #failure: MmsbError | undefined;
   #closed = false;
   #turnAt = 0;
+  #place: LanePlace;
   #beganMs = monotonicNowMs();
 
   /**
@@ -91,6 +95,12 @@ export class LaneWriter {
     this.#number = start.number;
     this.#start = start.position;
     this.#synced = start.position;
+    this.#place = start.place ?? {
+      lane: start.lane,
+      segment: start.number,
+      offset: SEGMENT_HEADER_BYTES,
+      position: start.position + SEGMENT_HEADER_BYTES,
+    };
     this.#bytes = Math.min(this.#bytesMax, start.segmentBytes ?? SEGMENT_BYTES_START);
     storage.makeFolder(laneFolder(start.lane));
     this.#file = this.#create(this.#number, this.#bytes);
@@ -105,6 +115,11 @@ export class LaneWriter {
   /** Position up to which the lane is known to be durable. */
   get syncedPosition(): number {
     return this.#synced;
+  }
+
+  /** Where the last tick ends: reading may begin there. */
+  get place(): LanePlace {
+    return this.#place;
   }
 
   /** Number of the segment being written. */
@@ -154,6 +169,16 @@ export class LaneWriter {
    * @throws {MmsbError} what the storage says; the tick is then not in the lane.
    */
   append(parts: readonly Uint8Array[]): void {
+    this.#append(parts);
+    this.#place = {
+      lane: this.#lane,
+      segment: this.#number,
+      offset: this.#offset,
+      position: this.position,
+    };
+  }
+
+  #append(parts: readonly Uint8Array[]): void {
     this.#checkUsable();
     const first = this.#offset;
     try {
@@ -323,7 +348,7 @@ export class LaneWriter {
       : this.#storage.open(path, "write");
     this.#prepared = next;
     try {
-      this.append(writer.finish());
+      this.#append(writer.finish());
     } catch (error) {
       file.close();
       throw error;

@@ -12,15 +12,25 @@
 import { LANES_MAX } from "../base/mod.ts";
 import { FRAME_HEADER_BYTES, laneFolder } from "./format.ts";
 import { type LaneEnd, LaneReader, type LaneTick } from "./lane_reader.ts";
-import type { DirectoryMeta } from "./meta.ts";
+import type { DirectoryMeta, LogPlace } from "./meta.ts";
 import type { Storage } from "./storage.ts";
 
 /** A tick over all lanes that took part; good until the next one is read. */
 export interface LogTick {
   /** Tick. */
   readonly tick: number;
+  /** Earlier ticks that it stands for beside itself, where it was merged. */
+  readonly span: number;
   /** The lanes, in order. */
   readonly lanes: readonly LaneTick[];
+}
+
+/** What of a log to read. */
+export interface LogReading {
+  /** Last tick wanted: a reader of a log that is being written stops there. */
+  readonly tickMax?: number;
+  /** Where to begin. Default: where the log begins. */
+  readonly start?: LogPlace;
 }
 
 /** How the whole ticks of a log end. */
@@ -50,10 +60,12 @@ export class LogReader {
   /**
    * @param storage The directory.
    * @param meta Its metadata.
-   * @param tickMax Last tick wanted: a reader of a log that is being written stops there.
+   * @param reading What of it to read. Default: all.
    */
-  constructor(storage: Storage, meta: DirectoryMeta | undefined, tickMax = Infinity) {
+  constructor(storage: Storage, meta: DirectoryMeta | undefined, reading: LogReading = {}) {
+    const { tickMax = Infinity, start = meta?.base } = reading;
     this.#tickMax = tickMax;
+    this.#tick = start?.tick ?? 0;
     const lanes = new Set(meta?.lanes.map((lane) => lane.lane));
     for (const name of storage.list("")) {
       const digits = /^lane-(\d{2,3})$/.exec(name)?.[1];
@@ -63,7 +75,10 @@ export class LogReader {
     }
     const sorted = [...lanes].sort((a, b) => a - b);
     this.#readers = sorted.map((lane) => {
-      return new LaneReader(storage, lane, meta?.lanes.find((known) => known.lane === lane));
+      const known = meta?.lanes.find((known) => known.lane === lane);
+      const place = start?.lanes.find((place) => place.lane === lane);
+      const begin = place === undefined ? undefined : { ...place, tick: this.#tick };
+      return new LaneReader(storage, lane, known, begin);
     });
     this.#heads = sorted.map(() => undefined);
     this.#kept = [];
@@ -80,7 +95,7 @@ export class LogReader {
     this.#started = true;
     const due = this.#tick + 1;
     const present = this.#heads.filter((head) =>
-      head !== undefined && head.tick === due
+      head !== undefined && head.tick - head.span === due
     ) as LaneTick[];
     if (present.length === 0) {
       const ahead = this.#heads.find((head) => head !== undefined);
@@ -92,16 +107,18 @@ export class LogReader {
       return undefined;
     }
     const lanes = present.map((head) => head.lane);
+    const { tick, span } = present[0];
+    if (tick > this.#tickMax) return undefined;
     for (const head of present) {
       const frame = head.commitFrame;
-      if (frame.participants !== participantsHex(lanes)) {
-        this.#gap = `tick ${due} is not whole: not every lane that took part has it`;
+      if (frame.participants !== participantsHex(lanes) || head.tick !== tick) {
+        this.#gap = `tick ${tick} is not whole: not every lane that took part has it`;
         return undefined;
       }
     }
-    this.#tick = due;
+    this.#tick = tick;
     for (const head of present) this.#keep(head);
-    return { tick: due, lanes: present };
+    return { tick, span, lanes: present };
   }
 
   /** How the log ends; call it after {@linkcode LogReader.next} has given `undefined`. */

@@ -27,6 +27,32 @@ export interface LaneMeta {
   readonly position: number;
 }
 
+/** A place in a lane between two ticks. */
+export interface LanePlace {
+  /** Lane. */
+  readonly lane: number;
+  /** Segment; it has at least a header. */
+  readonly segment: number;
+  /** Byte of the segment. */
+  readonly offset: number;
+  /** The same as a position in the lane. */
+  readonly position: number;
+}
+
+/** A place in the log between two ticks: where reading may begin. */
+export interface LogPlace {
+  /** The last tick before it. */
+  readonly tick: number;
+  /** The places in the lanes; a lane that is not named began later. */
+  readonly lanes: readonly LanePlace[];
+}
+
+/** Where a log begins, once earlier ticks were dropped or merged. */
+export interface LogBase extends LogPlace {
+  /** States before this tick cannot be had: their ticks were dropped, or merged into one. */
+  readonly horizon: number;
+}
+
 /** What `meta.json` holds. */
 export interface DirectoryMeta {
   /** Format of the directory. */
@@ -39,6 +65,8 @@ export interface DirectoryMeta {
   readonly lanes: readonly LaneMeta[];
   /** Whether the last writer closed the directory; its last tick and HLC as text. */
   readonly closed: { readonly tick: number; readonly hlc: string } | null;
+  /** Where the log begins; absent where it begins with tick 1. */
+  readonly base?: LogBase;
 }
 
 /**
@@ -82,8 +110,15 @@ export function readMeta(storage: Storage): DirectoryMeta | undefined {
 
 /** Stores the metadata, atomically and durably. */
 export function writeMeta(storage: Storage, meta: DirectoryMeta): void {
-  const { format, shards, incarnation, lanes, closed } = meta;
-  const fields = { format, shards, incarnation, lanes, closed };
+  const { format, shards, incarnation, lanes, closed, base } = meta;
+  const fields = {
+    format,
+    shards,
+    incarnation,
+    lanes,
+    closed,
+    ...(base === undefined ? {} : { base }),
+  };
   const text = JSON.stringify({ ...fields, check: checkOf(fields) }, null, 2);
   storage.replace(META_PATH, new TextEncoder().encode(text + "\n"));
 }
@@ -102,9 +137,15 @@ function wrongField(meta: DirectoryMeta): string | undefined {
   for (const lane of meta.lanes) {
     if (!count(lane?.lane) || !count(lane.segment) || !count(lane.position)) return "lanes";
   }
-  const { closed } = meta;
-  if (closed === null) return undefined;
-  const valid = typeof closed === "object" && count(closed.tick) &&
-    typeof closed.hlc === "string" && /^\d+$/.test(closed.hlc);
-  return valid ? undefined : "closed";
+  const { closed, base } = meta;
+  const closedFits = closed === null || typeof closed === "object" && count(closed.tick) &&
+      typeof closed.hlc === "string" && /^\d+$/.test(closed.hlc);
+  if (!closedFits) return "closed";
+  if (base === undefined) return undefined;
+  const baseFits = base !== null && typeof base === "object" && count(base.tick) &&
+    count(base.horizon) && Array.isArray(base.lanes) &&
+    base.lanes.every((place) =>
+      count(place?.lane) && count(place.segment) && count(place.offset) && count(place.position)
+    );
+  return baseFits ? undefined : "base";
 }

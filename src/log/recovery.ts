@@ -58,7 +58,7 @@ export function recover(
   store: PageStore,
   tickMax = Infinity,
 ): Recovery {
-  const reader = new LogReader(storage, meta, tickMax);
+  const reader = new LogReader(storage, meta, { tickMax });
   const replayer = new Replayer(store);
   let hlcLast = 0n;
   for (let tick = reader.next(); tick !== undefined; tick = reader.next()) {
@@ -123,11 +123,13 @@ export function beginWriting(
   const lane = end.lanes.find((lane) => lane.lane === 0);
   const incarnation = meta.incarnation + 1;
   const number = (lane?.number ?? 0) + 1, position = lane?.position ?? 0;
+  const hasTicks = lane !== undefined && lane.number > 0;
   const writer = new LaneWriter(storage, {
     lane: 0,
     number,
     position,
     incarnation,
+    place: hasTicks ? { lane: 0, segment: lane.number, offset: lane.offset, position } : undefined,
     segmentBytes: sizes.segmentBytes === undefined
       ? undefined
       : Math.max(SEGMENT_BYTES_MIN, sizes.segmentBytes),
@@ -141,6 +143,7 @@ export function beginWriting(
       incarnation,
       lanes: [{ lane: 0, segment: number, position }, ...others],
       closed: null,
+      base: meta.base,
     };
     writeMeta(storage, next);
     return { writer, meta: next };

@@ -5,16 +5,20 @@
  * were new (its page is there, its span inside), and the epochs it leads to must be those that the
  * log carries: a lost or doubled frame cannot pass.
  *
+ * Over the images of a checkpoint, which were copied while ticks went on, only that is replayed which
+ * came after each page's image; whatever the image already holds is passed over.
+ *
  * Cost: some 30 ns a row of 16 bytes over 65,536 pages of 4 KiB, half of it cache misses.
  *
  * @module
  */
 
-import { MmsbError } from "../base/mod.ts";
+import { MmsbError, PAGE_BYTES_MAX, PAGE_BYTES_MIN } from "../base/mod.ts";
 import {
   ANY_STRINGS,
   applyRows,
   decodeMetadata,
+  type KernelColumns,
   type PageStore,
   raiseEpochsAs,
   resolve,
@@ -25,6 +29,22 @@ import { type DecodedRows, type FrameHeader, RowDecoder } from "./frame_reader.t
 import type { LaneTick } from "./lane_reader.ts";
 import type { LogTick } from "./log_reader.ts";
 
+/** The images that a store was filled with before a replay: what they already hold is not replayed. */
+export interface StoreImages {
+  /** Last tick at which an image was made: later ticks are replayed whole. */
+  readonly tickLast: number;
+  /** Tick at which a page's image was made, `undefined` for a page without one. */
+  tickOf(page: number): number | undefined;
+  /** Whether a page was there when the first image was made and died before its own was. */
+  isGone(page: number): boolean;
+}
+
+/** What a tick does when its rows are applied. */
+interface TickEnd {
+  readonly changes: (() => void)[];
+  readonly deaths: Set<number>;
+}
+
 /** Replays ticks into one store. */
 export class Replayer {
   /** The store. */
@@ -32,10 +52,17 @@ export class Replayer {
   /** Rows applied so far. */
   rows = 0;
   readonly #decoder = new RowDecoder();
+  readonly #images: StoreImages | undefined;
 
-  /** Replays into `store`. */
-  constructor(store: PageStore) {
+  /**
+   * Replays into `store`.
+   *
+   * @param store The store.
+   * @param images The images that it was filled with, if it is not empty.
+   */
+  constructor(store: PageStore, images?: StoreImages) {
     this.store = store;
+    this.#images = images;
   }
 
   /**
@@ -45,29 +72,35 @@ export class Replayer {
    * nothing but to be looked at.
    */
   apply(tick: LogTick): void {
-    const deaths = new Set<number>();
+    const end: TickEnd = { changes: [], deaths: new Set() };
+    const isOver = this.#images !== undefined && tick.tick <= this.#images.tickLast;
+    const images = isOver ? this.#images : undefined;
     for (const lane of tick.lanes) {
       for (const frame of lane.frames) {
-        if (frame.rowKind === ROW_KIND.structural) this.#structural(lane, frame, deaths);
+        if (frame.rowKind === ROW_KIND.structural) this.#structural(lane, frame, end, images);
       }
     }
     for (const lane of tick.lanes) {
       for (const frame of lane.frames) {
         if (frame.rowKind === ROW_KIND.data || frame.rowKind === ROW_KIND.derived) {
-          this.#data(lane, frame);
+          this.#data(lane, frame, images);
         }
       }
     }
-    for (const page of deaths) this.store.remove(page);
+    for (const change of end.changes) change();
+    for (const page of end.deaths) this.store.remove(page);
     for (const lane of tick.lanes) {
       this.store.nextPageId = Math.max(this.store.nextPageId, lane.commit.nextPageId);
     }
   }
 
-  #data(lane: LaneTick, frame: FrameHeader): void {
+  #data(lane: LaneTick, frame: FrameHeader, images: StoreImages | undefined): void {
     if (frame.rows === 0) return;
     const decoded = this.#decoder.decode(lane.segment, frame, false);
-    const { columns, rows } = decoded;
+    const { columns, advance } = decoded;
+    const rows = images === undefined
+      ? decoded.rows
+      : keepNewer(columns, decoded.rows, advance, frame.tick, images);
     const { store } = this;
     this.rows += rows;
     try {
@@ -77,7 +110,7 @@ export class Replayer {
         payloadLength: decoded.payloadEnd,
         strings: ANY_STRINGS,
       }, store.table);
-      if (!raiseEpochsAs(columns, rows, store.table.epochs, decoded.advance)) {
+      if (!raiseEpochsAs(columns, rows, store.table.epochs, advance)) {
         throw new MmsbError("corrupt-log", "the epochs in the log do not follow from its rows");
       }
       applyRows(columns, rows, shape, store.arena);
@@ -86,42 +119,87 @@ export class Replayer {
     }
   }
 
-  #structural(lane: LaneTick, frame: FrameHeader, deaths: Set<number>): void {
+  #structural(
+    lane: LaneTick,
+    frame: FrameHeader,
+    end: TickEnd,
+    images: StoreImages | undefined,
+  ): void {
     const decoded = this.#decoder.decode(lane.segment, frame);
-    const { store } = this;
     try {
       for (let row = 0; row < decoded.rows; row++) {
         const page = decoded.columns.page[row] >>> 0;
-        const operation = decoded.columns.kind[row];
-        const tableRow = store.table.rowOf(page);
-        const isNew = operation === STRUCTURAL.createPage;
-        if (isNew ? tableRow !== 0 || page === 0 : tableRow === 0 || deaths.has(page)) {
-          throw new MmsbError(
-            "corrupt-log",
-            `page ${page} ${isNew ? "is born twice" : "is not there"}`,
-          );
-        }
-        if (isNew) {
-          const size = decoded.columns.offset[row] >>> 0;
-          const shard = decoded.shards?.[row] ?? 0;
-          const born = store.create(page, {
-            size,
-            shard,
-            ...decodeBirth(payloadOf(lane, decoded, row)),
-          });
-          store.table.setActive(born, true);
-        } else if (operation === STRUCTURAL.deletePage) {
-          deaths.add(page);
-        } else if (operation === STRUCTURAL.setMetadata) {
-          store.setMetadata(page, decodeMetadata(payloadOf(lane, decoded, row)));
-        } else {
-          throw new MmsbError("corrupt-log", `structural operation ${operation} is not known`);
-        }
+        if (images !== undefined && isHeld(images, page, frame.tick)) continue;
+        this.#structuralRow(lane, decoded, row, end);
       }
     } catch (cause) {
       refuse(lane, frame, cause);
     }
   }
+
+  #structuralRow(lane: LaneTick, decoded: DecodedRows, row: number, end: TickEnd): void {
+    const { store } = this;
+    const page = decoded.columns.page[row] >>> 0, operation = decoded.columns.kind[row];
+    const size = decoded.columns.offset[row] >>> 0, shard = decoded.shards?.[row] ?? 0;
+    const tableRow = store.table.rowOf(page);
+    const isNew = operation === STRUCTURAL.createPage;
+    if (isNew ? tableRow !== 0 || page === 0 : tableRow === 0 || end.deaths.has(page)) {
+      throw new MmsbError(
+        "corrupt-log",
+        `page ${page} ${isNew ? "is born twice" : "is not there"}`,
+      );
+    }
+    const later = (change: () => void) => end.changes.push(change);
+    if (isNew) {
+      const birth = decodeBirth(payloadOf(lane, decoded, row));
+      store.table.setActive(store.create(page, { size, shard, ...birth }), true);
+    } else if (operation === STRUCTURAL.deletePage) {
+      end.deaths.add(page);
+    } else if (operation === STRUCTURAL.setMetadata) {
+      const metadata = decodeMetadata(payloadOf(lane, decoded, row));
+      later(() => store.setMetadata(page, metadata));
+    } else if (operation === STRUCTURAL.resizePage) {
+      if (size < PAGE_BYTES_MIN || size > PAGE_BYTES_MAX) {
+        throw new MmsbError("corrupt-log", `page ${page} cannot have ${size} bytes`);
+      }
+      later(() => store.resize(page, size));
+    } else if (operation === STRUCTURAL.migratePage) {
+      later(() => store.migrate(page, shard));
+    } else {
+      throw new MmsbError("corrupt-log", `structural operation ${operation} is not known`);
+    }
+  }
+}
+
+/** Whether the image of a page, or its absence, already holds what a tick did to it. */
+function isHeld(images: StoreImages, page: number, tick: number): boolean {
+  const imageTick = images.tickOf(page);
+  return imageTick === undefined ? images.isGone(page) : imageTick >= tick;
+}
+
+/** Moves the rows that no image holds to the front, in order; gives their number. */
+function keepNewer(
+  columns: KernelColumns,
+  rows: number,
+  advance: Int32Array | undefined,
+  tick: number,
+  images: StoreImages,
+): number {
+  let kept = 0;
+  for (let row = 0; row < rows; row++) {
+    if (isHeld(images, columns.page[row] >>> 0, tick)) continue;
+    if (kept !== row) {
+      columns.page[kept] = columns.page[row];
+      columns.offset[kept] = columns.offset[row];
+      columns.length[kept] = columns.length[row];
+      columns.start[kept] = columns.start[row];
+      columns.kind[kept] = columns.kind[row];
+      columns.epoch[kept] = columns.epoch[row];
+      if (advance !== undefined) advance[kept] = advance[row];
+    }
+    kept++;
+  }
+  return kept;
 }
 
 const EMPTY = new Uint8Array(0);

@@ -13,6 +13,7 @@ import { SlotAllocator } from "./allocator.ts";
 import { ADDRESS_BYTES, type Arena, REGION_SHIFT, SharedArena } from "./arena.ts";
 import type { Metadata } from "./metadata.ts";
 import { type PageState, PageTable } from "./page_table.ts";
+import { sizeClassOf } from "./size_class.ts";
 
 /** What a page is born with. */
 export interface PageBirth {
@@ -130,6 +131,56 @@ export class PageStore {
   setMetadata(id: number, metadata: Metadata): void {
     if (metadata.size === 0) this.#metadata.delete(id);
     else this.#metadata.set(id, metadata);
+  }
+
+  /**
+   * Gives a page another size: its leading bytes stay, what is added is zero. Its id, epoch, name and
+   * metadata stay as well; the bytes move only where the size class changes.
+   *
+   * @throws {MmsbError} `allocation` where the memory is full; nothing is changed then.
+   */
+  resize(id: number, size: number): void {
+    this.finishResize(id, size, this.reserveResize(id, size));
+  }
+
+  /**
+   * Takes the room that {@linkcode PageStore.resize} needs, so that it cannot fail later.
+   *
+   * @returns What to give to `finishResize` or `cancelResize`: the slot, 0 where the page's own will do.
+   * @throws {MmsbError} `allocation` where the memory is full; nothing is changed then.
+   */
+  reserveResize(id: number, size: number): number {
+    const row = this.table.rowOf(id);
+    assert(row !== 0, `page ${id} is there`);
+    const stays = sizeClassOf(size) === sizeClassOf(this.table.sizeOf(row));
+    return stays ? 0 : this.allocator.allocate(size);
+  }
+
+  /** Gives back what `reserveResize` took. */
+  cancelResize(size: number, slot: number): void {
+    if (slot !== 0) this.allocator.free(slot, size);
+  }
+
+  /** Resizes a page with the room that `reserveResize` took for just this. */
+  finishResize(id: number, size: number, slot: number): void {
+    const { table } = this;
+    const row = table.rowOf(id), before = table.sizeOf(row), old = table.slot(row);
+    if (slot === 0) {
+      // A page that shrank earlier left its bytes behind its end.
+      if (size > before) this.arena.bytes(old, size).fill(0, before);
+      table.setSlot(row, old, size);
+      return;
+    }
+    this.arena.bytes(slot, size).set(this.arena.bytes(old, Math.min(size, before)));
+    table.setSlot(row, slot, size);
+    this.allocator.free(old, before);
+  }
+
+  /** Gives a page to another shard. */
+  migrate(id: number, shard: number): void {
+    const row = this.table.rowOf(id);
+    assert(row !== 0, `page ${id} is there`);
+    this.table.shards[row] = shard;
   }
 
   /** Live bytes of a row's page. */

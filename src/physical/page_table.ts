@@ -183,6 +183,14 @@ export class PageTable {
     this.records[row * RECORD_WORDS + RECORD_LIMIT] = active ? size : ~size;
   }
 
+  /** Gives the page in a row another slot and size; whether it takes deltas stays as it is. */
+  setSlot(row: number, slot: number, size: number): void {
+    const record = row * RECORD_WORDS;
+    const active = this.records[record + RECORD_LIMIT] > 0;
+    this.records[record + RECORD_SLOT] = slot;
+    this.records[record + RECORD_LIMIT] = active ? size : ~size;
+  }
+
   /** Whether the page has changed since it was last marked clean (since its birth, if never). */
   isDirty(row: number): boolean {
     return this.epochs.low[row] !== this.#clean[row];
