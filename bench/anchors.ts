@@ -18,10 +18,14 @@ const SUBJECTS: Readonly<Record<string, () => Promise<Subject>>> = {
   handle: async () => (await import("./_subjects_memory.ts")).handle,
   heap: async () => (await import("./_subjects_memory.ts")).heap,
   memory: async () => (await import("./_subjects_memory.ts")).memory,
+  table: async () => (await import("./_subjects_table.ts")).tables,
   logged: async () => (await import("./_subjects_disk.ts")).logged,
   recovery: async () => (await import("./_subjects_disk.ts")).recovery,
+  checkpoint: async () => (await import("./_subjects_checkpoint.ts")).checkpoint,
+  compaction: async () => (await import("./_subjects_compaction.ts")).compaction,
   sqlite: async () => (await import("./_subjects_disk.ts")).sqlite,
   lmdb: async () => (await import("./_subjects_disk.ts")).lmdb,
+  history: async () => (await import("./_subjects_history.ts")).history,
 };
 
 const { values, positionals } = parseArgs({

@@ -79,5 +79,41 @@ export const TICK_BUDGET_MS_DEFAULT = 16;
 /** Most batches that may wait for a tick. */
 export const QUEUE_BATCHES_MAX = 65_536;
 
+/** Most buses of one pool. */
+export const POOL_BUSES_MAX = 1024;
+
+/** Most callers that may wait for a bus of one pool. */
+export const POOL_WAITING_MAX = 65_536;
+
+/** Memory that a returned bus of a pool may keep for the next one, in bytes, where no number is given. */
+export const POOL_KEPT_BYTES_DEFAULT: number = 256 * MIB;
+
 /** Bytes of log that may wait for a sync before a tick waits with them. */
 export const UNSYNCED_BYTES_MAX: number = 64 * MIB;
+
+/** Most fields of a struct, or columns of a table: a schema is read whole, and is one row's form. */
+export const FIELDS_MAX = 1024;
+
+/** Longest name of a field, in UTF-8 bytes. */
+export const FIELD_NAME_BYTES_MAX = 255;
+
+/** Longest value of a field of fixed bytes or bounded text, in bytes: its length is 16 bits. */
+export const FIELD_BYTES_MAX = 65_535;
+
+/** Most rows of a table: a row's index is 32 bits. */
+export const TABLE_ROWS_MAX = 4_294_967_295;
+
+/** Rows of a full-grown chunk of a column: a few hundred kilobytes of 4 or 8 byte values. */
+export const CHUNK_ROWS_MAX = 65_536;
+
+/** Rows of a column's first chunk: a small table stays small. */
+export const CHUNK_ROWS_MIN = 256;
+
+/** Most bytes of segments' indices that a bus keeps in memory: those of some 700 MB of log. */
+export const INDEX_CACHE_BYTES_MAX: number = 128 * MIB;
+
+/** Most bytes of frames that a bus keeps in memory to read single rows of the past. */
+export const FRAME_CACHE_BYTES_MAX: number = 128 * MIB;
+
+/** Most milliseconds between two looks at a log that another process writes. */
+export const FOLLOW_POLL_MS_MAX = 60_000;

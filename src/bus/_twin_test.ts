@@ -18,6 +18,7 @@ import {
   type Durability,
   type OpenOptions,
   type Page,
+  type PageSnapshot,
   StateBus,
   type TickReport,
 } from "./mod.ts";
@@ -71,8 +72,11 @@ export type StageCommand =
     readonly do: "metadata";
     readonly page: number;
     readonly entries: Readonly<Record<string, Uint8Array>>;
-    readonly draft: Draft;
-  };
+  }
+  | { readonly do: "resize"; readonly page: number; readonly size: number }
+  | { readonly do: "migrate"; readonly page: number; readonly shard: number }
+  | { readonly do: "clone"; readonly page: number; readonly name: string | undefined }
+  | { readonly do: "restore"; readonly page: number; readonly snapshot: number };
 
 /** A command to both. */
 export type Command =
@@ -85,9 +89,11 @@ export type Command =
     readonly throws: boolean;
   }
   | { readonly do: "history"; readonly page: number }
+  | { readonly do: "snapshot"; readonly page: number }
   | { readonly do: "verify" }
   | { readonly do: "reopen" };
 
+const SHARDS = 3;
 const NAMES = ["a", "größe", "board", "x".repeat(300)];
 const KEYS = ["unit", "é", "k"];
 const bytes = (maxLength: number) => fc.uint8Array({ minLength: 1, maxLength });
@@ -150,7 +156,38 @@ const stageCommands: fc.Arbitrary<StageCommand> = fc.oneof(
       do: fc.constant("metadata" as const),
       page: fc.nat(1000),
       entries,
-      draft: drafts,
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("resize" as const),
+      page: fc.nat(1000),
+      size: fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 5000 })),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("migrate" as const),
+      page: fc.nat(1000),
+      shard: fc.nat(SHARDS),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("clone" as const),
+      page: fc.nat(1000),
+      name: maybe(fc.constantFrom(...NAMES)),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("restore" as const),
+      page: fc.nat(1000),
+      snapshot: fc.nat(1000),
     }),
   },
 );
@@ -179,6 +216,10 @@ export const commands: fc.Arbitrary<readonly Command[]> = fc.array(
       weight: 1,
       arbitrary: fc.record({ do: fc.constant("history" as const), page: fc.nat(1000) }),
     },
+    {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constant("snapshot" as const), page: fc.nat(1000) }),
+    },
     { weight: 1, arbitrary: fc.constant<Command>({ do: "verify" }) },
     { weight: 1, arbitrary: fc.constant<Command>({ do: "reopen" }) },
   ),
@@ -203,7 +244,6 @@ interface Waiting {
 }
 
 const NO_PAGE = 4_000_000_000;
-const SHARDS = 3;
 
 /** The bus and the model. */
 export class Twin {
@@ -218,13 +258,22 @@ export class Twin {
   #toModel = new Map<number, number>();
   #metadata = new Map<number, Map<string, Uint8Array>>();
   #stagedMetadata: [number, Map<string, Uint8Array>][] = [];
+  #stagedSizes: [number, number][] = [];
+  /** Rows of the open batch, as the model has them. */
+  #stagedRows: Row[] = [];
+  #snapshots: { snapshot: PageSnapshot; bytes: Uint8Array; metadata: Map<string, Uint8Array> }[] =
+    [];
   #sequences = new Map<number, number>();
   #waiting: Waiting[] = [];
   #nextId = 1;
   #loggedNextId = 1;
   #hlcLast = 0n;
 
-  private constructor(storage: Storage | undefined, durability: Durability) {
+  private constructor(
+    storage: Storage | undefined,
+    durability: Durability,
+    more: Partial<OpenOptions>,
+  ) {
     this.#storage = storage;
     this.#options = {
       storage,
@@ -233,12 +282,17 @@ export class Twin {
       memoryLimitBytes: 2 ** 22,
       clock: jumpingClock(),
       segmentBytesMax: 4096,
+      ...more,
     };
   }
 
-  /** Opens a bus over a storage, or in memory. */
-  static async open(storage?: Storage, durability: Durability = "memory"): Promise<Twin> {
-    const twin = new Twin(storage, durability);
+  /** Opens a bus over a storage, or in memory, with more options if need be. */
+  static async open(
+    storage?: Storage,
+    durability: Durability = "memory",
+    more: Partial<OpenOptions> = {},
+  ): Promise<Twin> {
+    const twin = new Twin(storage, durability, more);
     twin.bus = await StateBus.open(twin.#options);
     return twin;
   }
@@ -254,6 +308,8 @@ export class Twin {
         return await this.#commit(command);
       case "history":
         return await this.#compareHistory(this.#pick(command.page));
+      case "snapshot":
+        return this.#snapshot(this.#pick(command.page));
       case "verify":
         return await this.verify();
       case "reopen":
@@ -291,8 +347,9 @@ export class Twin {
     assert.equal(this.bus.tickNumber, expected.tick);
     if (openRefusal === undefined) {
       for (const [id, metadata] of this.#stagedMetadata) this.#metadata.set(id, metadata);
+      for (const [id, size] of this.#stagedSizes) this.#sizes.set(id, size);
     }
-    this.#stagedMetadata = [];
+    this.#forgetStaged();
     if (expected.tick > before) this.#loggedNextId = this.#nextId;
     await this.#settle(expected);
     this.compare();
@@ -311,10 +368,7 @@ export class Twin {
     assert.equal(this.bus.stats().pages, state.size);
     assert.equal(this.bus.stats().staged, 0);
     assert.equal(this.bus.stats().queued, 0);
-    const expected = new Map([...this.model.state()].map(([id, page]) => {
-      // The model knows the metadata of births only; the twin knows, and has compared, the rest.
-      return [id, { ...page, metadata: state.get(id)?.metadata ?? {} }];
-    }));
+    const expected = this.model.state();
     assert.equal(difference(expected, state), undefined);
     for (const [id, page] of this.#handles) {
       const live = expected.has(this.#toModel.get(id) ?? 0);
@@ -338,7 +392,7 @@ export class Twin {
       await assert.rejects(receipt, { code: "closed" });
     }
     this.model = Model.recover(this.model.ticks, undefined, { shards: SHARDS });
-    this.#stagedMetadata = [];
+    this.#forgetStaged();
     this.#sequences.clear();
     this.#nextId = this.#loggedNextId;
     for (const id of [...this.#toModel.keys()]) {
@@ -348,9 +402,11 @@ export class Twin {
     const rows = this.model.ticks.flatMap(({ batches }) => batches.flatMap(({ rows }) => rows));
     assert.deepEqual(this.bus.opened, {
       tick: this.model.ticks.length,
-      rows: rows.length,
+      // A mapped file is taken over without replaying anything.
+      rows: this.bus.opened.arena?.adopted ? 0 : rows.length,
       state: "whole",
       reason: this.bus.opened.reason,
+      ...(this.#options.arena === undefined ? {} : { arena: this.bus.opened.arena }),
     });
     this.#handles = new Map([...this.bus.pages()].map((page) => [page.id, page]));
     this.compare();
@@ -369,16 +425,24 @@ export class Twin {
         return this.#row(command.draft, both);
       case "delete":
         return this.#delete(command.page, both);
-      case "metadata": {
-        this.#setMetadata(command.page, command.entries, both);
-        // A tick of metadata alone is one that the model cannot have.
-        const page = this.#pick(command.page);
-        this.#row(
-          { ...command.draft, page: this.#index(page), flaw: "none", expects: false },
-          both,
-        );
-        return;
-      }
+      case "metadata":
+        return this.#setMetadata(command.page, command.entries, both);
+      case "resize":
+        return this.#change(command.page, both, {
+          call: (page) => page.resize(command.size),
+          model: (id) => this.model.resizePage(id, command.size),
+          then: (page) => this.#stagedSizes.push([page.id, command.size]),
+        });
+      case "migrate":
+        return this.#change(command.page, both, {
+          call: (page) => page.migrate({ shard: command.shard }),
+          model: (id) => this.model.migratePage(id, command.shard),
+          then: () => {},
+        });
+      case "clone":
+        return this.#clone(command.page, command.name, both);
+      case "restore":
+        return this.#restore(command, both);
     }
   }
 
@@ -426,6 +490,13 @@ export class Twin {
       } else page.combine(row.type, row.op, offset, row.value, options);
     });
     if (!both || refusal !== undefined) return;
+    this.#modelRow(row);
+  }
+
+  /** Stages a row in the model. */
+  #modelRow(row: Row): void {
+    const { offset, source, intent, expectedEpoch } = row;
+    this.#stagedRows.push(row);
     const rest = { source, intent, expectedEpoch, time: row.time };
     if (row.kind === "set") this.model.write(row.page, offset, row.payload, rest);
     else if (row.kind === "mask") {
@@ -469,7 +540,117 @@ export class Twin {
     const staged = this.#stagedMetadata.findLast(([id]) => id === page.id)?.[1];
     const merged = new Map(staged ?? this.#metadata.get(page.id));
     for (const [key, value] of Object.entries(entries)) merged.set(key, value);
-    this.#stagedMetadata.push([page.id, merged]);
+    this.#stageMetadata(page.id, merged);
+  }
+
+  /** Resizes or migrates; the model says whether it is refused. */
+  #change(pick: number, both: boolean, how: {
+    readonly call: (page: Page) => void;
+    readonly model: (id: number) => void;
+    readonly then: (page: Page) => void;
+  }): void {
+    const page = this.#handles.get(this.#pick(pick));
+    if (page === undefined) return;
+    if (!both) {
+      try {
+        how.call(page);
+      } catch (error) {
+        assert(isMmsbError(error, "invalid-handle") || isMmsbError(error, "out-of-bounds"));
+      }
+      return;
+    }
+    let refusal: MmsbErrorCode | undefined;
+    try {
+      how.model(this.#toModel.get(page.id) ?? NO_PAGE);
+    } catch (error) {
+      assert(isMmsbError(error));
+      refusal = error.code;
+    }
+    this.#attempt(refusal, () => how.call(page));
+    if (refusal === undefined) how.then(page);
+  }
+
+  #clone(pick: number, name: string | undefined, both: boolean): void {
+    const page = this.#handles.get(this.#pick(pick));
+    if (page === undefined) return;
+    if (page.state === "deleted") {
+      return this.#attempt("invalid-handle", () => page.clone({ name }));
+    }
+    const staged = this.bus.stats();
+    let clone: Page;
+    try {
+      clone = page.clone({ name, source: "clone" });
+    } catch (error) {
+      assert(isMmsbError(error, "usage") && name !== undefined, String(error));
+      assert.deepEqual(this.bus.stats(), staged);
+      return;
+    }
+    const bytes = page.read(), metadata = new Map(this.#metadata.get(page.id));
+    assert.equal(clone.id, this.#nextId++);
+    this.#handles.set(clone.id, clone);
+    this.#sizes.set(clone.id, bytes.length);
+    this.#metadata.set(clone.id, metadata);
+    if (!both) return;
+    const { shard } = clone, size = bytes.length;
+    const options = { size, name, shard, metadata: Object.fromEntries(metadata) };
+    const id = this.model.createPage(options);
+    this.#toModel.set(clone.id, id);
+    const flags = [...bytes].map((byte) => byte !== 0);
+    for (const row of rowsOfFlags(id, flags, bytes)) this.#modelRow({ ...row, source: "clone" });
+  }
+
+  #snapshot(id: number): void {
+    const page = this.#handles.get(id);
+    if (page === undefined) return;
+    if (page.state === "deleted") {
+      return this.#attempt("invalid-handle", () => page.snapshot());
+    }
+    const snapshot = page.snapshot(), { name, size, epoch } = page;
+    assert.deepEqual(
+      [snapshot.id, snapshot.name, snapshot.size, snapshot.epoch, snapshot.bytes],
+      [id, name, size, epoch, page.read()],
+    );
+    snapshot.bytes.fill(1);
+    this.#snapshots.push({ snapshot, bytes: page.read(), metadata: page.metadata });
+  }
+
+  #restore(command: StageCommand & { do: "restore" }, both: boolean): void {
+    const page = this.#handles.get(this.#pick(command.page));
+    if (page === undefined || this.#snapshots.length === 0) return;
+    const { snapshot, bytes, metadata } =
+      this.#snapshots[command.snapshot % this.#snapshots.length];
+    assert.deepEqual([snapshot.bytes, snapshot.metadata], [bytes, metadata]);
+    const refusal = page.state === "deleted"
+      ? "invalid-handle"
+      : bytes.length !== page.size
+      ? "out-of-bounds"
+      : undefined;
+    this.#attempt(refusal, () => page.restore(snapshot, { intent: "undo" }));
+    if (refusal !== undefined || !both) return;
+    const id = this.#toModel.get(page.id)!;
+    const live = page.read(), flags = [...bytes].map((byte, at) => byte !== live[at]);
+    for (const row of this.#stagedRows.filter((row) => row.page === id)) {
+      for (let i = 0; i < lengthOf(row); i++) {
+        if (row.kind !== "mask" || row.mask[i >> 3] >> i % 8 & 1) flags[row.offset + i] = true;
+      }
+    }
+    for (const row of rowsOfFlags(id, flags, bytes)) this.#modelRow({ ...row, intent: "undo" });
+    const staged = this.#stagedMetadata.findLast(([id]) => id === page.id)?.[1] ??
+      this.#metadata.get(page.id)!;
+    const same = JSON.stringify([...staged].map(([key, value]) => [key, [...value]])) ===
+      JSON.stringify([...metadata].map(([key, value]) => [key, [...value]]));
+    if (!same) this.#stageMetadata(page.id, metadata);
+  }
+
+  #stageMetadata(id: number, metadata: Map<string, Uint8Array>): void {
+    this.#stagedMetadata.push([id, metadata]);
+    this.model.setMetadata(this.#toModel.get(id)!, Object.fromEntries(metadata));
+  }
+
+  #forgetStaged(): void {
+    this.#stagedMetadata = [];
+    this.#stagedSizes = [];
+    this.#stagedRows = [];
   }
 
   /** Calls, and expects the refusal, which must leave nothing behind. */
@@ -554,8 +735,8 @@ export class Twin {
     const found: unknown[] = [];
     let hlcLast = 0n;
     const read = async () => {
-      for await (const { hlc, rule, kind, timeUs, ...entry } of this.bus.history(id)) {
-        assert(hlc > hlcLast && rule === undefined && kind !== "");
+      for await (const { hlc, rule, kind, timeUs, advance, ...entry } of this.bus.history(id)) {
+        assert(hlc > hlcLast && rule === undefined && kind !== "" && advance === 1);
         hlcLast = hlc;
         found.push({ ...entry, time: timeUs === undefined ? undefined : BigInt(timeUs) });
       }
@@ -577,10 +758,6 @@ export class Twin {
   #pick(index: number): number {
     const ids = [...this.#handles.keys()];
     return ids.length === 0 ? NO_PAGE : ids[index % ids.length];
-  }
-
-  #index(id: number): number {
-    return Math.max(0, [...this.#handles.keys()].indexOf(id));
   }
 
   #busId(row: Row, draft: Draft): number {
@@ -624,6 +801,31 @@ export class Twin {
     for (const byte of mask) for (let bit = 0; bit < 8; bit++) set += byte >> bit & 1;
     return { ...place, kind: "mask", mask, payload: repeated(draft.bytes.toReversed(), set) };
   }
+}
+
+/** The rows that bring the flagged bytes: spans with gaps of at most 16 bytes, or one masked row. */
+function rowsOfFlags(page: number, flags: readonly boolean[], bytes: Uint8Array): Row[] {
+  const set = flags.flatMap((flag, at) => flag ? [at] : []);
+  const firsts = set.filter((at, i) => i === 0 || at - set[i - 1] > 17);
+  if (firsts.length === 0) return [];
+  const spans = firsts.map((offset, i) => {
+    const end = set.findLast((at) => at < (firsts[i + 1] ?? Infinity))! + 1;
+    return { offset, length: end - offset };
+  });
+  const end = set.at(-1)! + 1;
+  if (Math.ceil((end - set[0]) / 8) >= 16 * (spans.length - 1)) {
+    return spans.map(({ offset, length }) => {
+      return { kind: "set", page, offset, length, payload: bytes.slice(offset, offset + length) };
+    });
+  }
+  const offset = set[0] - set[0] % 8, mask = new Uint8Array(Math.ceil((end - offset) / 8));
+  for (const at of set) mask[at - offset >> 3] |= 1 << (at - offset) % 8;
+  const payload = Uint8Array.from(set, (at) => bytes[at]);
+  return [{ kind: "mask", page, offset, length: end - offset, mask, payload }];
+}
+
+function lengthOf(row: Row): number {
+  return row.kind === "combine" ? row.type === "f64" ? 8 : 4 : row.length;
 }
 
 function contentOf(page: Page) {

@@ -23,7 +23,7 @@ Deno.test("StateBus.history() shows each delta of a page with all that it said, 
   await bus.tick();
 
   const found = await Array.fromAsync(bus.history(page.id));
-  const nothing = { timeUs: undefined, source: "", intent: "", rule: undefined };
+  const nothing = { timeUs: undefined, source: "", intent: "", rule: undefined, advance: 1 };
   const expected: Omit<HistoryEntry, "hlc">[] = [
     {
       ...nothing,

@@ -14,9 +14,19 @@
  * @module
  */
 
+export type { BirthOptions } from "./_births.ts";
 export * from "./compare.ts";
-export * from "./history.ts";
+export * from "./diff.ts";
+export { type FollowedDelta, Follower, type FollowOptions } from "./follow.ts";
+export { type HistoryEntry, type HistoryOptions, PageHistory } from "./history.ts";
 export * from "./options.ts";
 export * from "./page.ts";
+export type { PageMoment } from "./page_past.ts";
+export * from "./page_snapshot.ts";
+export type { Moment } from "./past.ts";
+export * from "./pool.ts";
 export * from "./reports.ts";
+export * from "./snapshot.ts";
 export * from "./state_bus.ts";
+export { type CombinableKey, Struct } from "./struct.ts";
+export { Table, type TableSetOptions } from "./table.ts";

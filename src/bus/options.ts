@@ -17,7 +17,7 @@ import {
   SHARDS_MAX,
   TICK_BUDGET_MS_DEFAULT,
 } from "../base/mod.ts";
-import { FileStorage, type Storage } from "../log/mod.ts";
+import { checkFolder, FileStorage, type LogRetention, type Storage } from "../log/mod.ts";
 import { ARENA_BYTES_MAX, SPAN_BYTES } from "../physical/mod.ts";
 import { systemClockErrorUs, systemNowUs } from "../temporal/mod.ts";
 
@@ -50,8 +50,15 @@ export interface OpenOptions {
   readonly shards?: number;
   /** Threads that own shards; only 0 (everything in this thread) in this version. */
   readonly workers?: number;
-  /** Where pages live; only `shared` in this version. */
+  /**
+   * Where pages live: `shared`, memory of this process, or `mmap`, a mapped file that other processes
+   * read while it changes and that the next writer takes over after a clean close. `mmap` is for Linux
+   * and needs `--allow-ffi`; without, `shared` serves and `bus.opened.arena` says why. With `readOnly`:
+   * follow the mapped file of the directory's writer, if it has one.
+   */
   readonly arena?: "shared" | "mmap";
+  /** Folder for the mapped file. Default: the directory itself; `/dev/shm` for a bus in memory. */
+  readonly arenaDir?: string;
   /** Bytes that pages may take, 128 KiB to 8 GiB. Default 8 GiB. */
   readonly memoryLimitBytes?: number;
   /** Milliseconds a tick should stay below; `TickReport.overBudgetMs` says by how much it did not. Default 16. */
@@ -62,10 +69,36 @@ export interface OpenOptions {
   readonly readOnly?: boolean;
   /** Physical time, for tests. Default: the system's clock. */
   readonly clock?: BusClock;
+  /** When checkpoints are made by themselves, and what is kept. */
+  readonly checkpoints?: CheckpointOptions;
   /** Bytes of the first log segment, at most 64 MiB. Default 256 KiB. */
   readonly segmentBytes?: number;
   /** Bytes up to which log segments grow, at most 64 MiB, which is the default. */
   readonly segmentBytesMax?: number;
+}
+
+/** When checkpoints are made, and what is kept. */
+export interface CheckpointOptions {
+  /**
+   * Bytes by which the log grows until one is made by itself; `Infinity` for never. Default 1 GiB, and
+   * then at least as many as the last one took.
+   */
+  readonly everyBytes?: number;
+  /** Checkpoints that are kept, 1 to 1,024. Default 4. */
+  readonly keep?: number;
+  /**
+   * What becomes of log segments that no kept checkpoint needs: `keep`, the default, `drop`, or `archive`
+   * (moved to `archiveDir`). What is dropped or archived can no longer be asked for by `history` or `at`.
+   */
+  readonly log?: LogRetention;
+  /** Folder for archived segments, a path inside the directory. Default `archive`. */
+  readonly archiveDir?: string;
+}
+
+/** The same with every default in place. */
+export interface ResolvedCheckpoints extends Required<CheckpointOptions> {
+  /** Whether `everyBytes` was given. */
+  readonly isGiven: boolean;
 }
 
 /** Options with every default in place. */
@@ -76,6 +109,10 @@ export interface ResolvedOptions {
   readonly durability: Durability;
   /** Shards asked for, `undefined` where the directory decides. */
   readonly shards: number | undefined;
+  /** Where pages live. */
+  readonly arena: "shared" | "mmap";
+  /** Folder for the mapped file, `undefined` where it goes where it belongs. */
+  readonly arenaDir: string | undefined;
   /** Bytes that pages may take. */
   readonly memoryLimitBytes: number;
   /** Milliseconds a tick should stay below. */
@@ -84,6 +121,8 @@ export interface ResolvedOptions {
   readonly readOnly: boolean;
   /** Physical time. */
   readonly clock: BusClock;
+  /** When checkpoints are made, and what is kept. */
+  readonly checkpoints: ResolvedCheckpoints;
   /** Bytes of the first log segment. */
   readonly segmentBytes: number | undefined;
   /** Bytes up to which log segments grow. */
@@ -97,14 +136,26 @@ const KEYS: readonly (keyof OpenOptions)[] = [
   "shards",
   "workers",
   "arena",
+  "arenaDir",
   "memoryLimitBytes",
   "tickBudgetMs",
   "device",
   "readOnly",
   "clock",
+  "checkpoints",
   "segmentBytes",
   "segmentBytesMax",
 ];
+
+const CHECKPOINT_KEYS: readonly (keyof CheckpointOptions)[] = [
+  "everyBytes",
+  "keep",
+  "log",
+  "archiveDir",
+];
+const CHECKPOINT_BYTES_DEFAULT = 2 ** 30;
+const CHECKPOINTS_KEPT_DEFAULT = 4;
+const CHECKPOINTS_KEPT_MAX = 1024;
 
 /** What the log calls on a store of bytes. */
 const STORAGE_METHODS = [
@@ -117,7 +168,10 @@ const STORAGE_METHODS = [
   "readAll",
   "replace",
   "remove",
+  "removeAsync",
+  "rename",
   "syncFolder",
+  "syncFolderAsync",
   "lock",
 ];
 
@@ -137,7 +191,6 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
   checkOneOf("arena", arena, ["shared", "mmap"]);
   checkOneOf("device", device, ["cpu", "gpu", "auto"]);
   if (workers > 0) refuseLater("workers", workers, "0, everything in this thread");
-  if (arena === "mmap") refuseLater("arena", arena, `"shared"`);
   if (device === "gpu") refuseLater("device", device, `"cpu" or "auto"`);
   if (dir !== undefined && checkType("dir", dir, "string") === "") {
     throw new MmsbError("usage", "Cannot use an empty dir: give a path, or leave it out");
@@ -159,6 +212,8 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
     shards: options.shards === undefined
       ? undefined
       : checkInteger("shards", options.shards, 1, SHARDS_MAX, "limit"),
+    arena,
+    arenaDir: checkArenaDir(options),
     memoryLimitBytes: checkInteger(
       "memoryLimitBytes",
       memoryLimitBytes,
@@ -169,6 +224,7 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
     tickBudgetMs: checkNumber("tickBudgetMs", tickBudgetMs, 0, 3_600_000),
     readOnly,
     clock: checkMethods("clock", clock, ["nowUs", "errorUs"]),
+    checkpoints: resolveCheckpoints(options.checkpoints),
     segmentBytes: checkSegment("segmentBytes", options.segmentBytes),
     segmentBytesMax: checkSegment("segmentBytesMax", options.segmentBytesMax),
   };
@@ -177,6 +233,19 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
 /** Shards of a new directory or a bus in memory. */
 export function shardsOf(options: ResolvedOptions): number {
   return options.shards ?? SHARDS_DEFAULT;
+}
+
+function checkArenaDir({ arenaDir, arena }: OpenOptions): string | undefined {
+  if (arenaDir === undefined) return undefined;
+  if (checkType("arenaDir", arenaDir, "string") === "" || arenaDir.includes("\0")) {
+    throw new MmsbError("usage", "Cannot use an empty arenaDir: give a path, or leave it out");
+  }
+  if (arena !== "mmap") {
+    throw new MmsbError("usage", 'Cannot use arenaDir without arena "mmap": give both', {
+      values: { arenaDir },
+    });
+  }
+  return arenaDir;
 }
 
 function storageOf({ dir, storage }: OpenOptions): Storage | undefined {
@@ -193,6 +262,30 @@ function checkMethods<T extends object>(name: string, value: T, methods: readonl
   const given = checkType(name, value, "object") as Readonly<Record<string, unknown>>;
   for (const method of methods) checkType(`${name}.${method}`, given[method], "function");
   return value;
+}
+
+function resolveCheckpoints(options: CheckpointOptions = {}): ResolvedCheckpoints {
+  checkKeys("checkpoints", checkType("checkpoints", options, "object"), CHECKPOINT_KEYS);
+  const { everyBytes = CHECKPOINT_BYTES_DEFAULT, keep = CHECKPOINTS_KEPT_DEFAULT } = options;
+  const { log = "keep", archiveDir = "archive" } = options;
+  checkFolder(archiveDir);
+  const [first] = archiveDir.split("/");
+  if (first === "" || first === "checkpoints" || first.startsWith("lane-")) {
+    throw new MmsbError(
+      "usage",
+      `Cannot archive segments in "${archiveDir}": name a folder of its own inside the directory`,
+      { values: { archiveDir } },
+    );
+  }
+  return {
+    everyBytes: everyBytes === Infinity
+      ? everyBytes
+      : checkInteger("everyBytes", everyBytes, 1, Number.MAX_SAFE_INTEGER, "limit"),
+    keep: checkInteger("keep", keep, 1, CHECKPOINTS_KEPT_MAX, "limit"),
+    log: checkOneOf("log", log, ["keep", "drop", "archive"]),
+    archiveDir,
+    isGiven: options.everyBytes !== undefined,
+  };
 }
 
 function checkSegment(name: string, bytes: number | undefined): number | undefined {

@@ -10,12 +10,18 @@
  * @module
  */
 
-import { checkInteger, checkKeys, checkType, MmsbError } from "../base/mod.ts";
+import {
+  checkInteger,
+  checkKeys,
+  checkType,
+  MmsbError,
+  PAGE_BYTES_MAX,
+  PAGE_BYTES_MIN,
+} from "../base/mod.ts";
 import {
   type CombineOperation,
   type CombineType,
   decodeMetadata,
-  type DeltaOptions,
   encodeMetadata,
   type Metadata,
   type MetadataInput,
@@ -24,6 +30,11 @@ import {
   RECORD_LIMIT,
   RECORD_WORDS,
 } from "../physical/mod.ts";
+import { copyMetadata } from "./_births.ts";
+import { deltaOptions } from "./_delta_options.ts";
+import type { AttachedReader } from "./attached_reader.ts";
+import { clonePage, restorePage } from "./_page_operations.ts";
+import { PageSnapshot } from "./page_snapshot.ts";
 import type { Staging } from "./staging.ts";
 
 /** What a write may say beside its bytes. */
@@ -46,19 +57,41 @@ export type ReadonlyBytes =
   & Iterable<number>
   & { readonly [index: number]: number };
 
+/** What a clone is to have of its own. */
+export interface CloneOptions {
+  /** Its name. Default: none, as no two pages have the same. */
+  readonly name?: string;
+  /** Its metadata, to which the page's schema is added if it has one. Default: that of the page. */
+  readonly metadata?: MetadataInput;
+  /** Its shard. Default: dealt out as for any new page. */
+  readonly shard?: number;
+  /** Who clones: the source of the delta that fills the clone. */
+  readonly source?: string;
+  /** Why. */
+  readonly intent?: string;
+}
+
 /** What a handle needs of its bus. */
 export interface PageHost {
   /** The pages. */
   readonly store: PageStore;
   /** What is staged. */
   readonly staging: Staging;
-  /** Throws where the bus is closed. */
+  /** Shards of the bus. */
+  readonly shards: number;
+  /** Reads the pages of a writer in another process, each time at one of its ticks. */
+  readonly attached?: AttachedReader;
+  /** Whether the bus was reset since, so that its ids mean other pages now. */
+  readonly wasReset: boolean;
+  /** Throws where the bus is closed or was reset. */
   checkOpen(): void;
-  /** Throws where the bus is closed or cannot write. */
+  /** Whether the bus takes writes at all. */
+  canWrite(): boolean;
+  /** Throws where the bus is closed, was reset, or cannot write. */
   checkWritable(): void;
 }
 
-const WRITE_KEYS = ["source", "intent", "expectedEpoch", "timeUs"];
+const CLONE_KEYS = ["name", "metadata", "shard", "source", "intent"];
 
 /** A handle of one page. */
 export class Page {
@@ -100,8 +133,8 @@ export class Page {
 
   /** `allocated` until its first tick, then `active`; `deleted` for ever after. */
   get state(): PageState {
-    const { table } = this.#host.store;
-    if (table.ids[this.#row] !== this.id) return "deleted";
+    const { store: { table }, wasReset } = this.#host;
+    if (wasReset || table.ids[this.#row] !== this.id) return "deleted";
     return table.isActive(this.#row) ? "active" : "allocated";
   }
 
@@ -200,7 +233,7 @@ export class Page {
       this.#refuseSpan(offset, count, size);
     }
     const { batch } = this.#host.staging;
-    batch.push(this.id, offset, bytes, options === undefined ? 0 : this.#deltaOptions(options));
+    batch.push(this.id, offset, bytes, options === undefined ? 0 : deltaOptions(batch, options));
   }
 
   /**
@@ -227,8 +260,9 @@ export class Page {
     if (mask?.BYTES_PER_ELEMENT !== 1) refuseBytes("mask", mask);
     if (packed?.BYTES_PER_ELEMENT !== 1) refuseBytes("packed", packed);
     checkMask(length, mask, packed);
-    const delta = options === undefined ? 0 : this.#deltaOptions(options);
-    this.#host.staging.batch.pushMasked(this.id, offset, length, mask, packed, delta);
+    const { batch } = this.#host.staging;
+    const delta = options === undefined ? 0 : deltaOptions(batch, options);
+    batch.pushMasked(this.id, offset, length, mask, packed, delta);
   }
 
   /**
@@ -253,23 +287,137 @@ export class Page {
     if (!areWhole(offset, width) || offset + width > size) {
       this.#refuseSpan(offset, width, size);
     }
-    const delta = options === undefined ? 0 : this.#deltaOptions(options);
-    this.#host.staging.batch.combine(this.id, type, operation, offset, value, delta);
+    const { batch } = this.#host.staging;
+    const delta = options === undefined ? 0 : deltaOptions(batch, options);
+    batch.combine(this.id, type, operation, offset, value, delta);
   }
 
   /**
    * Stages setting metadata: keys that are there are replaced in place, others are added.
    *
-   * @throws {MmsbError} `usage` for values that are no bytes, `limit` where there are too many.
+   * @throws {MmsbError} `usage` for values that are no bytes and for the key that schemas are kept
+   * under, `limit` where there are too many.
    */
   setMetadata(entries: MetadataInput): void {
     this.#sizeForWriting();
     const { staging, store } = this.#host;
     const merged = new Map(staging.metadataOf(this.id) ?? store.metadataOf(this.id));
-    const added: Metadata = decodeMetadata(encodeMetadata(entries));
+    const added: Metadata = copyMetadata(entries);
     for (const [key, value] of added) merged.set(key, value);
     encodeMetadata(merged);
     staging.setMetadata(this.id, merged);
+  }
+
+  /**
+   * Stages a page that holds what this one holds now: size, bytes and metadata as reads show them, not
+   * what is staged.
+   *
+   * @param options Name, metadata, shard; source and intent of the delta that fills it.
+   * @returns Its handle.
+   * @throws {MmsbError} as {@linkcode StateBus.createPage}. Nothing is staged then.
+   *
+   * @example A copy to try something on
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const board = bus.createPage({ size: 64, name: "board" });
+   * await bus.commit(() => board.write(8, new Uint8Array([1, 2, 3])));
+   * const trial = board.clone({ name: "trial" });
+   * await bus.tick();
+   * assert.deepEqual(trial.read(), board.read());
+   * ```
+   */
+  clone(options: CloneOptions = {}): Page {
+    this.#sizeForWriting();
+    checkKeys("clone", options, CLONE_KEYS);
+    return clonePage(this.#host, this.metadata, this.#host.store.view(this.#row), options);
+  }
+
+  /**
+   * Stages another size; it takes effect at the end of the next tick, behind the writes of that tick,
+   * which are checked against the old size. Leading bytes stay, new ones are zero; the page keeps its
+   * id, epoch, name and metadata. Of several sizes staged for one tick the last one counts. A page
+   * that the same tick deletes is just deleted. Views made before show the old place.
+   *
+   * @param size Bytes, 1 to 16 MiB.
+   * @throws {MmsbError} `out-of-bounds` for sizes that are none, `usage` for what is no size; the
+   * tick refuses the open batch with `allocation` where memory is short.
+   *
+   * @example Room for more
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const page = bus.createPage({ size: 2 });
+   * page.write(0, new Uint8Array([1, 2]));
+   * page.resize(4);
+   * await bus.tick();
+   * assert.deepEqual([...page.read()], [1, 2, 0, 0]);
+   * ```
+   */
+  resize(size: number): void {
+    this.#sizeForWriting();
+    this.#refuseDying("resize");
+    checkInteger("size", size, PAGE_BYTES_MIN, PAGE_BYTES_MAX);
+    this.#host.staging.resize(this.id, size);
+  }
+
+  /**
+   * Stages giving the page to another shard at the end of the next tick.
+   *
+   * @param options `shard`: 0 to the number of the bus's shards − 1.
+   * @throws {MmsbError} `out-of-bounds` or `usage` for what is no shard.
+   */
+  migrate(options: { readonly shard: number }): void {
+    this.#sizeForWriting();
+    checkKeys("migrate", options, ["shard"]);
+    this.#refuseDying("migrate");
+    const shard = checkInteger("shard", options?.shard, 0, this.#host.shards - 1);
+    this.#host.staging.migrate(this.id, shard);
+  }
+
+  /**
+   * A copy of the page as reads show it, which nothing can change.
+   *
+   * @throws {MmsbError} as {@linkcode Page.read}.
+   *
+   * @example Take it back
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const page = bus.createPage({ size: 4 });
+   * await bus.commit(() => page.write(0, new Uint8Array([1, 2, 3, 4])));
+   * const before = page.snapshot();
+   * await bus.commit(() => page.write(1, new Uint8Array([9, 9])));
+   * await bus.commit(() => page.restore(before, { intent: "undo" }));
+   * assert.deepEqual([...page.read()], [1, 2, 3, 4]);
+   * assert.deepEqual([before.epoch, page.epoch], [1, 3]);
+   * ```
+   */
+  snapshot(): PageSnapshot {
+    const bytes = this.read();
+    const { name, id, epoch } = this;
+    const metadata = encodeMetadata(this.#host.store.metadataOf(id));
+    return new PageSnapshot({ id, name, epoch, bytes, metadata });
+  }
+
+  /**
+   * Stages the bytes and the metadata of a snapshot, of this page or of another one of the same size:
+   * only bytes that differ are written. What the open batch staged for the page before is overwritten;
+   * batches submitted come after it, as behind any write. Nothing is staged where nothing differs.
+   *
+   * @param snapshot From {@linkcode Page.snapshot}.
+   * @param options Source, intent, expected epoch, time of the write.
+   * @throws {MmsbError} as {@linkcode Page.write}; `out-of-bounds` where the sizes differ.
+   */
+  restore(snapshot: PageSnapshot, options: WriteOptions = {}): void {
+    this.#sizeForWriting();
+    restorePage(this.#host, this, this.#host.store.view(this.#row), snapshot, options);
   }
 
   /**
@@ -293,6 +441,15 @@ export class Page {
     staging.deaths.add(this.id);
   }
 
+  #refuseDying(what: string): void {
+    if (!this.#host.staging.deaths.has(this.id)) return;
+    throw new MmsbError(
+      "invalid-handle",
+      `Cannot ${what} page ${this.id}: its deletion is staged`,
+      { values: { page: this.id } },
+    );
+  }
+
   #live(): void {
     this.#host.checkOpen();
     if (this.#host.store.table.ids[this.#row] !== this.id) this.#refuseDeleted();
@@ -312,21 +469,6 @@ export class Page {
     if (store.table.ids[this.#row] !== this.id) this.#refuseDeleted();
     const limit = store.table.records[this.#row * RECORD_WORDS + RECORD_LIMIT];
     return limit < 0 ? ~limit : limit;
-  }
-
-  #deltaOptions(options: WriteOptions): DeltaOptions | number {
-    const { batch } = this.#host.staging;
-    if (typeof options !== "object" || options === null) checkKeys("write", options, WRITE_KEYS);
-    for (const key in options) {
-      if (!WRITE_KEYS.includes(key)) checkKeys("write", options, WRITE_KEYS);
-    }
-    const { source, intent, expectedEpoch, timeUs } = options;
-    const sourceNumber = source === undefined ? 0 : batch.source(source);
-    if (intent === undefined && expectedEpoch === undefined && timeUs === undefined) {
-      return sourceNumber;
-    }
-    const intentNumber = intent === undefined ? 0 : batch.intent(intent);
-    return { source: sourceNumber, intent: intentNumber, expectedEpoch, timeUs };
   }
 
   #refuseDeleted(): never {

@@ -5,6 +5,7 @@
  */
 
 import type { MmsbError } from "../base/mod.ts";
+import type { CheckpointReport, RecoveredCheckpoint } from "../log/mod.ts";
 import type { AllocatorStatistics, MetadataInput } from "../physical/mod.ts";
 import type { StoreDifference } from "./compare.ts";
 import type { Durability } from "./options.ts";
@@ -111,6 +112,34 @@ export interface BusStatistics {
   readonly durability: Durability;
   /** Number of this opening of the directory; 0 in memory. */
   readonly incarnation: number;
+  /** Checkpoints; only of a bus that writes to a directory. */
+  readonly checkpoints?: CheckpointStatistics;
+}
+
+/** The checkpoints of a bus. */
+export interface CheckpointStatistics {
+  /** Ticks of those that are there, oldest first. */
+  readonly ticks: readonly number[];
+  /** Whether one is being made. */
+  readonly running: boolean;
+  /** The last one that this bus made, `undefined` for none. */
+  readonly last: CheckpointReport | undefined;
+  /** Why the last try failed, `undefined` where it did not. */
+  readonly failure: string | undefined;
+  /** First tick of the log that is there. */
+  readonly logFirst: number;
+  /** States before this tick cannot be had any more; 0 where all can. */
+  readonly horizon: number;
+}
+
+/** Where pages live, where `arena: "mmap"` was asked for. */
+export interface ArenaReport {
+  /** `mmap`, or `shared` where a mapped file could not be had. */
+  readonly kind: "shared" | "mmap";
+  /** Whether the pages were there already: of a writer that closed cleanly, or of the one attached to. */
+  readonly adopted: boolean;
+  /** Why it is not as was asked, or why the pages were made anew; "" where there is nothing to say. */
+  readonly reason: string;
 }
 
 /** What opening found in the directory. */
@@ -123,6 +152,22 @@ export interface OpenReport {
   readonly state: "whole" | "torn" | "damaged";
   /** What was found, in words. */
   readonly reason: string;
+  /** Where pages live; only where `arena: "mmap"` was asked for. */
+  readonly arena?: ArenaReport;
+  /** The checkpoint that was used; absent where the whole log was replayed. */
+  readonly checkpoint?: RecoveredCheckpoint;
+  /** Checkpoints that could not be used, and why; absent where there were none. */
+  readonly passedOver?: readonly RecoveredCheckpoint[];
+}
+
+/** What `bus.refresh` did. */
+export interface RefreshReport {
+  /** The bus's last tick now. */
+  readonly tick: number;
+  /** Ticks that came. */
+  readonly ticks: number;
+  /** Their deltas. */
+  readonly rows: number;
 }
 
 /** What `bus.verify` found. */

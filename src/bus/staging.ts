@@ -23,12 +23,22 @@ export interface StagingMark {
   readonly deaths: number;
   /** Changes of metadata. */
   readonly metadata: number;
+  /** Effects. */
+  readonly effects: number;
+}
+
+/** What a handle remembers of something staged, and forgets if that is taken back. */
+export interface StagedEffect {
+  /** Forgets it; called in the opposite order of the staging. */
+  undo(): void;
 }
 
 const ROWS_START = 1024;
 /** Rows up to which the open batch keeps the room it has grown to. */
 const ROWS_KEPT = 65_536;
-const NONE = { rows: 0, payload: 0, births: 0, deaths: 0, metadata: 0 };
+/** Bytes of payloads up to which it does. */
+const PAYLOAD_KEPT = 64 * 1024 * 1024;
+const NONE = { rows: 0, payload: 0, births: 0, deaths: 0, metadata: 0, effects: 0 };
 
 /** The caller's open batch and structural changes. */
 export class Staging {
@@ -37,9 +47,18 @@ export class Staging {
   /** Ids of pages created. */
   births: number[] = [];
   /** Ids of pages to be deleted. */
-  readonly deaths: Set<number> = new Set();
+  deaths: Set<number> = new Set();
   /** Metadata to be set. */
   metadata: { readonly page: number; readonly metadata: Metadata }[] = [];
+  /**
+   * What handles remember, in the order in which it was staged. A tick that takes or refuses the open
+   * batch drops it: handles see by {@linkcode Staging.generation} that they have to look at the pages.
+   */
+  effects: StagedEffect[] = [];
+  /** Sizes that pages are to get. */
+  readonly sizes: Map<number, number> = new Map();
+  /** Shards that pages are to go to. */
+  readonly shards: Map<number, number> = new Map();
   /** For each page its newest staged metadata. */
   #latest = new Map<number, Metadata>();
   #clears = 0;
@@ -52,12 +71,13 @@ export class Staging {
   /** Whether nothing is staged. */
   get isEmpty(): boolean {
     return this.batch.length === 0 && this.births.length === 0 && this.deaths.size === 0 &&
-      this.metadata.length === 0;
+      this.metadata.length === 0 && this.sizes.size === 0 && this.shards.size === 0;
   }
 
   /** Structural rows. */
   get structural(): number {
-    return this.births.length + this.deaths.size + this.metadata.length;
+    return this.births.length + this.deaths.size + this.metadata.length +
+      this.living(this.sizes).length + this.living(this.shards).length;
   }
 
   /** Notes where the staging stands. */
@@ -69,6 +89,7 @@ export class Staging {
       births: this.births.length,
       deaths: this.deaths.size,
       metadata: this.metadata.length,
+      effects: this.effects.length,
     };
   }
 
@@ -78,7 +99,10 @@ export class Staging {
    * @returns The births taken back.
    */
   rollBack(mark: StagingMark): number[] {
-    const { rows, payload, births, deaths, metadata } = mark.clears === this.#clears ? mark : NONE;
+    const { rows, payload, births, deaths, metadata, effects } = mark.clears === this.#clears
+      ? mark
+      : NONE;
+    for (const effect of this.effects.splice(effects).reverse()) effect.undo();
     this.batch.setLength(rows, payload);
     for (const page of [...this.deaths].slice(deaths)) this.deaths.delete(page);
     if (this.metadata.length > metadata) {
@@ -91,7 +115,7 @@ export class Staging {
   /** Forgets everything staged. */
   clear(): void {
     this.#clears++;
-    if (this.batch.rowsMax > ROWS_KEPT) {
+    if (this.batch.rowsMax > ROWS_KEPT || this.batch.payload.length > PAYLOAD_KEPT) {
       // Small ticks after a large one must not pay for its size.
       this.batch = newBatch();
     } else {
@@ -99,7 +123,12 @@ export class Staging {
       if (this.batch.strings.length > 1) this.batch.clearStrings();
     }
     if (this.births.length > 0) this.births = [];
-    this.deaths.clear();
+    if (this.effects.length > 0) this.effects = [];
+    // A set that is emptied again and again leaves tables that lead one to the next, and so outlive the
+    // collector's quick rounds.
+    if (this.deaths.size > 0) this.deaths = new Set();
+    this.sizes.clear();
+    this.shards.clear();
     if (this.metadata.length > 0) {
       this.metadata = [];
       this.#latest.clear();
@@ -109,6 +138,35 @@ export class Staging {
   /** The newest staged metadata of a page, if any is staged. */
   metadataOf(page: number): Metadata | undefined {
     return this.#latest.get(page);
+  }
+
+  /**
+   * The changes of size or shard that a tick makes real: those of pages that it does not delete.
+   *
+   * @param changes {@linkcode Staging.sizes} or {@linkcode Staging.shards}.
+   */
+  living(
+    changes: ReadonlyMap<number, number>,
+  ): readonly (readonly [page: number, value: number])[] {
+    return changes.size === 0 ? [] : [...changes].filter(([page]) => !this.deaths.has(page));
+  }
+
+  /** Stages a page's size. */
+  resize(page: number, size: number): void {
+    this.#change(this.sizes, page, size);
+  }
+
+  /** Stages a page's shard. */
+  migrate(page: number, shard: number): void {
+    this.#change(this.shards, page, shard);
+  }
+
+  #change(changes: Map<number, number>, page: number, value: number): void {
+    const before = changes.get(page);
+    changes.set(page, value);
+    this.effects.push({
+      undo: () => before === undefined ? changes.delete(page) : changes.set(page, before),
+    });
   }
 
   /** Stages metadata of a page. */

@@ -12,9 +12,7 @@ import {
   checkInteger,
   checkKeys,
   checkType,
-  encodeUtf8,
   MmsbError,
-  NAME_BYTES_MAX,
   PAGE_BYTES_DEFAULT,
   PAGE_BYTES_MAX,
   PAGE_BYTES_MIN,
@@ -22,29 +20,56 @@ import {
 } from "../base/mod.ts";
 import {
   beginWriting,
+  type CheckpointReport,
   checkUndamaged,
+  closedEnd,
+  type CompactionReport,
+  compactLog,
   type DirectoryMeta,
   endWriting,
+  finishSwitch,
   FORMAT,
   type LaneWriter,
+  type LogPlace,
   META_PATH,
   readMeta,
   recover,
+  recoverBeside,
   type Recovery,
+  settledView,
   type Storage,
   writeMeta,
 } from "../log/mod.ts";
-import {
-  decodeMetadata,
-  DeltaBatch,
-  encodeMetadata,
-  type Metadata,
-  type MetadataInput,
-  PageStore,
-} from "../physical/mod.ts";
+import { DeltaBatch, PageStore } from "../physical/mod.ts";
+import type { Fields, StructSchema, TableSchema } from "../schema/mod.ts";
 import { HybridLogicalClock } from "../temporal/mod.ts";
+import { type BirthOptions, checkBirth, stageBirth } from "./_births.ts";
+import { type BusPosition, giveAccess } from "./_inside.ts";
+import {
+  attach,
+  attachedPages,
+  attachedStatistics,
+  copyAttached,
+  verifyAttached,
+} from "./_attached.ts";
+import {
+  type BusImage,
+  fillStore,
+  identityOf,
+  type OpenedImage,
+  openImage,
+  refused,
+} from "./_mapped_image.ts";
+import { AttachedPage, rowOf } from "./attached_page.ts";
+import type { AttachedReader } from "./attached_reader.ts";
+import { Checkpoints } from "./_checkpoints.ts";
 import { compareStores } from "./compare.ts";
-import { type HistoryEntry, pageHistory } from "./history.ts";
+import { diffStores, type StateDifference } from "./diff.ts";
+import { digestOfStore } from "./digest.ts";
+import { checkFollow, type FollowedDelta, Follower, type FollowOptions } from "./follow.ts";
+import { Followers } from "./_followers.ts";
+import { Forward, placeOf } from "./forward.ts";
+import { type HistoryOptions, noLog, PageHistory } from "./history.ts";
 import {
   type Durability,
   type OpenOptions,
@@ -53,15 +78,21 @@ import {
   shardsOf,
 } from "./options.ts";
 import { Page, type PageHost } from "./page.ts";
+import type { PageMoment } from "./page_past.ts";
+import { type Moment, Past, type PastState } from "./past.ts";
 import type {
   BatchReceipt,
   BusStatistics,
   OpenReport,
   PageOptions,
+  RefreshReport,
   TickReport,
   VerifyReport,
 } from "./reports.ts";
-import { readOnlyError, TickEngine } from "./tick_engine.ts";
+import { createStruct, openStruct, type Struct } from "./struct.ts";
+import { createTable, openTable, type Table } from "./table.ts";
+import { runSnapshot, type Snapshot } from "./snapshot.ts";
+import { type EngineCounts, readOnlyError, TickEngine } from "./tick_engine.ts";
 
 const DEFAULT_PRODUCER = 1;
 const PRODUCER_MAX = 0xffff_ffff;
@@ -95,17 +126,48 @@ export class StateBus implements AsyncDisposable {
   /** Shards of the directory. */
   readonly shards: number;
 
-  readonly #store: PageStore;
-  readonly #clock: HybridLogicalClock;
+  #store: PageStore;
+  #clock: HybridLogicalClock;
   readonly #options: ResolvedOptions;
   readonly #storage: Storage | undefined;
   readonly #unlock: (() => void) | undefined;
   readonly #writer: LaneWriter | undefined;
-  readonly #engine: TickEngine;
-  readonly #host: PageHost;
+  #engine: TickEngine;
+  #host: MutableHost;
   #meta: DirectoryMeta | undefined;
   #busy: Promise<unknown> | undefined;
   #closed: Promise<void> | undefined;
+  /** The mapped file that this bus writes to, if it has one. */
+  readonly #image: BusImage | undefined;
+  /** The mapped file of another process that this bus reads, if it does. */
+  readonly #attached: AttachedReader | undefined;
+  /** What a closed bus says, where it was not its user who closed it. */
+  #endMessage: string | undefined;
+  /** What the bus asks of its log; none in memory. */
+  readonly #past: Past | undefined;
+  /** Takes a bus that only reads forward; none otherwise. */
+  readonly #forward: Forward | undefined;
+  /** The checkpoints of a bus that writes to a directory. */
+  readonly #checkpoints: Checkpoints | undefined;
+  /** Where the log ended when the bus was opened. */
+  readonly #opening: LogPlace;
+  readonly #followers: Followers;
+
+  static {
+    giveAccess({
+      inside: (bus) => ({
+        store: bus.#store,
+        options: bus.#options,
+        position: {
+          tick: bus.#engine.tick,
+          hlc: bus.#clock.peek(),
+          ...bus.#engine.counts,
+        },
+        end: (message) => bus.#end(message),
+      }),
+      over: (store, options, position) => new StateBus({ store, options, position }),
+    });
+  }
 
   private constructor(parts: BusParts) {
     const { options, store, storage, meta, writer, unlock, recovery, fault } = parts;
@@ -115,31 +177,28 @@ export class StateBus implements AsyncDisposable {
     this.#meta = meta;
     this.#writer = writer;
     this.#unlock = unlock;
+    this.#image = parts.opened?.image;
+    this.#attached = parts.attached;
     this.shards = meta?.shards ?? shardsOf(options);
     this.opened = {
-      tick: recovery?.tick ?? 0,
+      tick: recovery?.tick ?? parts.attached?.tick ?? 0,
       rows: recovery?.rows ?? 0,
       state: fault === undefined ? recovery?.end.state ?? "whole" : "damaged",
       reason: fault ?? recovery?.end.reason ?? "",
+      ...(parts.opened === undefined ? {} : { arena: parts.opened.report }),
+      ...(recovery?.checkpoint === undefined ? {} : { checkpoint: recovery.checkpoint }),
+      ...(recovery?.passedOver?.length ? { passedOver: recovery.passedOver } : {}),
     };
-    this.#clock = new HybridLogicalClock({
-      nowUs: () => options.clock.nowUs(),
-      last: recovery?.hlcLast ?? 0n,
-    });
-    this.#engine = new TickEngine({
-      store,
-      clock: this.#clock,
-      options,
-      writer,
-      incarnation: meta?.incarnation ?? 0,
-      tick: this.opened.tick,
-    });
-    this.#host = {
-      store,
-      staging: this.#engine.staging,
-      checkOpen: () => this.#checkOpen(),
-      checkWritable: () => this.#checkWritable(),
-    };
+    const { position } = parts;
+    this.#clock = newClock(options, position?.hlc ?? recovery?.hlcLast);
+    this.#engine = this.#newEngine(position?.tick ?? this.opened.tick, position);
+    this.#host = this.#newHost();
+    this.#past = this.#newPast(parts);
+    this.#forward = this.#newForward(parts);
+    this.#opening = placeOf(recovery?.end);
+    this.#checkpoints = this.#newCheckpoints(recovery);
+    this.#followers = this.#newFollowers();
+    this.#image?.show(meta?.incarnation ?? 0, this.#engine.published);
   }
 
   /**
@@ -156,19 +215,26 @@ export class StateBus implements AsyncDisposable {
     const resolved = resolveOptions(options);
     const { storage } = resolved;
     if (storage !== undefined && resolved.readOnly) {
-      return new StateBus({ options: resolved, ...readStable(storage, resolved) });
+      return new StateBus({ options: resolved, ...partsToRead(storage, resolved) });
     }
-    const store = new PageStore(resolved.memoryLimitBytes);
-    if (storage === undefined) return new StateBus({ options: resolved, store });
+    if (storage === undefined) {
+      const { store, opened } = fillStore(resolved, openImage(resolved, shardsOf(resolved)));
+      return new StateBus({ options: resolved, store, opened });
+    }
     storage.makeFolder("");
     const unlock = storage.lock();
     try {
-      const meta = readMeta(storage) ?? newDirectory(storage, resolved);
-      checkShards(storage, resolved, meta);
-      const recovery = recover(storage, meta, store);
-      checkUndamaged(storage, recovery.end);
-      const begun = beginWriting(storage, meta, recovery.end, resolved);
-      return new StateBus({ options: resolved, store, storage, unlock, recovery, ...begun });
+      const known = readMeta(storage) ?? newDirectory(storage, resolved);
+      checkShards(storage, resolved, known);
+      const meta = finishSwitch(storage, known);
+      const found = await stateToWrite(storage, meta, resolved);
+      try {
+        const begun = beginWriting(storage, meta, found.recovery.end, resolved);
+        return new StateBus({ options: resolved, storage, unlock, ...found, ...begun });
+      } catch (error) {
+        found.opened?.image?.abandon();
+        throw error;
+      }
     } catch (error) {
       unlock();
       throw error;
@@ -177,7 +243,17 @@ export class StateBus implements AsyncDisposable {
 
   /** Number of the last tick, 0 before the first. */
   get tickNumber(): number {
-    return this.#engine.tick;
+    const attached = this.#closed === undefined ? this.#attached : undefined;
+    return attached === undefined ? this.#engine.tick : attached.tick;
+  }
+
+  /**
+   * Whether a writer keeps up what this bus shows: itself, or the one that it is attached to. False for
+   * a bus that read a log and stays at its tick, and where the writer closed or died.
+   */
+  get live(): boolean {
+    if (this.#closed !== undefined) return false;
+    return this.#attached === undefined ? !this.readOnly : this.#attached.isLive;
   }
 
   /** When ticks are acknowledged. */
@@ -206,19 +282,73 @@ export class StateBus implements AsyncDisposable {
   createPage(options: PageOptions = {}): Page {
     this.#checkWritable();
     checkKeys("createPage", options, PAGE_KEYS);
-    const { size = PAGE_BYTES_DEFAULT, name = "", metadata, shard } = options;
+    const { size = PAGE_BYTES_DEFAULT } = options;
     checkInteger("size", size, PAGE_BYTES_MIN, PAGE_BYTES_MAX);
-    if (name !== "") encodeUtf8("page name", checkType("name", name, "string"), NAME_BYTES_MAX);
-    if (shard !== undefined) checkInteger("shard", shard, 0, this.shards - 1);
-    const copied: Metadata | undefined = metadata === undefined
-      ? undefined
-      : decodeMetadata(encodeMetadata(checkType("metadata", metadata, "object") as MetadataInput));
-    const store = this.#store;
-    const id = store.nextPageId;
-    const birth = { size, name, metadata: copied, shard: shard ?? (id - 1) % this.shards };
-    const row = store.create(id, birth);
-    this.#engine.staging.births.push(id);
-    return new Page(this.#host, id, row);
+    return stageBirth(this.#host, size, checkBirth(this.#host, options));
+  }
+
+  /**
+   * Creates a struct; the next tick makes it real. Where there is one of that name already it is opened,
+   * and fields that the schema adds at the end are added to it.
+   *
+   * @typeParam F Names and types of the fields.
+   * @param schema From {@linkcode struct}.
+   * @param options Name, metadata, shard; the latter two count for a new struct only.
+   * @returns Its handle; all fields are zero until they are set.
+   * @throws {MmsbError} `usage` where the page of that name is no struct, or its fields differ in any
+   * other way (the first that does is named); otherwise as {@linkcode StateBus.createPage}.
+   *
+   * @example Fields added in a later version of a program
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus, struct } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const old = bus.create(struct({ bid: "f64" }), { name: "AAPL" });
+   * await bus.commit(() => old.set({ bid: 187.2 }));
+   * const quote = bus.create(struct({ bid: "f64", ask: "f64" }), { name: "AAPL" });
+   * await bus.tick();
+   * assert.deepEqual(quote.get(), { bid: 187.2, ask: 0 });
+   * assert.throws(() => bus.create(struct({ bid: "f32" }), { name: "AAPL" }), /"bid" is f64 there/);
+   * ```
+   */
+  create<F extends Fields>(schema: StructSchema<F>, options: BirthOptions = {}): Struct<F> {
+    return createStruct(this.#host, schema, options);
+  }
+
+  /**
+   * Opens the struct of a name. Fields that the schema adds read as zero, and are added by the first
+   * write to one of them, so a bus that is only read can be asked with a newer schema.
+   *
+   * @typeParam F Names and types of the fields.
+   * @throws {MmsbError} `invalid-handle` where there is none; otherwise as {@linkcode StateBus.create}.
+   */
+  struct<F extends Fields>(schema: StructSchema<F>, name: string): Struct<F> {
+    return openStruct(this.#host, schema, name);
+  }
+
+  /**
+   * Creates a table; the next tick makes it real. Where there is one of that name already it is opened,
+   * and columns that the schema adds at the end are added to it; older rows have zeros there.
+   *
+   * @typeParam F Names and types of the columns.
+   * @param schema From {@linkcode table}.
+   * @param options Name, metadata, shard (of all its pages); the latter two count for a new table only.
+   * @returns Its handle.
+   * @throws {MmsbError} as {@linkcode StateBus.create}.
+   */
+  createTable<F extends Fields>(schema: TableSchema<F>, options: BirthOptions = {}): Table<F> {
+    return createTable(this.#host, schema, options);
+  }
+
+  /**
+   * Opens the table of a name, as {@linkcode StateBus.struct} opens a struct.
+   *
+   * @typeParam F Names and types of the columns.
+   * @throws {MmsbError} `invalid-handle` where there is none; otherwise as {@linkcode StateBus.create}.
+   */
+  table<F extends Fields>(schema: TableSchema<F>, name: string): Table<F> {
+    return openTable(this.#host, schema, name);
   }
 
   /**
@@ -229,7 +359,10 @@ export class StateBus implements AsyncDisposable {
   page(id: number): Page {
     this.#checkOpen();
     checkInteger("page id", id, 1, PAGE_ID_MAX);
-    const row = this.#store.table.rowOf(id);
+    const attached = this.#attached;
+    const row = attached === undefined
+      ? this.#store.table.rowOf(id)
+      : attached.read((store) => rowOf(store, id));
     if (row === 0) {
       throw new MmsbError(
         "invalid-handle",
@@ -239,19 +372,34 @@ export class StateBus implements AsyncDisposable {
         },
       );
     }
-    return new Page(this.#host, id, row);
+    return attached === undefined
+      ? new Page(this.#host, id, row)
+      : new AttachedPage(this.#host, attached, id);
   }
 
   /** The page of a name, `undefined` where there is none. */
   find(name: string): Page | undefined {
     this.#checkOpen();
-    const id = this.#store.find(checkType("name", name, "string"));
-    return id === 0 ? undefined : this.page(id);
+    checkType("name", name, "string");
+    const attached = this.#attached;
+    if (attached === undefined) {
+      const id = this.#store.find(name);
+      return id === 0 ? undefined : this.page(id);
+    }
+    const id = attached.read((store) => {
+      const found = store.find(name);
+      return found !== 0 && rowOf(store, found) !== 0 ? found : 0;
+    });
+    return id === 0 ? undefined : new AttachedPage(this.#host, attached, id);
   }
 
   /** Handles of all pages, staged ones too, in no order that means anything. */
   *pages(): Generator<Page> {
     this.#checkOpen();
+    if (this.#attached !== undefined) {
+      yield* attachedPages(this.#host, this.#attached);
+      return;
+    }
     for (const row of this.#store.table.rows()) {
       yield new Page(this.#host, this.#store.table.ids[row], row);
     }
@@ -302,8 +450,8 @@ export class StateBus implements AsyncDisposable {
     }
     if (this.#busy !== undefined) return this.#enqueueTick(this.#busy);
     try {
-      const wait = this.#engine.waitBeforeTick();
-      return wait === undefined ? Promise.resolve(this.#engine.run()) : this.#enqueueTick(wait);
+      const wait = this.#waitBeforeTick();
+      return wait === undefined ? Promise.resolve(this.#run()) : this.#enqueueTick(wait);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -321,7 +469,7 @@ export class StateBus implements AsyncDisposable {
   async commit(stage?: () => void): Promise<TickReport> {
     this.#checkWritable();
     if (stage !== undefined) checkType("stage", stage, "function");
-    const before = this.#busy ?? this.#engine.waitBeforeTick();
+    const before = this.#busy ?? this.#waitBeforeTick();
     const report = before === undefined
       ? this.#stageAndRun(stage)
       : await this.#enqueueTick(before, stage);
@@ -330,24 +478,252 @@ export class StateBus implements AsyncDisposable {
   }
 
   /**
-   * The deltas of a page from the log, oldest first, each with the bytes before and after.
+   * The deltas of a page from the log, oldest first, each with the bytes before and after. They are
+   * found by an index of the log, so the cost is the page's and not the log's. Ticks that are applied and
+   * not synced yet are in it.
    *
    * @param page Handle or id; deleted pages have a history too.
+   * @param options `fromTick`, `toTick`, `reverse`, `limit`, and `lifetime` for births, changes of size,
+   * metadata and shard, and deaths.
+   * @returns To be walked with `for await`; its `horizon` says from which tick on it is complete.
+   * Nothing is thrown before it is walked.
    * @throws {MmsbError} `usage` on a bus without a log, `invalid-handle` for an id that was never
-   * given to a page, `closed`.
+   * given to a page, `corrupt-log` where the log is damaged (after what is whole before), `closed`.
+   *
+   * @example The last two changes of a page
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { MemoryStorage, StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open({ storage: new MemoryStorage() });
+   * const page = bus.createPage({ size: 8 });
+   * for (const value of [1, 2, 3]) await bus.commit(() => page.write(0, Uint8Array.of(value)));
+   * const newest = await Array.fromAsync(bus.history(page, { reverse: true, limit: 2 }));
+   * assert.deepEqual(newest.map(({ before, after }) => [before[0], after[0]]), [[2, 3], [1, 2]]);
+   * ```
    */
-  async *history(page: Page | number): AsyncGenerator<HistoryEntry> {
-    this.#checkOpen();
+  history(page: Page | number, options: HistoryOptions = {}): PageHistory {
+    const id = () => {
+      this.#checkOpen();
+      return page instanceof Page ? page.id : checkInteger("page id", page, 1, PAGE_ID_MAX);
+    };
+    const past = this.#past;
+    if (past !== undefined) return past.history(id, options);
+    return new PageHistory(() => {
+      id();
+      throw noLog("read history");
+    });
+  }
+
+  /**
+   * The first tick whose state `at` can give; 0 where all can. Earlier ones were dropped or merged.
+   *
+   * @throws {MmsbError} `usage` on a bus without a log, `closed`.
+   */
+  get horizon(): number {
+    return this.#pastOf("go back").horizon;
+  }
+
+  /**
+   * The state at an earlier moment, as a bus that only reads: everything but writing works on it, its
+   * history ends at its tick, and this bus goes on meanwhile. It takes memory as this one does; close it.
+   *
+   * It is made from the newest checkpoint before the moment and the ticks after it. All applied ticks
+   * can be asked for, also those whose sync is under way.
+   *
+   * @param moment `{ tick }`; `{ time }`, a Date, ISO text or µs since 1970: the last tick committed at
+   * or before it, the last of all for a time that is still to come; or `{ page, epoch }`: the tick that
+   * brought the page there.
+   * @throws {MmsbError} `out-of-bounds` for a tick or epoch that is not there yet, or a moment before
+   * {@linkcode StateBus.horizon}; `usage` for what is no moment, or on a bus without a log; `corrupt-log`
+   * where damage hides the state, with file, offset and tick; `allocation`, `closed`.
+   *
+   * @example What a page was before a write
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { MemoryStorage, StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open({ storage: new MemoryStorage() });
+   * const board = bus.createPage({ size: 8, name: "board" });
+   * for (const value of [1, 2, 3]) await bus.commit(() => board.write(0, Uint8Array.of(value)));
+   * await using past = await bus.at({ tick: 2 });
+   * assert.equal(past.find("board")!.read(0, 1)[0], 2);
+   * assert.throws(() => past.find("board")!.write(0, Uint8Array.of(9)), { code: "read-only" });
+   * ```
+   */
+  // deno-lint-ignore require-await
+  async at(moment: Moment): Promise<StateBus> {
+    const past = this.#pastOf("go back");
+    return this.#overPast(past.stateAt(past.tickOf(moment)));
+  }
+
+  /**
+   * What the state would be had only some deltas been made: every delta up to a moment is asked about,
+   * and those that pass are applied as they are, combining ones too. Births, deaths and changes of size,
+   * shard and metadata all count. Epochs count what was applied.
+   *
+   * Where early ticks were dropped or merged, it begins with the state at {@linkcode StateBus.horizon}.
+   *
+   * @param keep Whether a delta counts; called in the order in which they were applied.
+   * @param moment As for {@linkcode StateBus.at}. Default: this bus's last tick.
+   * @returns A bus that only reads; close it. Its history is that of the log, with which `verify` compares
+   * it.
+   * @throws {MmsbError} as {@linkcode StateBus.at}, and what `keep` throws.
+   *
+   * @example Without one source
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { MemoryStorage, StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open({ storage: new MemoryStorage() });
+   * const total = bus.createPage({ size: 8, name: "total" });
+   * for (const source of ["a", "b", "a"]) {
+   *   await bus.commit(() => total.combine("u32", "add", 0, 1, { source }));
+   * }
+   * await using without = await bus.whatIf(({ source }) => source !== "b");
+   * assert.equal(without.find("total")!.read(0, 1)[0], 2);
+   * ```
+   */
+  // deno-lint-ignore require-await
+  async whatIf(keep: (delta: FollowedDelta) => boolean, moment?: Moment): Promise<StateBus> {
+    const past = this.#pastOf("replay");
+    checkType("keep", keep, "function");
+    const tick = moment === undefined ? this.tickNumber : past.tickOf(moment);
+    return this.#overPast(past.stateOf(tick, keep));
+  }
+
+  /**
+   * One page as it was at an earlier moment, without the rest of the state.
+   *
+   * @param page Handle or id.
+   * @param moment As for {@linkcode StateBus.at}; an epoch of the page itself is met exactly, also in
+   * the middle of a tick.
+   * @returns Its bytes, its epoch then, and the tick.
+   * @throws {MmsbError} as {@linkcode StateBus.at}; `invalid-handle` where the page was not there.
+   */
+  pageAt(page: Page | number, moment: Moment): PageMoment & { readonly tick: number } {
+    const past = this.#pastOf("read the past");
     const id = page instanceof Page ? page.id : checkInteger("page id", page, 1, PAGE_ID_MAX);
-    if (this.#storage === undefined) {
-      throw new MmsbError("usage", "Cannot read history in memory: open the bus with a dir");
+    return past.pageAt(id, moment);
+  }
+
+  /**
+   * What leads from one state to another: pages born, deleted and changed, and the spans of bytes that
+   * differ, in order of page ids. It holds one span at a time. States that change while they are
+   * compared give a mixture; states of the past do not.
+   *
+   * @param first A moment of this bus's log, or a bus.
+   * @param second The same. Default: this bus.
+   * @throws {MmsbError} as {@linkcode StateBus.at}.
+   *
+   * @example What a tick did
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { MemoryStorage, StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open({ storage: new MemoryStorage() });
+   * const page = bus.createPage({ size: 8 });
+   * await bus.commit(() => page.write(0, Uint8Array.of(1)));
+   * await bus.commit(() => page.write(4, Uint8Array.of(7, 8)));
+   * const found = await Array.fromAsync(bus.diff({ tick: 1 }, { tick: 2 }));
+   * assert.deepEqual(found.map(({ kind }) => kind), ["changed", "bytes"]);
+   * ```
+   */
+  async *diff(
+    first: Moment | StateBus,
+    second: Moment | StateBus = this,
+  ): AsyncGenerator<StateDifference> {
+    this.#checkOpen();
+    const opened: StateBus[] = [];
+    const stateOf = async (side: Moment | StateBus) => {
+      if (side instanceof StateBus) return side;
+      const bus = await this.at(side);
+      opened.push(bus);
+      return bus;
+    };
+    try {
+      const before = await stateOf(first), after = await stateOf(second);
+      before.#checkOpen();
+      after.#checkOpen();
+      yield* diffStores(before.#wholeStore(), after.#wholeStore());
+    } finally {
+      for (const bus of opened) await bus.close();
     }
-    if (id >= this.#store.nextPageId) {
-      throw new MmsbError("invalid-handle", `Cannot read the history of page ${id}: it never was`, {
-        values: { page: id },
-      });
+  }
+
+  /**
+   * SHA-256 over all pages with their ids, sizes, epochs, shards, names, metadata and bytes, as 64
+   * hexadecimal digits: two buses with the same digest hold the same state.
+   *
+   * @throws {MmsbError} `closed`.
+   */
+  digest(): string {
+    this.#checkOpen();
+    return digestOfStore(this.#wholeStore());
+  }
+
+  /**
+   * The deltas of the log as they come, from now or an earlier tick on, until the loop is left, the
+   * signal fires or the bus is closed.
+   *
+   * On the bus that writes, a tick comes when it has the bus's durability. On a bus opened with
+   * `readOnly` it comes when the writer's system has its bytes, which is looked for at intervals; the
+   * bus itself stays at its tick, see {@linkcode StateBus.refresh}.
+   *
+   * @param options From where, of which page, source or intent, and what ends it.
+   * @throws {MmsbError} `usage` for wrong options or on a bus without a log, `out-of-bounds` for ticks
+   * that were dropped, `closed`; while it runs `corrupt-log` where the log is damaged and `read-only`
+   * where it failed.
+   *
+   * @example Three ticks, as they come
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { MemoryStorage, StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open({ storage: new MemoryStorage() });
+   * const page = bus.createPage({ size: 8 });
+   * const follower = bus.follow({ page });
+   * for (const value of [1, 2, 3]) await bus.commit(() => page.write(0, Uint8Array.of(value)));
+   * const seen: number[] = [];
+   * for await (const delta of follower) {
+   *   seen.push(delta.payload[0]);
+   *   if (delta.tick === 3) break;
+   * }
+   * assert.deepEqual(seen, [1, 2, 3]);
+   * ```
+   */
+  follow(options: FollowOptions = {}): Follower {
+    const past = this.#pastOf("follow the log");
+    const filter = checkFollow(options);
+    return new Follower(this.#followers, past.tail(filter.fromTick, this.#endPlace()), filter);
+  }
+
+  /**
+   * Takes a bus that was opened with `readOnly` forward to the newest whole tick of the log, reading
+   * only what is new. Handles stay good. A bus that writes, and one that is attached to a writer, is
+   * at its newest tick already.
+   *
+   * @returns The tick it is at now, and how many ticks and rows came.
+   * @throws {MmsbError} `usage` on a state of the past or a bus in memory; `corrupt-log` where the log is
+   * damaged behind the bus's tick, at which it then stays (a bus to which a tick could be applied in part
+   * only is closed); `closed`.
+   */
+  // deno-lint-ignore require-await
+  async refresh(): Promise<RefreshReport> {
+    const { isPast } = this.#pastOf("refresh");
+    if (isPast) {
+      throw new MmsbError("usage", "Cannot refresh a state of the past: use the bus it came from");
     }
-    yield* pageHistory(this.#storage, this.#meta, id, this.#engine.tick);
+    const forward = this.#forward;
+    if (forward === undefined) return { tick: this.tickNumber, ticks: 0, rows: 0 };
+    try {
+      const report = forward.run();
+      this.#engine.tick = report.tick;
+      return report;
+    } catch (error) {
+      if (forward.isBroken) this.#end("Cannot use the bus: a tick could not be applied to it");
+      throw error;
+    }
   }
 
   /**
@@ -355,19 +731,23 @@ export class StateBus implements AsyncDisposable {
    * bytes.
    *
    * @returns What was compared; `ok` is the verdict.
-   * @throws {MmsbError} `corrupt-log` where the log cannot be replayed, `closed`.
+   * @throws {MmsbError} `corrupt-log` where the log cannot be replayed, `out-of-bounds` on a reader that
+   * stays at a tick which was merged or dropped since, `closed`.
    */
   async verify(): Promise<VerifyReport> {
     this.#checkOpen();
     await this.#busy;
+    if (this.#attached !== undefined) return verifyAttached(this.#attached, this.#storage!);
     this.#store.checkInvariants();
     this.#clock.checkInvariants();
     const { tick } = this.#engine, { state } = this.opened;
     if (this.#storage === undefined) {
       return { tick, rows: 0, compared: undefined, state, ok: true };
     }
+    const meta = this.#past?.meta() ?? this.#meta;
+    checkHorizon(meta, tick);
     const replayed = new PageStore(this.#options.memoryLimitBytes);
-    const recovery = recover(this.#storage, this.#meta, replayed, tick);
+    const recovery = recover(this.#storage, meta, replayed, tick, "earliest");
     replayed.checkInvariants();
     const staged = new Set(this.#engine.staging.births);
     const compared = compareStores(this.#store, replayed);
@@ -376,6 +756,178 @@ export class StateBus implements AsyncDisposable {
       compared.extra.length === 0 && compared.different.length === 0;
     const ok = same && state !== "damaged";
     return { tick, rows: recovery.rows, compared: { ...compared, missing, same }, state, ok };
+  }
+
+  /**
+   * Reads many pages as one tick left them.
+   *
+   * @param look Reads, and returns what it likes. On a bus that is attached to a writer in another
+   * process it runs again where a tick came between, so it must do nothing but read.
+   * @returns What `look` returns.
+   * @throws {MmsbError} what `look` throws; `usage` where it is asynchronous, `closed`; on an attached
+   * bus `transaction-conflict` where ticks leave no time for all of it.
+   *
+   * @example Two pages of one tick
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const [a, b] = [bus.createPage({ size: 1 }), bus.createPage({ size: 1 })];
+   * await bus.commit(() => [a, b].forEach((page) => page.write(0, Uint8Array.of(7))));
+   * const sum = bus.snapshot((at) => at.read(a)[0] + at.read(b)[0]);
+   * assert.equal(sum, 14);
+   * ```
+   */
+  snapshot<T>(look: (at: Snapshot) => T): T {
+    this.#checkOpen();
+    checkType("look", look, "function");
+    const run = (): T => runSnapshot(this, look);
+    return this.#attached === undefined ? run() : this.#attached.read(run);
+  }
+
+  /**
+   * Takes a bus in memory back to how it was opened: all pages gone and forgotten, tick 0, ids from 1,
+   * the clock as new. The memory is kept, and pages come back zeroed, so a reset costs a fraction of
+   * opening another bus. Handles of the old pages refuse; what is staged is forgotten, and batches that
+   * wait are refused with `closed`.
+   *
+   * @throws {MmsbError} `usage` on a bus with a directory; `closed`.
+   *
+   * @example A simulation, and another one
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * for (const seed of [1, 2]) {
+   *   const page = bus.createPage({ size: 16, name: "state" });
+   *   await bus.commit(() => page.write(0, new Uint8Array([seed])));
+   *   assert.deepEqual([page.id, bus.tickNumber, page.read(0, 1)[0]], [1, 1, seed]);
+   *   bus.reset();
+   *   assert.equal(page.state, "deleted");
+   * }
+   * ```
+   */
+  reset(): void {
+    this.#checkOpen();
+    if (this.#storage !== undefined) {
+      throw new MmsbError(
+        "usage",
+        "Cannot reset a bus with a directory as its log would still lead to the old pages: open a new directory, or a bus in memory",
+        { values: { location: this.#storage.location } },
+      );
+    }
+    this.#checkWritable();
+    this.#engine.forgetWaiting(
+      new MmsbError("closed", "Cannot apply the batch: the bus was reset before a tick took it"),
+    );
+    this.#host.wasReset = true;
+    this.#host.checkOpen = this.#host.checkWritable = refuseReset;
+    this.#host.canWrite = () => false;
+    this.#image?.begin();
+    this.#store.clear();
+    this.#clock = newClock(this.#options, undefined);
+    this.#engine = this.#newEngine(0, undefined);
+    this.#host = this.#newHost();
+    this.#image?.end(this.#engine.published);
+  }
+
+  /**
+   * Makes a checkpoint: images of all pages in one file, copied while ticks go on, so that opening
+   * replays the log from there only. The bus makes one by itself when the log has grown; the option
+   * `checkpoints` says how often, how many are kept, and what becomes of the log before them.
+   *
+   * One is made at a time: a call waits for the one under way and then makes another, so that what is made
+   * holds all that was ticked before the call. `close` waits for all of them.
+   *
+   * @returns What was made, when it is durable.
+   * @throws {MmsbError} `usage` in memory; `disk-full`, `read-only` or `io` where it cannot be written:
+   * nothing is left of it then, and the bus goes on; `closed`.
+   *
+   * @example A checkpoint, and what the next opening does with it
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus } from "@mmsb/mmsb";
+   *
+   * const dir = await Deno.makeTempDir();
+   * const bus = await StateBus.open({ dir });
+   * const page = bus.createPage({ size: 16 });
+   * await bus.commit(() => page.write(0, Uint8Array.of(7)));
+   * const made = await bus.checkpoint();
+   * assert.deepEqual([made.tick, made.pages, page.dirty], [1, 1, false]);
+   * await bus.close();
+   * const again = await StateBus.open({ dir });
+   * assert.deepEqual([again.opened.checkpoint?.tick, again.opened.rows], [1, 0]);
+   * assert.equal(again.page(page.id).read(0, 1)[0], 7);
+   * await again.close();
+   * await Deno.remove(dir, { recursive: true });
+   * ```
+   */
+  async checkpoint(): Promise<CheckpointReport> {
+    this.#checkWritable();
+    if (this.#checkpoints === undefined) {
+      throw new MmsbError(
+        "usage",
+        "Cannot make a checkpoint of a bus in memory: open it with a dir",
+      );
+    }
+    return await this.#checkpoints.make();
+  }
+
+  /**
+   * Merges old ticks of the log into few that lead to the same state, so that the log becomes smaller:
+   * each page that lives at the horizon keeps the rows that make its bytes, each of which says how many
+   * it stands for. From {@linkcode StateBus.horizon} on every state and epoch is as it was; earlier
+   * states, and pages that had died by then, cannot be had any more. Checkpoints that begin before it
+   * are removed.
+   *
+   * Only whole segments that are not written to any more are merged, and only where that makes them
+   * smaller. Ticks go on meanwhile; checkpoints wait. It needs the memory of all pages once more.
+   *
+   * @param options `beforeTick`: merge only ticks before this one. Default: all that can be.
+   * @returns What was merged.
+   * @throws {MmsbError} `usage` in memory, or where the log's beginning was dropped behind a
+   * checkpoint; `corrupt-log` where the log is damaged; `allocation` where memory is short;
+   * `disk-full` or `io` where it cannot be written; `closed`, `read-only`. The log is as it was then.
+   *
+   * @example A counter, and a log that forgets its way
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { MemoryStorage, StateBus } from "@mmsb/mmsb";
+   *
+   * const storage = new MemoryStorage();
+   * await using bus = await StateBus.open({ storage, segmentBytes: 65536, segmentBytesMax: 65536 });
+   * const page = bus.createPage({ size: 1024 });
+   * for (let i = 0; i < 200; i++) {
+   *   page.write(0, new Uint8Array(1024).fill(i));
+   *   await bus.tick();
+   * }
+   * const { merged, bytes } = await bus.compact();
+   * assert.ok(merged && bytes.before > 10 * bytes.after);
+   * assert.ok(bus.horizon > 100);
+   * assert.equal((await bus.verify()).ok, true);
+   * ```
+   */
+  async compact(options: { readonly beforeTick?: number } = {}): Promise<CompactionReport> {
+    this.#checkWritable();
+    checkKeys("compact", options, ["beforeTick"]);
+    const { beforeTick } = options;
+    if (beforeTick !== undefined) {
+      checkInteger("beforeTick", beforeTick, 1, Number.MAX_SAFE_INTEGER);
+    }
+    const checkpoints = this.#checkpoints, writer = this.#writer;
+    if (checkpoints === undefined || writer === undefined) {
+      throw new MmsbError("usage", "Cannot compact a bus in memory: open it with a dir");
+    }
+    return await checkpoints.alone(async () => {
+      await writer.sync();
+      return await compactLog(this.#storage!, {
+        meta: () => this.#meta!,
+        stored: (meta) => void (this.#meta = meta),
+        segmentOpen: writer.segment,
+      }, { beforeTick, memoryLimitBytes: this.#options.memoryLimitBytes });
+    });
   }
 
   /** Counts. */
@@ -397,6 +949,8 @@ export class StateBus implements AsyncDisposable {
       unsyncedBytes: writer === undefined ? 0 : writer.position - writer.syncedPosition,
       durability: this.#options.durability,
       incarnation: this.#meta?.incarnation ?? 0,
+      checkpoints: this.#checkpoints?.statistics(),
+      ...(this.#attached === undefined ? {} : attachedStatistics(this.#attached)),
     };
   }
 
@@ -418,12 +972,15 @@ export class StateBus implements AsyncDisposable {
 
   async #close(): Promise<void> {
     await this.#busy?.catch(() => {});
+    await this.#checkpoints?.finish();
     const closed = new MmsbError(
       "closed",
       "Cannot apply the batch: the bus was closed before a tick took it",
     );
     this.#engine.forgetWaiting(closed);
     try {
+      this.#attached?.close();
+      await this.#past?.close();
       if (this.#writer === undefined) return;
       if (this.#engine.failure !== undefined) await this.#writer.abandon();
       else {await endWriting(
@@ -433,14 +990,119 @@ export class StateBus implements AsyncDisposable {
           this.#engine.tick,
           this.#clock.peek(),
         );}
+      if (this.#writer.failure === undefined) {
+        this.#image?.close(this.#engine.published, this.#store.allocator.save());
+      }
     } finally {
+      this.#image?.abandon();
       this.#unlock?.();
+      this.#followers.wake();
     }
+  }
+
+  /** Ends a bus in memory for its pool. */
+  #end(message: string): void {
+    if (this.#engine.running) {
+      throw new MmsbError("usage", "Cannot release a bus from inside its tick: do it after");
+    }
+    this.#endMessage = message;
+    this.#closed ??= Promise.resolve();
+    this.#engine.forgetWaiting(closedError(message));
+  }
+
+  #newEngine(tick: number, counts: EngineCounts | undefined): TickEngine {
+    return new TickEngine({
+      store: this.#store,
+      clock: this.#clock,
+      options: this.#options,
+      writer: this.#writer,
+      incarnation: this.#meta?.incarnation ?? 0,
+      tick,
+      counts,
+      publication: this.#image,
+    });
+  }
+
+  #newHost(): MutableHost {
+    const host: MutableHost = {
+      store: this.#store,
+      staging: this.#engine.staging,
+      attached: this.#attached,
+      shards: this.shards,
+      wasReset: false,
+      canWrite: () => !this.readOnly,
+      checkOpen: () => this.#checkOpen(),
+      checkWritable: () => this.#checkWritable(),
+    };
+    const attached = this.#attached;
+    if (attached !== undefined) {
+      // Another writer's image may take the place of the one attached to.
+      Object.defineProperty(host, "store", { get: () => attached.store });
+    }
+    return host;
+  }
+
+  #pastOf(what: string): Past {
+    this.#checkOpen();
+    if (this.#past === undefined) throw noLog(what);
+    return this.#past;
+  }
+
+  /** The pages of one tick; of an attached bus a copy, as they change while they are looked at. */
+  #wholeStore(): PageStore {
+    return this.#attached === undefined ? this.#store : copyAttached(this.#attached).store;
+  }
+
+  #newPast(parts: BusParts): Past | undefined {
+    const { storage, writer } = parts;
+    return storage && new Past({
+      storage,
+      isWriter: writer !== undefined,
+      memoryLimitBytes: this.#options.memoryLimitBytes,
+      meta: () => this.#meta,
+      tick: () => this.tickNumber,
+      nextPageId: () => this.#attached === undefined ? this.#store.nextPageId : Infinity,
+    }, parts.past);
+  }
+
+  #newForward({ storage, meta, recovery, writer, past }: BusParts): Forward | undefined {
+    const isFixed = writer !== undefined || past !== undefined || this.#attached !== undefined;
+    if (storage === undefined || recovery === undefined || isFixed) return undefined;
+    return new Forward(storage, meta, this.#store, recovery.end);
+  }
+
+  #newFollowers(): Followers {
+    const { durability } = this.#options;
+    return new Followers({
+      writer: this.#writer,
+      isSynced: durability === "group" || durability === "always",
+      isClosed: () => this.#closed !== undefined,
+      failure: () => this.#engine.failure,
+    });
+  }
+
+  /** Where the newest tick ends. */
+  #endPlace(): LogPlace {
+    const written = this.#writer?.place;
+    const place = this.#forward?.place ?? this.#opening;
+    if (written === undefined) return place;
+    const others = place.lanes.filter(({ lane }) => lane !== written.lane);
+    return { tick: this.#engine.tick, lanes: [written, ...others] };
+  }
+
+  #overPast(state: PastState): StateBus {
+    const options = { ...this.#options, readOnly: true };
+    return new StateBus({ options, storage: this.#storage, past: this.#past, ...state });
+  }
+
+  /** Runs a tick; followers hear of it. */
+  #run(): TickReport {
+    return this.#followers.run(() => this.#engine.run());
   }
 
   /** Stages and ticks in one go, so that nobody else stages in between. */
   #stageAndRun(stage: (() => unknown) | undefined): TickReport {
-    if (stage === undefined) return this.#engine.run();
+    if (stage === undefined) return this.#run();
     const mark = this.#engine.staging.mark();
     try {
       const result = stage();
@@ -455,7 +1117,7 @@ export class StateBus implements AsyncDisposable {
       for (const page of this.#engine.staging.rollBack(mark)) this.#store.remove(page);
       throw error;
     }
-    return this.#engine.run();
+    return this.#run();
   }
 
   #enqueueTick(before: Promise<unknown>, stage?: () => unknown): Promise<TickReport> {
@@ -465,9 +1127,9 @@ export class StateBus implements AsyncDisposable {
       if (this.#closed !== undefined) throw closedError();
       this.#checkWritable();
       for (
-        let wait = this.#engine.waitBeforeTick();
+        let wait = this.#waitBeforeTick();
         wait !== undefined;
-        wait = this.#engine.waitBeforeTick()
+        wait = this.#waitBeforeTick()
       ) {
         await wait.catch((error) => this.#engine.refuseAll(error));
       }
@@ -484,12 +1146,42 @@ export class StateBus implements AsyncDisposable {
     return run;
   }
 
+  /** What a tick must wait for. */
+  #waitBeforeTick(): Promise<void> | undefined {
+    return this.#engine.waitBeforeTick() ?? this.#checkpoints?.beforeTick();
+  }
+
+  #newCheckpoints(recovery: Recovery | undefined): Checkpoints | undefined {
+    if (this.#writer === undefined || this.#storage === undefined) return undefined;
+    const lanes = recovery?.end.lanes ?? [], { base } = this.#meta!;
+    const began = base?.lanes.find(({ lane }) => lane === 0)?.position ?? 0;
+    return new Checkpoints({
+      storage: this.#storage,
+      store: this.#store,
+      writer: this.#writer,
+      options: this.#options.checkpoints,
+      shards: this.shards,
+      otherLanes: lanes.filter(({ lane, number }) => lane !== 0 && number > 0)
+        .map(({ lane, number, offset, position }) => ({ lane, segment: number, offset, position })),
+      covered: recovery?.checkpoint?.position ?? began,
+      now: () => ({
+        tick: this.#engine.tick,
+        hlcLast: this.#clock.peek(),
+        nextPageId: this.#engine.staging.births[0] ?? this.#store.nextPageId,
+      }),
+      failure: () => this.#engine.failure,
+      meta: () => this.#meta!,
+      setMeta: (meta) => void (this.#meta = meta),
+    });
+  }
+
   #checkOpen(): void {
-    if (this.#closed !== undefined) throw closedError();
+    if (this.#closed !== undefined) throw closedError(this.#endMessage);
+    if (this.#attached !== undefined) this.#store = this.#attached.caughtUp();
   }
 
   #checkWritable(): void {
-    if (this.#closed !== undefined) throw closedError();
+    if (this.#closed !== undefined) throw closedError(this.#endMessage);
     if (this.#engine.failure !== undefined) throw readOnlyError(this.#engine.failure);
     if (this.#engine.running) {
       throw new MmsbError(
@@ -505,16 +1197,71 @@ export class StateBus implements AsyncDisposable {
 
 const PAGE_KEYS = ["size", "name", "metadata", "shard"];
 
+/** A host whose handles can be ended. */
+type MutableHost = { -readonly [key in keyof PageHost]: PageHost[key] };
+
 interface BusParts {
   readonly options: ResolvedOptions;
+  /** The mapped file to write to, or why there is none. */
+  readonly opened?: OpenedImage;
+  /** The mapped file to read. */
+  readonly attached?: AttachedReader;
   readonly store: PageStore;
   readonly storage?: Storage;
   readonly meta?: DirectoryMeta;
   readonly writer?: LaneWriter;
   readonly unlock?: () => void;
   readonly recovery?: Recovery;
+  /** The past that this is a state of. */
+  readonly past?: Past;
+  /** Where another bus stood that this one goes on for. */
+  readonly position?: BusPosition;
   /** What is wrong with the metadata of a directory that is only read. */
   readonly fault?: string;
+}
+
+/** Attaches to a directory's mapped file where that is wanted and there is one; else reads its log. */
+function partsToRead(storage: Storage, options: ResolvedOptions): Omit<BusParts, "options"> {
+  if (options.arena !== "mmap") return readStable(storage, options);
+  const attached = attach(storage);
+  if ("reason" in attached) {
+    return { ...readStable(storage, options), opened: refused(attached.reason) };
+  }
+  const { meta, fault } = readMetaToRead(storage);
+  if (meta !== undefined) checkShards(storage, options, meta);
+  const report = { kind: "mmap", adopted: true, reason: "" } as const;
+  return { store: attached.store, storage, meta, attached, fault, opened: { report } };
+}
+
+/** The state of a directory for writing: taken over from a mapped file, or recovered. */
+async function stateToWrite(
+  storage: Storage,
+  meta: DirectoryMeta,
+  options: ResolvedOptions,
+): Promise<
+  { readonly store: PageStore; readonly recovery: Recovery; readonly opened?: OpenedImage }
+> {
+  if (options.arena !== "mmap") {
+    // Tells who reads an earlier writer's mapped file.
+    openImage(options, meta.shards);
+    const store = new PageStore(options.memoryLimitBytes);
+    const recovery = await recoverBeside(storage, meta, store);
+    checkUndamaged(storage, recovery.end);
+    return { store, recovery };
+  }
+  const end = closedEnd(storage, meta);
+  const identity = end === undefined ? undefined : identityOf(meta, meta.shards);
+  const { store, opened, value: recovery } = fillStore(
+    options,
+    openImage(options, meta.shards, identity),
+    (store, isFilled) => {
+      if (isFilled) return { tick: end!.tick, hlcLast: identity!.hlc, rows: 0, end: end! };
+      const found = recover(storage, meta, store);
+      checkUndamaged(storage, found.end);
+      return found;
+    },
+  );
+  return { store, recovery, opened };
 }
 
 /**
@@ -529,10 +1276,11 @@ function readStable(storage: Storage, options: ResolvedOptions): Omit<BusParts, 
       const { meta, fault } = readMetaToRead(storage);
       if (meta !== undefined) checkShards(storage, options, meta);
       const store = new PageStore(options.memoryLimitBytes);
-      const found = recover(storage, meta, store);
+      const view = settledView(storage);
+      const found = recover(view, meta, store);
       const { state, tick } = found.end;
       if (state !== "damaged" || tick === tickBefore) {
-        return { store, storage, meta, recovery: found, fault };
+        return { store, storage: view, meta, recovery: found, fault };
       }
       if (attempt >= READINGS_MAX && tickBefore >= 0) {
         const end = { ...found.end, state: "torn" as const, reason: "the log is being written" };
@@ -561,8 +1309,32 @@ function readMetaToRead(storage: Storage): { meta?: DirectoryMeta; fault?: strin
   return { fault: `"${META_PATH}" is missing in ${storage.location}` };
 }
 
-function closedError(): MmsbError {
-  return new MmsbError("closed", "Cannot use a bus that was closed: open it again");
+/** A reader may stay at a tick that cannot be replayed any more. */
+function checkHorizon(meta: DirectoryMeta | undefined, tick: number): void {
+  const horizon = meta?.base?.horizon ?? 0;
+  if (tick >= horizon) return;
+  throw new MmsbError(
+    "out-of-bounds",
+    `Cannot replay the log to tick ${tick}: ticks before ${horizon} were merged or dropped; open the bus again`,
+    { values: { tick, horizon } },
+  );
+}
+
+function closedError(
+  message = "Cannot use a bus that was closed: open it again",
+): MmsbError {
+  return new MmsbError("closed", message);
+}
+
+function refuseReset(): never {
+  throw new MmsbError(
+    "invalid-handle",
+    "Cannot use a page from before the bus was reset: create it again",
+  );
+}
+
+function newClock({ clock }: ResolvedOptions, last = 0n): HybridLogicalClock {
+  return new HybridLogicalClock({ nowUs: () => clock.nowUs(), last });
 }
 
 function refuseNoDirectory(storage: Storage): never {

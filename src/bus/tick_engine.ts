@@ -18,6 +18,7 @@ import {
   type DeltaBatch,
   lowerEpochs,
   type PageStore,
+  type PublishedTick,
   raiseEpochs,
   resolve,
 } from "../physical/mod.ts";
@@ -33,6 +34,13 @@ interface QueuedBatch {
   readonly sequence: number;
   readonly resolve: (receipt: BatchReceipt | PromiseLike<BatchReceipt>) => void;
   readonly reject: (error: unknown) => void;
+}
+
+interface PendingResize {
+  readonly page: number;
+  readonly size: number;
+  /** Slot that is waiting for it, 0 where its own will do. */
+  readonly slot: number;
 }
 
 interface Accepted extends QueuedBatch {
@@ -58,6 +66,28 @@ export interface TickEngineParts {
   readonly incarnation: number;
   /** The last tick. */
   readonly tick: number;
+  /** What was counted before, where the engine goes on for another one. */
+  readonly counts?: EngineCounts;
+  /** Where readers learn of ticks, if there are any. */
+  readonly publication?: TickPublication;
+}
+
+/** Where readers in other processes learn of ticks. */
+export interface TickPublication {
+  /** Readers wait from here on. */
+  begin(): void;
+  /** Readers see how the tick left the pages; nothing happens where none began. */
+  end(published: PublishedTick): void;
+}
+
+/** What an engine has counted. */
+export interface EngineCounts {
+  /** Rows applied. */
+  readonly rows: number;
+  /** Batches refused. */
+  readonly refused: number;
+  /** Last sequence number of each producer. */
+  readonly sequences: ReadonlyMap<number, number>;
 }
 
 /** Makes what is staged and queued real. */
@@ -67,9 +97,9 @@ export class TickEngine {
   /** The last tick. */
   tick: number;
   /** Rows applied. */
-  rows = 0;
+  rows: number;
   /** Batches refused. */
-  refused = 0;
+  refused: number;
   /** Whether a tick is running: nothing may be staged by what it calls. */
   running = false;
   /** What made the log unusable, if anything did. */
@@ -80,9 +110,14 @@ export class TickEngine {
   readonly #options: ResolvedOptions;
   readonly #writer: LaneWriter | undefined;
   readonly #incarnation: number;
+  readonly #publication: TickPublication | undefined;
+  /** The next page id as the last tick left it; ids of staged pages do not count. */
+  #nextPageId: number;
   readonly #frames = new FrameWriter();
+  /** Room for pages that the tick resizes, so that nothing can fail once the log has it. */
+  #resizes: PendingResize[] = [];
   #queue: QueuedBatch[] = [];
-  #sequences = new Map<number, number>();
+  readonly #sequences: Map<number, number>;
   /** Refusals of the last few open batches, for ticks that waited meanwhile. */
   #refusals = new Map<number, MmsbError>();
 
@@ -93,7 +128,23 @@ export class TickEngine {
     this.#options = parts.options;
     this.#writer = parts.writer;
     this.#incarnation = parts.incarnation;
+    this.#publication = parts.publication;
+    this.#nextPageId = parts.store.nextPageId;
     this.tick = parts.tick;
+    this.rows = parts.counts?.rows ?? 0;
+    this.refused = parts.counts?.refused ?? 0;
+    this.#sequences = new Map(parts.counts?.sequences);
+  }
+
+  /** What was counted so far. */
+  get counts(): EngineCounts {
+    return { rows: this.rows, refused: this.refused, sequences: new Map(this.#sequences) };
+  }
+
+  /** How readers in other processes see the last tick. */
+  get published(): PublishedTick {
+    const nextPageId = this.#nextPageId;
+    return { tick: this.tick, hlc: this.#clock.peek(), nextPageId, rows: this.rows };
   }
 
   /** Batches waiting for a tick. */
@@ -152,9 +203,11 @@ export class TickEngine {
    */
   run(): TickReport {
     this.running = true;
+    this.#publication?.begin();
     try {
       return this.#run();
     } finally {
+      this.#publication?.end(this.published);
       this.running = false;
     }
   }
@@ -182,14 +235,20 @@ export class TickEngine {
         throw error;
       }
       logged = monotonicNowMs();
+      // The disk works while this thread applies: 0.47 → 0.61 of a raw write for a bulk append.
+      const isGroup = this.#options.durability === "group";
+      const reached = isGroup ? this.#reached(this.tick + 1) : undefined;
       const { arena } = this.#store;
       for (const { batch, shape } of accepted) applyRows(batch.kernel, batch.length, shape, arena);
       applied = monotonicNowMs();
       this.tick++;
       this.rows += rows;
+      this.#nextPageId = this.#store.nextPageId;
       if (openAccepted) this.#commitStructure();
       this.staging.clear();
-      durable = this.#acknowledge(accepted);
+      // Before a sync that this thread waits for.
+      this.#publication?.end(this.published);
+      durable = this.#acknowledge(accepted, reached);
     } else {
       this.staging.clear();
       durable = this.#reached(this.tick);
@@ -237,9 +296,14 @@ export class TickEngine {
     if (!staging.isEmpty) {
       try {
         for (const page of staging.births) table.setActive(table.rowOf(page), true);
+        for (const [page, size] of staging.living(staging.sizes)) {
+          this.#resizes.push({ page, size, slot: this.#store.reserveResize(page, size) });
+        }
+        this.#store.reserveMetadata(staging.metadata);
         if (staging.batch.length > 0) accepted.push(this.#accept(this.#openBatch()));
         openAccepted = true;
       } catch (error) {
+        this.#cancelResizes();
         for (const page of staging.births) this.#store.remove(page);
         openError = asMmsbError(error);
         this.#refusals.set(staging.generation, openError);
@@ -316,6 +380,7 @@ export class TickEngine {
     for (const { batch } of accepted) {
       lowerEpochs(batch.kernel, batch.length, this.#store.table.epochs);
     }
+    this.#cancelResizes();
     if (openAccepted) { for (const page of this.staging.births) this.#store.remove(page); }
     this.staging.clear();
     for (const one of accepted) settle(one, () => one.reject(error));
@@ -343,14 +408,25 @@ export class TickEngine {
     this.forgetWaiting(readOnlyError(this.failure));
   }
 
+  #cancelResizes(): void {
+    for (const { size, slot } of this.#resizes.splice(0)) this.#store.cancelResize(size, slot);
+  }
+
   #commitStructure(): void {
     const { staging } = this;
     if (staging.batch.length > 0) this.#sequences.set(OPEN_PRODUCER, this.#openSequence());
     for (const { page, metadata } of staging.metadata) this.#store.setMetadata(page, metadata);
+    for (const { page, size, slot } of this.#resizes.splice(0)) {
+      this.#store.finishResize(page, size, slot);
+    }
+    for (const [page, shard] of staging.living(staging.shards)) this.#store.migrate(page, shard);
     for (const page of staging.deaths) this.#store.remove(page);
   }
 
-  #acknowledge(accepted: readonly Accepted[]): Promise<TickAcknowledgement> {
+  #acknowledge(
+    accepted: readonly Accepted[],
+    reached: Promise<TickAcknowledgement> | undefined,
+  ): Promise<TickAcknowledgement> {
     const { durability } = this.#options;
     const tick = this.tick;
     if (durability === "always") {
@@ -362,7 +438,7 @@ export class TickEngine {
         throw error;
       }
     }
-    const durable = this.#reached(tick);
+    const durable = reached ?? this.#reached(tick);
     for (const one of accepted) {
       if (one.producer === OPEN_PRODUCER) continue;
       const { producer, sequence, batch } = one;

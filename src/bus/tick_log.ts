@@ -1,7 +1,7 @@
 /**
  * Tick log: a tick's births, batches and deaths as frames.
  *
- * One frame for births (which come first), one a batch, one for metadata and deaths (which come
+ * One frame for births (which come first), one a batch, one for metadata, sizes, shards and deaths (which come
  * last), one for the commit row; a single batch of small writes is three frames in one write.
  *
  * @module
@@ -95,6 +95,12 @@ export function writeTick(writer: FrameWriter, store: PageStore, content: TickCo
       ...staging.metadata.map(({ page, metadata }) => {
         const payload = encodeMetadata(metadata);
         return { page, operation: STRUCTURAL.setMetadata, size: 0, shard: 0, payload };
+      }),
+      ...staging.living(staging.sizes).map(([page, size]) => {
+        return { page, operation: STRUCTURAL.resizePage, size, shard: 0, payload: EMPTY };
+      }),
+      ...staging.living(staging.shards).map(([page, shard]) => {
+        return { page, operation: STRUCTURAL.migratePage, size: 0, shard, payload: EMPTY };
       }),
       ...[...staging.deaths].map((page) => ({
         page,

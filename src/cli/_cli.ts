@@ -11,6 +11,8 @@ import { writeStderr, writeStdout } from "./_platform.ts";
 import { doctorCommand } from "./doctor.ts";
 import { logCommands } from "./log.ts";
 import type { LogTools } from "./log_tools.ts";
+import { transferCommands, type TransferTools } from "./log_transfer.ts";
+import { replayCommand } from "./replay.ts";
 import { validateCommand } from "./validate.ts";
 
 /** What the commands work with, loaded only when one needs it. */
@@ -19,6 +21,8 @@ export interface Bindings {
   readonly validators: () => Promise<readonly Validator[]>;
   /** What reads a log. */
   readonly logTools: () => Promise<LogTools>;
+  /** What moves logs. */
+  readonly transferTools: () => Promise<TransferTools>;
 }
 
 /**
@@ -36,6 +40,8 @@ export async function runCommandLine(
     return await dispatch(args, [
       validateCommand(bindings.validators, bindings.logTools),
       ...logCommands(bindings.logTools),
+      ...transferCommands(bindings.transferTools),
+      replayCommand(),
       doctorCommand(),
     ]);
   } catch (error) {

@@ -70,7 +70,7 @@ export function stateText({ state, file = "", offset = 0, tick, reason = "" }: L
 
 /** One delta as one line. */
 export function deltaText(delta: LogDelta): string {
-  const { payload, source, intent, name, timeUs } = delta;
+  const { payload, source, intent, name, timeUs, imported } = delta;
   const bytes = toHex(payload.subarray(0, SHOWN_BYTES_MAX)) +
     (payload.length > SHOWN_BYTES_MAX ? "…" : "");
   return [
@@ -83,6 +83,7 @@ export function deltaText(delta: LogDelta): string {
     ...(source === undefined ? [] : [`source=${shown(source)}`]),
     ...(intent === undefined ? [] : [`intent=${shown(intent)}`]),
     ...(timeUs === undefined ? [] : [`time=${statedText(timeUs)}`]),
+    ...(imported === undefined ? [] : [`imported=${imported.id} at epoch ${imported.epoch}`]),
   ].join("  ") + "\n";
 }
 
@@ -116,13 +117,13 @@ function statedText(us: number): string {
 }
 
 /** A text from outside on one line: in quotes where it has blanks or what could steer a terminal. */
-function shown(text: string): string {
+export function shown(text: string): string {
   if (/^[^\s"\p{C}]+$/u.test(text)) return text;
   return escaped(JSON.stringify(text));
 }
 
 /** A sentence that may hold texts from outside, without what could steer a terminal. */
-function escaped(text: string): string {
+export function escaped(text: string): string {
   return text.replace(
     /[^\P{C}]/gu,
     (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`,

@@ -11,9 +11,9 @@ import { MmsbError } from "../base/errors.ts";
 
 const encoder = new TextEncoder();
 
-/** Writes text to a stream; `false` where nobody reads it any more. */
-function writeTo(stream: { writeSync(bytes: Uint8Array): number }, text: string): boolean {
-  let bytes = encoder.encode(text);
+/** Writes bytes to a stream; `false` where nobody reads it any more. */
+function writeTo(stream: { writeSync(bytes: Uint8Array): number }, all: Uint8Array): boolean {
+  let bytes = all;
   try {
     while (bytes.length > 0) bytes = bytes.subarray(stream.writeSync(bytes));
     return true;
@@ -25,12 +25,17 @@ function writeTo(stream: { writeSync(bytes: Uint8Array): number }, text: string)
 
 /** Writes to standard output; `false` where nobody reads it any more. */
 export function writeStdout(text: string): boolean {
-  return writeTo(Deno.stdout, text);
+  return writeTo(Deno.stdout, encoder.encode(text));
+}
+
+/** Writes bytes to standard output; `false` where nobody reads it any more. */
+export function writeStdoutBytes(bytes: Uint8Array): boolean {
+  return writeTo(Deno.stdout, bytes);
 }
 
 /** Writes to standard error. */
 export function writeStderr(text: string): void {
-  writeTo(Deno.stderr, text);
+  writeTo(Deno.stderr, encoder.encode(text));
 }
 
 /** Whether standard output is a terminal that takes colour, and the user wants it. */
@@ -68,6 +73,17 @@ export async function requireFolder(flag: string, path: string): Promise<void> {
     throw unusable(flag, path, cause);
   }
   if (!info.isDirectory) throw unusable(flag, path, "it is no folder");
+}
+
+/** Refuses a path that is no file; `flag` says where it came from. */
+export async function requireFile(flag: string, path: string): Promise<void> {
+  let info: Deno.FileInfo;
+  try {
+    info = await Deno.stat(path);
+  } catch (cause) {
+    throw unusable(flag, path, cause);
+  }
+  if (info.isDirectory) throw unusable(flag, path, "it is a folder");
 }
 
 /** Refuses a file that cannot be written for want of its folder, before work is done for it. */

@@ -7,7 +7,7 @@ import { formatBytes, formatCount } from "../base/bytes.ts";
 import { MEMORY_LIMIT_BYTES_DEFAULT } from "../base/limits.ts";
 import { describeMachine, formatFigure } from "../perf/mod.ts";
 import { type Finding, messageOf, ms, within } from "./_finding.ts";
-import { probeFfi, probeGpu } from "./_probes_devices.ts";
+import { probeFfi, probeGpu, probeMapping } from "./_probes_devices.ts";
 import { probeSpace, probeSync } from "./_probes_disk.ts";
 
 /** The probes, in the order of the report; each is given the folder whose disk is tried. */
@@ -20,6 +20,7 @@ export const PROBES: readonly ((folder: string) => Finding | Promise<Finding>)[]
   probeSpace,
   probeClock,
   probeFfi,
+  probeMapping,
   probeGpu,
 ];
 

@@ -3,6 +3,8 @@
  * The search for a GPU may hold the thread while a driver loads, whatever the limit on waiting.
  */
 
+import { MEMORY_LIMIT_BYTES_DEFAULT } from "../base/limits.ts";
+import { MappedImage, mappingUnavailable, uniqueFileName } from "../physical/mod.ts";
 import { type Finding, messageOf, within } from "./_finding.ts";
 
 /** The C library of each system, and a call in it that does nothing. */
@@ -52,6 +54,51 @@ export function probeFfi(): Finding {
     };
   }
 }
+
+/** Tries a mapped file as `arena: "mmap"` has it: in memory, and on the disk of a folder. */
+export function probeMapping(folder: string): Finding {
+  const common = { id: "mapping", name: "mapping" };
+  const unavailable = mappingUnavailable();
+  const reasons = unavailable === undefined
+    ? [tryMapping("/dev/shm"), tryMapping(folder)]
+    : [unavailable, unavailable];
+  const figures = { inMemory: reasons[0] === undefined, onDisk: reasons[1] === undefined };
+  const works = ["in /dev/shm", "on this disk"].filter((_, index) => reasons[index] === undefined);
+  const failed = [...new Set(reasons.filter((reason) => reason !== undefined))];
+  return {
+    ...common,
+    status: failed.length === 0 ? "ok" : "limited",
+    found: works.length === 0
+      ? `not available: ${failed.join("; ")}`
+      : `works ${works.join(" and ")}${failed.length === 0 ? "" : `; ${failed.join("; ")}`}`,
+    meaning: figures.onDisk
+      ? "Other processes can follow a bus's pages, and a clean close is opened again without a replay"
+      : 'arena: "mmap" serves from the shared arena: other processes read the log',
+    ...(unavailable === "it needs --allow-ffi"
+      ? { advice: "run with --allow-ffi if you want it" }
+      : {}),
+    figures,
+  };
+}
+
+/** Makes, grows and uses a mapped file of the default limit; why not, where it cannot be. */
+function tryMapping(folder: string): string | undefined {
+  const path = `${folder}/${uniqueFileName()}`;
+  try {
+    using image = MappedImage.create(path, { limitBytes: MEMORY_LIMIT_BYTES_DEFAULT, shards: 1 });
+    image.arena.grow(GROWN_BYTES);
+    image.arena.words[GROWN_BYTES / 4 - 1] = 7;
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  } finally {
+    try {
+      Deno.removeSync(path);
+    } catch { /* It was not made. */ }
+  }
+}
+
+const GROWN_BYTES = 2 ** 20;
 
 /** Looks for a GPU. */
 export async function probeGpu(): Promise<Finding> {

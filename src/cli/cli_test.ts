@@ -12,7 +12,7 @@ const replay = {
   run: async ({ directory, seed, progress }) => {
     progress("cycle 1");
     if (directory) throw new MmsbError("corrupt-log", "Cannot read frame 7: its checksum differs");
-    return { metrics: { divergence: 0, cycles: 1000, formsAgreed: 4, lostTicks: 0, wrongTotals: 0, seed }, samples: 1000 };
+    return { metrics: { divergence: 0, cycles: 1000, formsAgreed: 5, lostTicks: 0, wrongTotals: 0, wrongSums: 0, wrongRows: 0, seed }, samples: 1000 };
   },
 };
 const purity = {
@@ -68,6 +68,7 @@ const logTools = {
 Deno.exit(await runCommandLine(Deno.args, {
   validators: async () => [replay, purity],
   logTools: async () => logTools,
+  transferTools: async () => ({}),
 }));
 `;
 
@@ -130,7 +131,7 @@ Deno.test("mmsb as the first module of a worker does not run", async () => {
 });
 
 const REFUSED: readonly (readonly [string, RegExp])[] = [
-  ["log", /Missing command after "log": give one of log inspect, log query, log verify, see/],
+  ["log", /Missing command after "log": give one of log inspect, log query, log verify, /],
   ["log inspekt", /Unknown command "log inspekt": did you mean "log inspect"\?/],
   ["--verion", /Unknown flag "--verion": did you mean "--version"\?/],
   ["validate --qiuck", /Unknown flag --qiuck: did you mean --quick\? See mmsb validate --help/],
@@ -279,7 +280,7 @@ Deno.test("mmsb log verify ends with 3 on damage, and with 0 on a torn tail", as
   assert.equal(JSON.parse(damaged.out).ok, false);
   assert.match(
     damaged.err,
-    /^mmsb: corrupt-log: Cannot trust all of the log of "damaged" \(1 problems were found\): take/,
+    /^mmsb: corrupt-log: Cannot trust all of the log of "damaged" \(1 problems were found\): restore/,
   );
 });
 
@@ -300,7 +301,7 @@ Deno.test("mmsb doctor says what each thing means, in text and JSON, and leaves 
   assert.equal(ok, true);
   assert.deepEqual(
     findings.map(({ id }: { id: string }) => id),
-    ["versions", "threads", "reserve", "memory", "sync", "space", "clock", "ffi", "gpu"],
+    ["versions", "threads", "reserve", "memory", "sync", "space", "clock", "ffi", "mapping", "gpu"],
   );
   for (const { meaning, found } of findings) assert(meaning.length > 10 && found.length > 3);
   assert.equal(findings[7].figures.permitted, false);

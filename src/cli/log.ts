@@ -154,7 +154,7 @@ function damaged(directory: string, found: string): MmsbError {
     "corrupt-log",
     `Cannot trust all of the log of ${
       JSON.stringify(directory)
-    } (${found}): take a copy of it, restore the file from a backup, or open the bus with readOnly to read what is whole`,
+    } (${found}): restore the file from a backup, or save what is whole with mmsb log salvage DIR --to DIR2`,
     { values: { directory, found } },
   );
 }

@@ -16,6 +16,7 @@ import { type Bindings, runCommandLine } from "./_cli.ts";
 const BINDINGS: Bindings = {
   validators: async () => (await import("../validators/mod.ts")).validators,
   logTools: async () => await import("../log/mod.ts"),
+  transferTools: async () => await import("../log/mod.ts"),
 };
 
 /**

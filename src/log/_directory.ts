@@ -8,6 +8,7 @@
  */
 
 import { MmsbError } from "../base/mod.ts";
+import { settledView } from "./compaction_switch.ts";
 import { FileStorage } from "./file_storage.ts";
 import { laneFolder } from "./format.ts";
 import { type DirectoryMeta, META_PATH, readMeta } from "./meta.ts";
@@ -29,7 +30,7 @@ const READINGS_MAX = 4;
  *
  * @throws {MmsbError} `usage` where the folder is no data directory.
  */
-export function openDirectory(directory: string): FileStorage {
+export function openDirectory(directory: string): Storage {
   const storage = new FileStorage(directory);
   if (!storage.exists(META_PATH) && lanesOf(storage).length === 0) {
     throw new MmsbError(
@@ -40,7 +41,7 @@ export function openDirectory(directory: string): FileStorage {
       { values: { location: storage.location } },
     );
   }
-  return storage;
+  return settledView(storage);
 }
 
 /** Numbers of the lanes that have a folder. */

@@ -34,6 +34,7 @@ import {
 } from "./frame_reader.ts";
 import { digestOf } from "./frame_writer.ts";
 import type { LaneKnown } from "./lane_reader.ts";
+import type { LanePlace } from "./meta.ts";
 import type { Storage } from "./storage.ts";
 
 /** A tick on one lane as it was found; its bytes are good until the next one is asked for. */
@@ -73,12 +74,13 @@ export class LaneWalk {
 
   readonly #storage: Storage;
   readonly #known: LaneKnown;
+  readonly #begin: LanePlace | undefined;
   readonly #report: (fault: LogFault) => void;
   readonly #numbers: readonly number[];
   readonly #buffer = new SegmentBuffer();
   #next = 0;
   /** Number that the next segment must have. */
-  #due = 1;
+  #due: number;
   #segment: SegmentBytes | undefined;
   #header: SegmentHeader | undefined;
   #path = "";
@@ -87,7 +89,7 @@ export class LaneWalk {
   /** Whether bytes were lost or added, so that positions say nothing up to the next segment. */
   #isShifted = false;
   /** Position up to which the lane was read without loss; the next segment starts there. */
-  #position = 0;
+  #position: number;
   #lastTick = 0;
   #repeatedTick = 0;
   #proven: number | undefined;
@@ -99,19 +101,26 @@ export class LaneWalk {
    * @param lane Lane.
    * @param known What the directory knows of it, if anything.
    * @param report Told of every fault.
+   * @param begin Where the lane begins, if not with segment 1.
    */
   constructor(
     storage: Storage,
     lane: number,
     known: LaneKnown | undefined,
     report: (fault: LogFault) => void,
+    begin?: LanePlace,
   ) {
     this.#storage = storage;
     this.lane = lane;
     this.#known = known ?? { position: 0, segment: 0 };
     this.#report = report;
+    this.#begin = begin;
+    this.#due = begin?.segment ?? 1;
+    this.#position = begin === undefined ? 0 : begin.position - begin.offset;
     // A lane that is known to be empty: recovery was about to remove what stands there.
-    this.#numbers = known?.segment === 0 ? [] : segmentNumbers(storage, lane);
+    this.#numbers = known?.segment === 0
+      ? []
+      : segmentNumbers(storage, lane).filter((number) => number >= this.#due);
   }
 
   /** Number of segments. */
@@ -243,7 +252,17 @@ export class LaneWalk {
     const { tick, frames, rowsLost } = open;
     const [segment, path] = [this.#segment ?? this.#buffer.last, this.#path];
     const { position } = this.#header!;
-    return { lane: this.lane, tick, frames, rowsLost, commit, isLossy, segment, path, position };
+    return {
+      lane: this.lane,
+      tick,
+      frames,
+      rowsLost,
+      commit,
+      isLossy,
+      segment,
+      path,
+      position,
+    };
   }
 
   #misplaced(frame: FrameHeader): string | undefined {
@@ -364,8 +383,10 @@ export class LaneWalk {
     this.#segment = segment;
     this.#header = header;
     this.#path = path;
-    this.#offset = SEGMENT_HEADER_BYTES;
-    this.#position = header.position + SEGMENT_HEADER_BYTES;
+    this.#offset = header.number === this.#begin?.segment
+      ? this.#begin.offset
+      : SEGMENT_HEADER_BYTES;
+    this.#position = header.position + this.#offset;
     return true;
   }
 
@@ -420,7 +441,8 @@ export class LaneWalk {
   #provenPosition(): number {
     if (this.#proven !== undefined) return this.#proven;
     const { position, segment: began } = this.#known;
-    let proven = began > 0 && !this.#numbers.includes(began) ? Infinity : position;
+    const isLost = began >= (this.#begin?.segment ?? 1) && !this.#numbers.includes(began);
+    let proven = isLost ? Infinity : position;
     let incarnation = -1;
     const buffer = new SegmentBuffer();
     for (const number of this.#numbers) {

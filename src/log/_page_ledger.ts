@@ -22,7 +22,7 @@ export type RowFaultSink = (fault: LogFaultName, message: string) => void;
 interface LedgerPage {
   readonly id: number;
   /** Bytes; as large as a page can be where the birth was lost. */
-  readonly size: number;
+  size: number;
   readonly name: string;
   epoch: number;
   /** Tick of its death, 0 while it lives. */
@@ -38,6 +38,14 @@ export interface FrameOutcome {
   /** Of these, rows whose page is not there. */
   readonly orphans: number;
 }
+
+/** What becomes of a page, by structural operation. */
+const CHANGES: Readonly<Record<number, string>> = {
+  [STRUCTURAL.deletePage]: "deleted",
+  [STRUCTURAL.setMetadata]: "given metadata",
+  [STRUCTURAL.resizePage]: "resized",
+  [STRUCTURAL.migratePage]: "given to another shard",
+};
 
 /** Pages as a log's rows tell of them. */
 export class PageLedger {
@@ -84,26 +92,34 @@ export class PageLedger {
     }
   }
 
-  /** Takes deaths and metadata of a structural frame, at the end of its tick. */
+  /** Takes all but the births of a structural frame, at the end of its tick. */
   changes(decoded: DecodedRows, bytes: Uint8Array, tick: number, sink: RowFaultSink): void {
     const { columns } = decoded;
     for (let row = 0; row < decoded.rows; row++) {
       const operation = columns.kind[row], id = columns.page[row] >>> 0;
       if (operation === STRUCTURAL.createPage) continue;
       const isDeath = operation === STRUCTURAL.deletePage;
-      if (!isDeath && operation !== STRUCTURAL.setMetadata) {
+      const what = CHANGES[operation];
+      if (what === undefined) {
         sink("structure", `operation ${operation} is not known`);
         continue;
       }
       const page = this.#find(id);
       if (page === undefined || page.death !== 0) {
-        const what = isDeath ? "deleted" : "given metadata";
         const why = page === undefined ? "was never born" : `was deleted in tick ${page.death}`;
         sink("structure", `page ${id} is ${what} and ${why}`);
       } else if (isDeath) {
         page.death = tick;
         this.living--;
         if (page.name !== "") this.#names.delete(page.name);
+      } else if (operation === STRUCTURAL.resizePage) {
+        const size = columns.offset[row] >>> 0;
+        if (size >= 1 && size <= PAGE_BYTES_MAX) page.size = size;
+        else sink("structure", `page ${id} is resized to ${size} bytes`);
+      } else if (operation === STRUCTURAL.migratePage) {
+        const shard = decoded.shards?.[row] ?? 0;
+        const isShard = this.#shards === 0 || shard < this.#shards;
+        if (!isShard) sink("structure", `page ${id} goes to shard ${shard} of ${this.#shards}`);
       } else {
         this.#checkText(() => decodeMetadata(payloadOf(decoded, row, bytes)), id, sink);
       }
@@ -144,7 +160,7 @@ export class PageLedger {
         continue;
       }
       const malformed = rowFault(decoded, row, page.size, payloadStart, bytes);
-      const step = advance?.[row] ?? 1;
+      const step = advance === undefined ? 1 : advance[row] >>> 0;
       const expected = page.epoch + step;
       const epoch = columns.epoch[row];
       const isOff = (expected | 0) !== epoch || step < 1;

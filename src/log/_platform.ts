@@ -74,6 +74,17 @@ export function writeAt(handle: Handle, path: string, bytes: Uint8Array, positio
   });
 }
 
+/** The same on another thread. */
+export async function writeAtAsync(
+  handle: Handle,
+  path: string,
+  bytes: Uint8Array,
+  position: number,
+): Promise<void> {
+  attempt("write", path, () => handle.seekSync(position, Deno.SeekMode.Start));
+  await appendAsync(handle, path, bytes);
+}
+
 /** Writes all bytes where the handle stands, on another thread. */
 export async function appendAsync(handle: Handle, path: string, bytes: Uint8Array): Promise<void> {
   await attemptAsync("write", path, async () => {
@@ -141,12 +152,33 @@ export function renameFile(source: string, target: string): void {
 /** Removes a file; nothing happens where it is absent. */
 export function removeFile(path: string): void {
   attemptOr("remove", path, () => {
-    // The system call behind removes an empty folder too.
-    if (Deno.lstatSync(path).isDirectory) {
-      throw Object.assign(new Error("Is a directory"), { code: "EISDIR" });
-    }
+    refuseFolder(path);
     Deno.removeSync(path);
   });
+}
+
+/** The same on another thread. */
+export async function removeFileAsync(path: string): Promise<void> {
+  try {
+    refuseFolder(path);
+    await Deno.remove(path);
+  } catch (cause) {
+    attemptOr("remove", path, () => {
+      throw cause;
+    });
+  }
+}
+
+/** The system call that removes a file removes an empty folder too. */
+function refuseFolder(path: string): void {
+  if (Deno.lstatSync(path).isDirectory) {
+    throw Object.assign(new Error("Is a directory"), { code: "EISDIR" });
+  }
+}
+
+/** Removes a folder and all in it. */
+export function removeFolder(path: string): void {
+  attempt("remove", path, () => Deno.removeSync(path, { recursive: true }));
 }
 
 /** This process, as people know it. */
@@ -237,6 +269,12 @@ function systemCode(cause: unknown): string | undefined {
   if (typeof code === "string") return code;
   const number = /\(os error (\d+)\)/.exec(cause.message)?.[1];
   return number && Deno.build.os === "linux" ? LINUX_ERRORS[number] : undefined;
+}
+
+/** Whether this process may load a module that stands in a file, as a worker does at run time. */
+export function mayLoad(url: URL): boolean {
+  if (url.protocol !== "file:") return true;
+  return Deno.permissions.querySync({ name: "read", path: url }).state === "granted";
 }
 
 /** Lets the event loop turn once, so that what other threads have finished is heard of. */

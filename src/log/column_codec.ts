@@ -222,6 +222,35 @@ function countUp(first: number, step: number, rows: number, target: Int32Array):
   }
 }
 
+/**
+ * Reads one value of a column whose section fits its form and rows ({@linkcode fitsRows}).
+ *
+ * @param encoding One of {@linkcode ENCODING}.
+ * @param view The buffer that the column is in.
+ * @param at First byte of the section.
+ * @param row The row.
+ * @returns The value modulo 2^32, signed.
+ */
+export function valueAt(
+  encoding: number,
+  view: DataView<ArrayBuffer>,
+  at: number,
+  row: number,
+): number {
+  switch (encoding) {
+    case ENCODING.raw:
+      return view.getInt32(at + 4 * row, true);
+    case ENCODING.constant:
+      return view.getInt32(at, true);
+    case ENCODING.narrow8:
+      return view.getInt32(at, true) + view.getUint8(at + 8 + row) | 0;
+    case ENCODING.narrow16:
+      return view.getInt32(at, true) + view.getUint16(at + 8 + 2 * row, true) | 0;
+    default:
+      return view.getInt32(at, true) + Math.imul(view.getInt32(at + 4, true), row) | 0;
+  }
+}
+
 const NONE_32 = 0xffff_ffff;
 
 /** The form of a column of times; `undefined` where every one is "none" (NaN). */
@@ -277,4 +306,22 @@ export function readTimes(
   const values = new Uint32Array(buffer, at + 8, rows);
   for (let i = 0; i < rows; i++) times[i] = values[i] === NONE_32 ? NaN : base + values[i];
   return times;
+}
+
+/** Whether a section of `length` bytes holds `rows` times in an encoding. */
+export function fitsTimes(encoding: number, length: number, rows: number): boolean {
+  if (encoding === ENCODING.raw) return length === 8 * rows;
+  return encoding === ENCODING.narrow32 && length === 8 + 4 * rows;
+}
+
+/** Reads one time of a column whose section fits; NaN for none. */
+export function timeAt(
+  encoding: number,
+  view: DataView<ArrayBuffer>,
+  at: number,
+  row: number,
+): number {
+  if (encoding === ENCODING.raw) return view.getFloat64(at + 8 * row, true);
+  const value = view.getUint32(at + 8 + 4 * row, true);
+  return value === NONE_32 ? NaN : view.getFloat64(at, true) + value;
 }

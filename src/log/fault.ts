@@ -48,6 +48,8 @@ export const LOG_FAULTS = {
   "page-dead": "a delta has a page that was deleted",
   /** A delta that is malformed: span, kind, payload, source or intent. */
   "row": "a delta is malformed",
+  /** A checkpoint cannot be used, or leads elsewhere than the log. */
+  "checkpoint": "a checkpoint is wrong",
   /** A page's epoch does not rise by one for each delta. */
   "epoch": "epochs do not rise by one",
 } as const;

@@ -178,6 +178,17 @@ export class FaultyStorage implements Storage {
     this.#setName("remove", path, undefined);
   }
 
+  async removeAsync(path: string): Promise<void> {
+    this.remove(path);
+  }
+
+  rename(source: string, target: string): void {
+    this.#faults.checkPower("rename", checkPath(source));
+    const isFile = this.#cache.exists(source) && this.#names.has(source);
+    if (isFile && source === checkPath(target)) return;
+    this.#rename(source, target);
+  }
+
   syncFolder(folder: string): void {
     this.#faults.step("sync folder", folder);
     this.#cache.syncFolder(folder);
@@ -188,6 +199,10 @@ export class FaultyStorage implements Storage {
       if (name.changes.length === 0 && name.durable === undefined) this.#names.delete(path);
     }
     if (error !== undefined) throw error;
+  }
+
+  async syncFolderAsync(folder: string): Promise<void> {
+    this.syncFolder(folder);
   }
 
   lock(): () => void {
@@ -430,6 +445,13 @@ class File implements StorageFile {
       this.#journal("write", position, count, written);
     }
     if (error !== undefined) throw error;
+  }
+
+  async writeAsync(bytes: Uint8Array, position: number): Promise<void> {
+    this.write(bytes, position);
+    // Whoever called goes on first, so that its next steps meet a write under way.
+    await undefined;
+    this.#faults.checkPower("write", this.path);
   }
 
   truncate(size: number): void {

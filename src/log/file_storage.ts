@@ -172,8 +172,32 @@ export class FileStorage implements Storage {
     platform.removeFile(this.#path(path));
   }
 
+  async removeAsync(path: string): Promise<void> {
+    await platform.removeFileAsync(this.#path(path));
+  }
+
+  rename(source: string, target: string): void {
+    const from = this.#path(source), to = this.#path(target);
+    // The system renames folders too, and says nothing of a name that is given to itself.
+    if (platform.pathKind(from) === "folder" || platform.pathKind(to) === "folder") {
+      throw new MmsbError(
+        "io",
+        `Cannot rename ${JSON.stringify(source)} to ${
+          JSON.stringify(target)
+        } as one is a folder: ` +
+          "check the paths",
+        { values: { path: source, target } },
+      );
+    }
+    platform.renameFile(from, to);
+  }
+
   syncFolder(folder: string): void {
     platform.syncFolder(this.#folder(folder));
+  }
+
+  async syncFolderAsync(folder: string): Promise<void> {
+    await platform.syncFolderAsync(this.#folder(folder));
   }
 
   lock(): () => void {
@@ -274,6 +298,13 @@ class File implements StorageFile {
     checkBytes("bytes", bytes);
     checkInteger("position", position, 0, Number.MAX_SAFE_INTEGER, "usage");
     platform.writeAt(this.#handle, this.#full, bytes, position);
+  }
+
+  async writeAsync(bytes: Uint8Array, position: number): Promise<void> {
+    this.#checkWritable();
+    checkBytes("bytes", bytes);
+    checkInteger("position", position, 0, Number.MAX_SAFE_INTEGER, "usage");
+    await platform.writeAtAsync(this.#handle, this.#full, bytes, position);
   }
 
   truncate(size: number): void {

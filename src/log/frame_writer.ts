@@ -151,10 +151,10 @@ export class FrameWriter {
       });
     }
     const sections: Section[] = [];
-    const add = (id: number, column: WholeColumn) => {
+    const add = (id: number, column: WholeColumn, isMark = false) => {
       if (rows === 0) return;
       const plan = planColumn(column, rows);
-      if (plan.encoding !== ENCODING.constant || plan.base !== 0) {
+      if (isMark || plan.encoding !== ENCODING.constant || plan.base !== 0) {
         sections.push({ id, bytes: plan.bytes, plan, column });
       }
     };
@@ -169,7 +169,8 @@ export class FrameWriter {
     if (frame.advance !== undefined) add(SECTION.advance, frame.advance);
     if (frame.shards !== undefined) add(SECTION.shard, frame.shards);
     if (frame.imported !== undefined) {
-      add(SECTION.importedIdLow, frame.imported.idLow);
+      // Stored even where all is 0, as its presence says that the rows were imported.
+      add(SECTION.importedIdLow, frame.imported.idLow, true);
       add(SECTION.importedIdHigh, frame.imported.idHigh);
       add(SECTION.importedEpoch, frame.imported.epoch);
     }

@@ -10,10 +10,17 @@
  * @module
  */
 
-import { MmsbError } from "../base/mod.ts";
-import { decodeMetadata, KIND_MASKED, kindName, maskedPayloadBytes } from "../physical/mod.ts";
+import { MEMORY_LIMIT_BYTES_DEFAULT, MmsbError } from "../base/mod.ts";
+import {
+  decodeMetadata,
+  KIND_MASKED,
+  kindName,
+  maskedPayloadBytes,
+  PageStore,
+} from "../physical/mod.ts";
 import { decodeBirth } from "./birth.ts";
 import { findMeta, holderOf, lanesOf, openDirectory, settle } from "./_directory.ts";
+import { Checkpoint, listCheckpoints } from "./checkpoint_reader.ts";
 import { FORMAT, laneFolder, ROW_KIND, ROW_KIND_NAMES, segmentPath, STRUCTURAL } from "./format.ts";
 import { type DecodedRows, type FrameHeader, RowDecoder } from "./frame_reader.ts";
 import type { LaneTick } from "./lane_reader.ts";
@@ -88,7 +95,7 @@ export interface LogInspection {
     readonly frames: number;
     readonly bytes: number;
   }[];
-  /** Checkpoints, oldest first; none in this version. */
+  /** Checkpoints that can be opened, oldest first. */
   readonly checkpoints: readonly { readonly tick: number; readonly bytes: number }[];
   /** Sources, those with the most deltas first. */
   readonly sources: readonly {
@@ -133,9 +140,10 @@ export async function inspectLog(directory: string): Promise<LogInspection> {
     ...reading,
     // What moves from reading to reading is the end of what another process has written so far.
     ...(reading.state.state === "damaged" && !isDamaged ? { state: { state: "whole" } } : {}),
-    notes: holder === undefined
-      ? []
-      : [`process ${holder} has the directory open, or was killed while it had`],
+    notes: holder === undefined ? reading.notes : [
+      ...reading.notes,
+      `process ${holder} has the directory open, or was killed while it had`,
+    ],
   };
 }
 
@@ -154,8 +162,10 @@ export function stateOf(end: LogEnd): LogState {
 
 interface Page {
   readonly name: string;
-  readonly size: number;
+  size: number;
   epoch: number;
+  /** Tick at which its image was made, where it is known from a checkpoint; else 0. */
+  readonly imageTick: number;
 }
 
 interface Count {
@@ -184,12 +194,14 @@ class Inspection {
   run(): LogInspection {
     const { meta, fault } = findMeta(this.#storage);
     const reader = new LogReader(this.#storage, meta);
+    this.#begin(meta);
     let state: LogState | undefined;
     for (let tick = reader.next(); tick !== undefined && !state; tick = reader.next()) {
       for (const lane of tick.lanes) state ??= this.#lane(lane);
     }
     state ??= stateOf(reader.end());
     const lanes = laneNumbers(this.#storage, meta).map((lane) => this.#laneSize(lane));
+    const horizon = meta?.base?.horizon ?? 0;
     return {
       format: meta?.format ?? FORMAT,
       incarnation: meta?.incarnation ?? 0,
@@ -210,11 +222,32 @@ class Inspection {
       pagesBorn: this.#born,
       epochs: this.#highest(),
       lanes,
-      checkpoints: [],
+      checkpoints: checkpointsOf(this.#storage),
       sources: [...this.#sources].sort(([, a], [, b]) => b.deltas - a.deltas)
         .map(([source, count]) => source === "" ? count : { source, ...count }),
-      notes: [],
+      notes: horizon === 0
+        ? []
+        : [`states before tick ${horizon} are gone: their ticks were merged or dropped`],
     };
+  }
+
+  /** Where the log's beginning was dropped, its checkpoint tells of the pages before. */
+  #begin(meta: DirectoryMeta | undefined): void {
+    const { base } = meta ?? {};
+    if (base === undefined || base.tick === 0) return;
+    const store = new PageStore(MEMORY_LIMIT_BYTES_DEFAULT);
+    try {
+      using checkpoint = Checkpoint.open(this.#storage, base.horizon);
+      const images = checkpoint.load(store);
+      for (const row of store.table.rows()) {
+        const page = store.table.ids[row], imageTick = images.tickOf(page) ?? 0;
+        const size = store.table.sizeOf(row), epoch = store.table.epoch(row);
+        this.#pages.set(page, { name: store.nameOf(page), size, epoch, imageTick });
+      }
+    } catch (error) {
+      // Then only the pages are told of that the log has.
+      if (!(error instanceof MmsbError)) throw error;
+    }
   }
 
   /** Counts a tick on one lane; gives the state where its rows cannot be read. */
@@ -239,7 +272,7 @@ class Inspection {
     if (frame.rowKind === ROW_KIND.structural) {
       this.#structural(lane, this.#decoder.decode(lane.segment, frame));
     } else if (frame.rowKind === ROW_KIND.data || frame.rowKind === ROW_KIND.derived) {
-      this.#data(this.#decoder.decode(lane.segment, frame));
+      this.#data(this.#decoder.decode(lane.segment, frame), frame.tick);
     }
     const count = this.#frames.get(frame.rowKind) ?? { frames: 0, rows: 0 };
     count.frames++;
@@ -250,6 +283,7 @@ class Inspection {
 
   #structural(lane: LaneTick, decoded: DecodedRows): void {
     const { columns } = decoded;
+    const sizes: [page: number, size: number][] = [];
     for (let row = 0; row < decoded.rows; row++) {
       const page = columns.page[row] >>> 0, operation = columns.kind[row];
       const bytes = lane.segment.bytes.subarray(
@@ -258,17 +292,23 @@ class Inspection {
       );
       if (operation === STRUCTURAL.createPage) {
         const { name } = decodeBirth(bytes);
-        this.#pages.set(page, { name, size: columns.offset[row] >>> 0, epoch: 0 });
+        this.#pages.set(page, { name, size: columns.offset[row] >>> 0, epoch: 0, imageTick: 0 });
         this.#born++;
       } else if (operation === STRUCTURAL.deletePage) {
         this.#pages.delete(page);
       } else if (operation === STRUCTURAL.setMetadata) {
         decodeMetadata(bytes);
+      } else if (operation === STRUCTURAL.resizePage) {
+        sizes.push([page, columns.offset[row] >>> 0]);
       }
+    }
+    for (const [id, size] of sizes) {
+      const page = this.#pages.get(id);
+      if (page !== undefined) page.size = size;
     }
   }
 
-  #data(decoded: DecodedRows): void {
+  #data(decoded: DecodedRows, tick: number): void {
     const { columns, rows, strings, advance } = decoded;
     const counts: Count[] = strings.map(() => ({ deltas: 0, payloadBytes: 0 }));
     for (let row = 0; row < rows; row++) {
@@ -282,7 +322,9 @@ class Inspection {
       count.deltas++;
       count.payloadBytes += bytes;
       const page = this.#pages.get(columns.page[row] >>> 0);
-      if (page !== undefined) page.epoch += advance?.[row] ?? 1;
+      if (page !== undefined && tick > page.imageTick) {
+        page.epoch += advance === undefined ? 1 : advance[row] >>> 0;
+      }
     }
     this.#deltas += rows;
     counts.forEach(({ deltas, payloadBytes }, index) => {
@@ -333,6 +375,18 @@ class Inspection {
     }
     return { lane, segments, frames: this.#laneFrames.get(lane) ?? 0, bytes };
   }
+}
+
+function checkpointsOf(storage: Storage): LogInspection["checkpoints"] {
+  return listCheckpoints(storage).reverse().flatMap((tick) => {
+    try {
+      using checkpoint = Checkpoint.open(storage, tick);
+      return [{ tick, bytes: checkpoint.bytes }];
+    } catch (error) {
+      if (error instanceof MmsbError) return [];
+      throw error;
+    }
+  });
 }
 
 function laneNumbers(storage: Storage, meta: DirectoryMeta | undefined): number[] {

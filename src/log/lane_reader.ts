@@ -290,6 +290,12 @@ export class LaneReader {
       this.#setEnd("damaged", `segments before "${path}" are missing`, path, 0);
       return false;
     }
+    if (begin !== undefined && begin.offset > segment.length) {
+      // Nothing gets a name that begins here before the lane is durable up to here.
+      const reason = `"${path}" has ${segment.length} bytes and was durable up to ${begin.offset}`;
+      this.#setEnd("damaged", reason, path, segment.length);
+      return false;
+    }
     this.#segment = segment;
     this.#header = header;
     this.#offset = begin?.offset ?? SEGMENT_HEADER_BYTES;

@@ -17,7 +17,7 @@
 import { assert, MmsbError, SHARDS_DEFAULT } from "../base/mod.ts";
 import { timestampHi, timestampLo } from "../temporal/mod.ts";
 import { encodeBirth } from "./birth.ts";
-import { FORMAT, ROW_KIND, STRUCTURAL } from "./format.ts";
+import { FORMAT, ROW_KIND, SEGMENT_HEADER_BYTES, STRUCTURAL } from "./format.ts";
 import { FrameWriter } from "./frame_writer.ts";
 import { type LogRow, RowColumns } from "./import_columns.ts";
 import { LaneWriter } from "./lane_writer.ts";
@@ -218,12 +218,24 @@ export class LogBuilder {
   /**
    * Makes all durable and records the end.
    *
+   * @param last What else the directory says: the number of the last writer, where it wrote no tick,
+   * and the tick before which states are gone, as it stands for earlier ones.
    * @throws {MmsbError} where the last sync fails.
    */
-  async close(): Promise<void> {
+  async close(
+    last: { readonly incarnation?: number; readonly horizon?: number } = {},
+  ): Promise<void> {
+    const { incarnation = 0, horizon = 0 } = last;
     if (this.#writer === undefined) await this.#open(this.#meta.incarnation);
     const writer = this.#writer!;
-    await endWriting(this.#storage, this.#meta, writer, this.tick, this.#hlcLast);
+    const start = { lane: 0, segment: 1, offset: SEGMENT_HEADER_BYTES };
+    const place = { ...start, position: SEGMENT_HEADER_BYTES };
+    const meta = {
+      ...this.#meta,
+      incarnation: Math.max(incarnation, this.#meta.incarnation),
+      ...(horizon === 0 ? {} : { base: { tick: 0, horizon, lanes: [place] } }),
+    };
+    await endWriting(this.#storage, meta, writer, this.tick, this.#hlcLast);
     if (writer.failure !== undefined) throw writer.failure;
   }
 

@@ -153,11 +153,26 @@ export class MemoryStorage implements Storage {
     this.#files.delete(path);
   }
 
+  async removeAsync(path: string): Promise<void> {
+    this.remove(path);
+  }
+
+  rename(source: string, target: string): void {
+    const content = this.#content(checkPath(source), "rename");
+    this.#checkPlace(checkPath(target), true);
+    this.#files.delete(source);
+    this.#files.set(target, content);
+  }
+
   syncFolder(folder: string): void {
     checkFolder(folder);
     if (!this.#folders.has(folder)) {
       throw failure("io", "sync folder", folder, "it does not exist: check the path");
     }
+  }
+
+  async syncFolderAsync(folder: string): Promise<void> {
+    this.syncFolder(folder);
   }
 
   lock(): () => void {
@@ -170,20 +185,6 @@ export class MemoryStorage implements Storage {
     return () => {
       if (held) this.#locked = held = false;
     };
-  }
-
-  /**
-   * Gives a file another name, over a file that has it. Not part of {@linkcode Storage}: there it
-   * happens inside `replace` and `allocate` only.
-   *
-   * @param source The path that it has.
-   * @param target The path that it gets.
-   */
-  rename(source: string, target: string): void {
-    const content = this.#content(checkPath(source), "rename");
-    this.#checkPlace(checkPath(target), true);
-    this.#files.delete(source);
-    this.#files.set(target, content);
   }
 
   /**
@@ -305,6 +306,10 @@ class File implements StorageFile {
     checkBytes("bytes", bytes);
     checkInteger("position", position, 0, Number.MAX_SAFE_INTEGER, "usage");
     this.#content.write(bytes, position, this.path);
+  }
+
+  async writeAsync(bytes: Uint8Array, position: number): Promise<void> {
+    this.write(bytes, position);
   }
 
   truncate(size: number): void {

@@ -53,6 +53,16 @@ export interface LogBase extends LogPlace {
   readonly horizon: number;
 }
 
+/** Merged segments that are to take the place of others. */
+export interface LogSwitch {
+  /** Lane. */
+  readonly lane: number;
+  /** Number of the first merged segment. */
+  readonly first: number;
+  /** How many there are. */
+  readonly count: number;
+}
+
 /** What `meta.json` holds. */
 export interface DirectoryMeta {
   /** Format of the directory. */
@@ -67,6 +77,19 @@ export interface DirectoryMeta {
   readonly closed: { readonly tick: number; readonly hlc: string } | null;
   /** Where the log begins; absent where it begins with tick 1. */
   readonly base?: LogBase;
+  /** Merged segments that may not have their real names yet; absent where all have. */
+  readonly pending?: LogSwitch;
+}
+
+/**
+ * Whether a log still has the place behind a tick. Of merged ticks only the last one's state can be had,
+ * and its place is another one now.
+ *
+ * @param base Where the log begins.
+ * @param tick The tick.
+ */
+export function hasPlace(base: LogBase | undefined, tick: number): boolean {
+  return base === undefined || tick > base.horizon || base.tick > 0 && tick === base.horizon;
 }
 
 /**
@@ -110,7 +133,7 @@ export function readMeta(storage: Storage): DirectoryMeta | undefined {
 
 /** Stores the metadata, atomically and durably. */
 export function writeMeta(storage: Storage, meta: DirectoryMeta): void {
-  const { format, shards, incarnation, lanes, closed, base } = meta;
+  const { format, shards, incarnation, lanes, closed, base, pending } = meta;
   const fields = {
     format,
     shards,
@@ -118,6 +141,7 @@ export function writeMeta(storage: Storage, meta: DirectoryMeta): void {
     lanes,
     closed,
     ...(base === undefined ? {} : { base }),
+    ...(pending === undefined ? {} : { pending }),
   };
   const text = JSON.stringify({ ...fields, check: checkOf(fields) }, null, 2);
   storage.replace(META_PATH, new TextEncoder().encode(text + "\n"));
@@ -137,10 +161,16 @@ function wrongField(meta: DirectoryMeta): string | undefined {
   for (const lane of meta.lanes) {
     if (!count(lane?.lane) || !count(lane.segment) || !count(lane.position)) return "lanes";
   }
-  const { closed, base } = meta;
+  const { closed, base, pending } = meta;
   const closedFits = closed === null || typeof closed === "object" && count(closed.tick) &&
       typeof closed.hlc === "string" && /^\d+$/.test(closed.hlc);
   if (!closedFits) return "closed";
+  if (pending !== undefined) {
+    const isSwitch = pending !== null && typeof pending === "object" && base !== undefined;
+    if (!isSwitch || !count(pending.lane) || !count(pending.first) || !count(pending.count)) {
+      return "pending";
+    }
+  }
   if (base === undefined) return undefined;
   const baseFits = base !== null && typeof base === "object" && count(base.tick) &&
     count(base.horizon) && Array.isArray(base.lanes) &&

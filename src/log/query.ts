@@ -5,7 +5,8 @@
  * It gives what recovery would keep. Damage ends it with an error, after all that is whole before
  * it, and only where the query reaches that far.
  *
- * Cost: a pass over the log up to the last tick asked for, some 50 ns a delta;
+ * Cost: of a page, the ticks that have rows of it, where the log's indices are stored; otherwise a pass
+ * over the log up to the last tick asked for, some 50 ns a delta;
  * two small objects a delta of a tick that is given.
  *
  * @module
@@ -16,11 +17,13 @@ import { KIND_MASKED, kindName, maskedPayloadBytes } from "../physical/mod.ts";
 import { addTo, physicalUs, timestampHi, timestampLo } from "../temporal/mod.ts";
 import { decodeBirth } from "./birth.ts";
 import { findMeta, openDirectory, settle } from "./_directory.ts";
+import { type QueryTicks, ticksFor } from "./_query_ticks.ts";
 import { ROW_KIND, STRUCTURAL } from "./format.ts";
 import { type DecodedRows, type FrameHeader, RowDecoder } from "./frame_reader.ts";
 import { stateOf } from "./inspect.ts";
 import type { LaneTick } from "./lane_reader.ts";
 import { LogReader, type LogTick } from "./log_reader.ts";
+import type { DirectoryMeta, LogPlace } from "./meta.ts";
 import type { Storage } from "./storage.ts";
 
 /** Which deltas to give; one that lacks what is asked for is left out. */
@@ -53,11 +56,13 @@ export interface LoggedDelta {
   readonly name?: string;
   /** Its page's epoch after it. */
   readonly epoch: number;
-  /** What it does: `set`, `masked`, `add f64` …, `create`, `delete`, `metadata`. */
+  /**
+   * What it does: `set`, `masked`, `add f64` …, `create`, `delete`, `metadata`, `resize`, `migrate`.
+   */
   readonly kind: string;
   /** First byte in the page. */
   readonly offset: number;
-  /** Bytes of its span; of births the page's size. */
+  /** Bytes of its span; of births and resizes the page's size. */
   readonly length: number;
   /** Payload as it stands in the log; a copy. */
   readonly payload: Uint8Array;
@@ -67,6 +72,12 @@ export interface LoggedDelta {
   readonly intent?: string;
   /** The source's own time in µs since the Unix epoch, if it stated one. */
   readonly timeUs?: number;
+  /** Deltas that it stands for, where compaction merged several. */
+  readonly advance?: number;
+  /** Shard that the page is born in, or goes to. */
+  readonly shard?: number;
+  /** The id and epoch that it had in the log it was imported from. */
+  readonly imported?: { readonly id: bigint; readonly epoch: number };
 }
 
 /**
@@ -90,11 +101,13 @@ const STRUCTURAL_NAMES: Readonly<Record<number, string>> = {
   [STRUCTURAL.createPage]: "create",
   [STRUCTURAL.deletePage]: "delete",
   [STRUCTURAL.setMetadata]: "metadata",
+  [STRUCTURAL.resizePage]: "resize",
+  [STRUCTURAL.migratePage]: "migrate",
 };
 
 interface Page {
   readonly name: string;
-  readonly shard: number;
+  shard: number;
   epoch: number;
 }
 
@@ -129,8 +142,8 @@ class Query {
   *run(): Generator<LoggedDelta> {
     const { tickFrom = 0, tickTo = Infinity, untilUs = Infinity, page } = this.#query;
     const { meta, fault } = findMeta(this.#storage);
-    const reader = new LogReader(this.#storage, meta);
-    for (let tick = reader.next(); tick !== undefined; tick = reader.next()) {
+    const found = this.#ticksFor(meta, page);
+    for (const tick of found.ticks) {
       const isLater = tick.tick > tickTo || firstUs(tick) >= untilUs;
       // Whether a page ever lived is known only at the end of the log.
       if (isLater && (page === undefined || this.#wanted.size > 0)) return;
@@ -146,7 +159,11 @@ class Query {
         if (this.#isInTime(match)) yield deltaOf(match);
       }
     }
-    this.#checkEnd(fault);
+    const lost = found.fault();
+    if (lost !== undefined) {
+      throw damaged(this.#storage, `${lost.reason} (${lost.path}, byte ${lost.offset})`);
+    }
+    this.#checkEnd(fault, found.rest);
     if (page !== undefined && this.#wanted.size === 0) {
       const what = typeof page === "number" ? `page ${page}` : `a page named "${page}"`;
       throw new MmsbError("invalid-handle", `Cannot find ${what} in ${this.#storage.location}`, {
@@ -155,10 +172,22 @@ class Query {
     }
   }
 
+  /** The ticks to look at: by index where the log has one that can be read. */
+  #ticksFor(meta: DirectoryMeta | undefined, page: number | string | undefined): QueryTicks {
+    try {
+      return ticksFor(this.#storage, meta, page);
+    } catch (error) {
+      // Damage that hides the answer is met again, and named, where all is read.
+      if (!(error instanceof MmsbError) || error.code !== "corrupt-log") throw error;
+      return ticksFor(this.#storage, meta, undefined);
+    }
+  }
+
   /** Throws where the log is damaged behind what was given. */
-  #checkEnd(fault: string | undefined): void {
+  #checkEnd(fault: string | undefined, start: LogPlace | undefined): void {
     const { reading, damage } = settle(() => {
-      const reader = new LogReader(this.#storage, findMeta(this.#storage).meta);
+      const { meta } = findMeta(this.#storage);
+      const reader = new LogReader(this.#storage, meta, start === undefined ? {} : { start });
       while (reader.next() !== undefined);
       return stateOf(reader.end());
     }, (state) => state.state === "damaged" ? [`${state.file} ${state.offset}`] : []);
@@ -206,6 +235,7 @@ class Query {
         matches.push({ part, row, ...page });
       }
       if (operation === STRUCTURAL.deletePage) this.#pages.delete(id);
+      if (operation === STRUCTURAL.migratePage) page.shard = shards?.[row] ?? 0;
     }
   }
 
@@ -218,7 +248,7 @@ class Query {
       const id = columns.page[row] >>> 0;
       const page = this.#pages.get(id);
       if (page === undefined) continue;
-      page.epoch += advance?.[row] ?? 1;
+      page.epoch += advance === undefined ? 1 : advance[row] >>> 0;
       if (wanted !== undefined && !this.#wanted.has(id)) continue;
       if (source !== undefined && columns.source[row] !== sourceNumber) continue;
       if (intent !== undefined && columns.intent[row] !== intentNumber) continue;
@@ -252,9 +282,12 @@ function hlcOf({ part, row }: Match): bigint {
 function deltaOf(match: Match): LoggedDelta {
   const { part, row, epoch, name } = match;
   const { frame, decoded } = part;
-  const { columns, strings, timesUs } = decoded;
+  const { columns, strings, timesUs, imported } = decoded;
+  const advance = decoded.advance === undefined ? 1 : decoded.advance[row] >>> 0;
   const isStructural = frame.rowKind === ROW_KIND.structural;
   const kind = columns.kind[row], timeUs = timesUs?.[row] ?? NaN;
+  const isMove = isStructural &&
+    (kind === STRUCTURAL.createPage || kind === STRUCTURAL.migratePage);
   const source = strings[columns.source[row]] ?? "", intent = strings[columns.intent[row]] ?? "";
   return {
     tick: frame.tick,
@@ -270,6 +303,14 @@ function deltaOf(match: Match): LoggedDelta {
     ...(source === "" ? {} : { source }),
     ...(intent === "" ? {} : { intent }),
     ...(Number.isNaN(timeUs) ? {} : { timeUs }),
+    ...(advance === 1 ? {} : { advance }),
+    ...(isMove ? { shard: decoded.shards?.[row] ?? 0 } : {}),
+    ...(imported === undefined ? {} : {
+      imported: {
+        id: BigInt(imported.idHigh[row] >>> 0) << 32n | BigInt(imported.idLow[row] >>> 0),
+        epoch: imported.epoch[row] >>> 0,
+      },
+    }),
   };
 }
 

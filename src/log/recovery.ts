@@ -21,14 +21,30 @@ import {
   UNSYNCED_BYTES_MAX,
 } from "../base/mod.ts";
 import type { PageStore } from "../physical/mod.ts";
+import { RecoverySearch } from "./_recovery_search.ts";
 import { FORMAT, laneFolder, SEGMENT_HEADER_BYTES, segmentPath } from "./format.ts";
 import { readSegmentHeader, segmentBytes } from "./frame_reader.ts";
 import type { LaneEnd } from "./lane_reader.ts";
 import { LaneWriter } from "./lane_writer.ts";
-import { type LogEnd, LogReader } from "./log_reader.ts";
+import type { LogEnd } from "./log_reader.ts";
 import { type DirectoryMeta, writeMeta } from "./meta.ts";
-import { Replayer } from "./replay.ts";
 import type { Storage, StorageFile } from "./storage.ts";
+
+/** A checkpoint that recovery used, or passed over. */
+export interface RecoveredCheckpoint {
+  /** Its file, relative to the directory. */
+  readonly path: string;
+  /** Its tick. */
+  readonly tick: number;
+  /** Its pages; only of one that was used. */
+  readonly pages?: number;
+  /** Bytes of the file; only of one that was used. */
+  readonly bytes?: number;
+  /** Position of lane 0 from which the log was replayed; only of one that was used. */
+  readonly position?: number;
+  /** Why it was passed over. */
+  readonly reason?: string;
+}
 
 /** What recovery found. */
 export interface Recovery {
@@ -40,36 +56,64 @@ export interface Recovery {
   readonly rows: number;
   /** How the log ended. */
   readonly end: LogEnd;
+  /** The checkpoint that it began with, if any. */
+  readonly checkpoint?: RecoveredCheckpoint;
+  /** Checkpoints that could not be used. */
+  readonly passedOver?: readonly RecoveredCheckpoint[];
 }
 
+/** Where recovery begins: with the `newest` checkpoint that is good, or as early as the log goes. */
+export type RecoveryStart = "newest" | "earliest";
+
 /**
- * Replays all whole ticks into a store.
+ * Fills a store with the state of a tick: the newest good checkpoint, then the log after it, or the
+ * whole log.
  *
  * @param storage The directory.
  * @param meta Its metadata.
  * @param store Where the pages go; empty.
  * @param tickMax Last tick wanted.
- * @throws {MmsbError} `corrupt-log` where a checked tick does not fit the pages, `version` for a
- * newer format, `io` where files cannot be read.
+ * @param start Where to begin. Default `newest`.
+ * @throws {MmsbError} `corrupt-log` where a checked tick does not fit the pages, or the log's beginning
+ * was dropped and no checkpoint is good; `version` for a newer format, `io` where files cannot be
+ * read, `allocation` where memory is short.
  */
 export function recover(
   storage: Storage,
   meta: DirectoryMeta | undefined,
   store: PageStore,
   tickMax = Infinity,
+  start: RecoveryStart = "newest",
 ): Recovery {
-  const reader = new LogReader(storage, meta, { tickMax });
-  const replayer = new Replayer(store);
-  let hlcLast = 0n;
-  for (let tick = reader.next(); tick !== undefined; tick = reader.next()) {
-    replayer.apply(tick);
-    for (const lane of tick.lanes) {
-      const last = lane.commitFrame.hlcLast;
-      if (last > hlcLast) hlcLast = last;
+  const search = new RecoverySearch(storage, meta, store, tickMax, start === "newest");
+  for (const candidate of search.candidates()) {
+    using checkpoint = candidate;
+    try {
+      return search.over(checkpoint, checkpoint.load(store));
+    } catch (error) {
+      search.passOver(checkpoint, error);
     }
   }
-  const end = reader.end();
-  return { tick: end.tick, hlcLast, rows: replayer.rows, end };
+  return search.fromLog();
+}
+
+/** The same, with other threads to help where a checkpoint is large. */
+export async function recoverBeside(
+  storage: Storage,
+  meta: DirectoryMeta | undefined,
+  store: PageStore,
+  tickMax = Infinity,
+): Promise<Recovery> {
+  const search = new RecoverySearch(storage, meta, store, tickMax, true);
+  for (const candidate of search.candidates()) {
+    using checkpoint = candidate;
+    try {
+      return search.over(checkpoint, await checkpoint.loadBeside(store));
+    } catch (error) {
+      search.passOver(checkpoint, error);
+    }
+  }
+  return search.fromLog();
 }
 
 /**
@@ -79,17 +123,17 @@ export function recover(
  */
 export function checkUndamaged(storage: Storage, end: LogEnd): void {
   if (end.state !== "damaged") return;
-  const lane = end.lanes.find((lane) => lane.state === "damaged")!;
+  const lane = end.lanes.find((lane) => lane.state === "damaged");
   throw new MmsbError(
     "corrupt-log",
     `Cannot open ${storage.location} for writing as its log is damaged after tick ${end.tick}: ${end.reason}; open it with readOnly, or restore the file`,
     {
       values: {
         location: storage.location,
-        path: lane.badPath,
-        offset: lane.badOffset,
+        path: lane?.badPath,
+        offset: lane?.badOffset,
         tick: end.tick + 1,
-        reason: lane.reason,
+        reason: lane?.reason ?? end.reason,
       },
     },
   );
@@ -190,7 +234,8 @@ function makeDurable(storage: Storage, lane: LaneEnd): void {
     }
     number--;
     end = start;
-    start = number === 0 ? 0 : positionOf(storage, lane.lane, number);
+    // The segment before may be gone, where all of it was durable long ago.
+    start = number === 0 || end <= lane.synced ? 0 : positionOf(storage, lane.lane, number);
   }
   if (storage.exists(laneFolder(lane.lane))) storage.syncFolder(laneFolder(lane.lane));
 }

@@ -41,6 +41,11 @@ export interface StorageFile {
    * grows, and a gap reads as zeros.
    */
   write(bytes: Uint8Array, position: number): void;
+  /**
+   * The same on another thread, which reads `bytes` until the promise resolves. One at a time, and
+   * no `write` meanwhile; `close` waits for nothing.
+   */
+  writeAsync(bytes: Uint8Array, position: number): Promise<void>;
   /** Cuts the file, or grows it by zeros that take no room on the disk yet. */
   truncate(size: number): void;
   /** Returns when data written so far, and the size, are durable (`fdatasync`). */
@@ -91,8 +96,18 @@ export interface Storage {
   replace(path: string, bytes: Uint8Array): void;
   /** Removes a file; no error if it is absent. Durable after `syncFolder`. */
   remove(path: string): void;
+  /** The same on another thread: the room of a large file takes the system a while to free. */
+  removeAsync(path: string): Promise<void>;
+  /**
+   * Gives a file another name, in place of a file that has it: at any moment that name leads to the
+   * one or the other. Its folder must exist. Durable after `syncFolder` of the folders of both
+   * names; a crash before may leave the file under either name, both or none.
+   */
+  rename(source: string, target: string): void;
   /** Returns when the names in a folder are durable. */
   syncFolder(folder: string): void;
+  /** The same on another thread. */
+  syncFolderAsync(folder: string): Promise<void>;
   /**
    * Takes the exclusive lock for writers, on the file `lock`, which stays. It is gone when the
    * process dies.

@@ -273,6 +273,68 @@ conform("replaces a file whole, and leaves no other name", ({ storage }) => {
   assert.deepEqual(storage.list(""), ["a"]);
 });
 
+conform("renames a file, also over another and into another folder", ({ storage }) => {
+  storage.replace("a", bytes(1));
+  storage.replace("b", bytes(2, 3));
+  storage.makeFolder("folder");
+  const old = storage.open("b", "read");
+  storage.rename("a", "b");
+  assert.deepEqual(storage.readAll("b"), bytes(1));
+  assert.deepEqual(content(old), [2, 3]);
+  old.close();
+  storage.rename("b", "b");
+  storage.rename("b", "folder/c");
+  storage.syncFolder("");
+  storage.syncFolder("folder");
+  assert.deepEqual(storage.readAll("folder/c"), bytes(1));
+  assert.deepEqual(storage.list(""), ["folder"]);
+  const wrong: [string, string][] = [
+    ["absent", "b"],
+    ["absent", "absent"],
+    ["folder/c", "absent/c"],
+    ["folder/c", "folder"],
+    ["folder", "b"],
+    ["folder", "folder"],
+    ["folder/c", "folder/c/d"],
+  ];
+  for (const [source, target] of wrong) {
+    assert.throws(() => storage.rename(source, target), { code: "io" }, `${source} ${target}`);
+  }
+  assert.throws(() => storage.rename("../a", "b"), { code: "usage" });
+  assert.throws(() => storage.rename("folder/c", ""), { code: "usage" });
+  assert.deepEqual(storage.readAll("folder/c"), bytes(1));
+});
+
+conform("removes and syncs names on another thread", async ({ storage }) => {
+  storage.makeFolder("folder");
+  storage.replace("folder/a", bytes(1));
+  await storage.removeAsync("folder/a");
+  await storage.removeAsync("folder/a");
+  await storage.syncFolderAsync("folder");
+  assert.deepEqual(storage.list("folder"), []);
+  await assert.rejects(() => storage.removeAsync("folder"), { code: "io" });
+  await assert.rejects(() => storage.removeAsync("../a"), { code: "usage" });
+  await assert.rejects(() => storage.syncFolderAsync("absent"), { code: "io" });
+});
+
+conform("writes on another thread", async ({ storage }) => {
+  const file = storage.open("a", "create");
+  const source = new Uint8Array(5_000_000);
+  for (let i = 0; i < source.length; i++) source[i] = i % 251;
+  await file.writeAsync(source, 3);
+  await file.writeAsync(new Uint8Array(new SharedArrayBuffer(2)).fill(9), 0);
+  file.write(bytes(7), 2);
+  await file.writeAsync(bytes(), 9_000_000);
+  assert.deepEqual(content(file), [9, 9, 7, ...source]);
+  await assert.rejects(() => file.writeAsync(bytes(1), -1), { code: "usage" });
+  await assert.rejects(() => file.writeAsync([1] as unknown as Uint8Array, 0), { code: "usage" });
+  file.close();
+  await assert.rejects(() => file.writeAsync(bytes(1), 0), { code: "closed" });
+  const read = storage.open("a", "read");
+  await assert.rejects(() => read.writeAsync(bytes(1), 0), { code: "usage" });
+  read.close();
+});
+
 conform("removes a name, and an open file lives on", ({ storage }) => {
   const file = storage.open("a", "create");
   file.write(bytes(1), 0);
@@ -363,7 +425,8 @@ type Operation =
   | readonly ["write", path: string, position: number, size: number]
   | readonly ["truncate", path: string, size: number]
   | readonly ["create" | "remove" | "makeFolder" | "list" | "readAll" | "exists", path: string]
-  | readonly ["replace" | "allocate", path: string, size: number];
+  | readonly ["replace" | "allocate", path: string, size: number]
+  | readonly ["rename", path: string, target: string];
 
 const path = fc.constantFrom("a", "b", "f/a", "f/b", "f", "f/g", "f/g/a");
 const size = fc.nat(40);
@@ -372,6 +435,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 4, arbitrary: fc.tuple(fc.constant("write"), path, size, size) },
   { weight: 2, arbitrary: fc.tuple(fc.constant("truncate"), path, size) },
   { weight: 3, arbitrary: fc.tuple(fc.constantFrom("replace", "allocate"), path, size) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant("rename"), path, path) },
   {
     weight: 6,
     arbitrary: fc.tuple(
@@ -391,7 +455,9 @@ function outcome(storage: Storage, operation: Operation, step: number): string {
   }
 }
 
-function perform(storage: Storage, [name, path, first, second]: Operation, step: number): unknown {
+function perform(storage: Storage, operation: Operation, step: number): unknown {
+  if (operation[0] === "rename") return storage.rename(operation[1], operation[2]);
+  const [name, path, first, second] = operation;
   switch (name) {
     case "create":
       return storage.open(path, "create").close();

@@ -17,6 +17,7 @@ import { MmsbError } from "../base/mod.ts";
 import { findMeta, holderOf, lanesOf, openDirectory, settle } from "./_directory.ts";
 import { LaneWalk, type WalkedTick } from "./_lane_walk.ts";
 import { PageLedger } from "./_page_ledger.ts";
+import { auditCheckpoints } from "./checkpoint_audit.ts";
 import { faultKey, type LogFault, type LogFaultName } from "./fault.ts";
 import { ROW_KIND, ROW_KIND_NAMES } from "./format.ts";
 import { type DecodedRows, type FrameHeader, RowDecoder } from "./frame_reader.ts";
@@ -51,6 +52,8 @@ export interface LogAudit {
    * the log.
    */
   readonly sequenceGaps: number;
+  /** Checkpoints that are good. */
+  readonly checkpoints: number;
   /** All that is wrong, lane by lane in the order of the log. */
   readonly problems: readonly LogFault[];
 }
@@ -137,6 +140,8 @@ class Audit {
   #nextPageId = 0;
   #graphVersion = 0;
   #gaps = 0;
+  /** Ticks up to here are merged or gone, and with them the producers' sequences. */
+  #horizon = 0;
 
   constructor(storage: Storage, options: AuditOptions) {
     this.#storage = storage;
@@ -150,8 +155,13 @@ class Audit {
     const lanes = new Set([...lanesOf(this.#storage), ...(meta?.lanes ?? []).map((l) => l.lane)]);
     const walks = [...lanes].sort((a, b) => a - b).map((lane) => {
       const known = meta?.lanes.find((known) => known.lane === lane);
-      return new LaneWalk(this.#storage, lane, known, (problem) => this.#report(problem));
+      const begin = meta?.base?.lanes.find((place) => place.lane === lane);
+      return new LaneWalk(this.#storage, lane, known, (problem) => this.#report(problem), begin);
     });
+    this.#lastTick = meta?.base?.tick ?? 0;
+    this.#horizon = meta?.base?.horizon ?? 0;
+    // The births before the log's beginning are in a checkpoint: pages are believed at first sight.
+    if (this.#lastTick > 0) this.#ledger.lose();
     this.#merge(walks);
     const incarnation = Math.max(0, ...walks.map((walk) => walk.incarnation));
     if (meta !== undefined && meta.incarnation < incarnation) {
@@ -164,6 +174,9 @@ class Audit {
         `it was closed after tick ${closed.tick}, the lanes end with ${this.#lastTick}`;
       this.#damage("meta", META_PATH, 0, message);
     }
+    const checkpoints = auditCheckpoints(this.#storage, meta, (path, tick, message) => {
+      this.#damage("checkpoint", path, 0, message, tick);
+    });
     const sum = (of: (walk: LaneWalk) => number) => walks.reduce((all, walk) => all + of(walk), 0);
     return {
       frames: sum((walk) => walk.frames),
@@ -177,6 +190,7 @@ class Audit {
       lastTick: this.#lastTick,
       pages: this.#ledger.living,
       sequenceGaps: this.#gaps,
+      checkpoints,
       problems: this.#problems,
     };
   }
@@ -220,10 +234,12 @@ class Audit {
 
   #tick(tick: number, lanes: readonly WalkedTick[]): void {
     let isLossy = lanes.some((lane) => lane.isLossy);
-    if (!isLossy && tick !== this.#lastTick + 1) {
+    // A merged tick stands for earlier ones as well.
+    const begin = tick - Math.max(0, ...lanes.map((lane) => lane.commit?.frame.span ?? 0));
+    if (!isLossy && begin !== this.#lastTick + 1) {
       const [lane] = lanes;
-      const first = this.#lastTick + 1;
-      const missing = first === tick - 1 ? `tick ${first} is` : `ticks ${first} to ${tick - 1} are`;
+      const first = this.#lastTick + 1, last = begin - 1;
+      const missing = first === last ? `tick ${first} is` : `ticks ${first} to ${last} are`;
       const at = lane.frames[0]?.at ?? lane.commit?.frame.at ?? 0;
       this.#damage("tick-missing", lane.path, at, `${missing} missing before tick ${tick}`, tick);
       isLossy = true;
@@ -294,13 +310,15 @@ class Audit {
     sink: (fault: LogFaultName, message: string) => void,
   ): void {
     const { producer, sequence, incarnation } = frame;
+    if (frame.tick <= this.#horizon) return;
     const before = this.#sequences.get(producer);
     this.#sequences.set(producer, { incarnation, sequence });
     const isNew = before === undefined || before.incarnation !== incarnation;
     const last = isNew ? 0 : before.sequence;
     // A writer may count on from the one before it.
     const goesOn = before !== undefined && sequence === before.sequence + 1;
-    if (sequence === last + 1 || goesOn || isLossy) return;
+    const isUnknown = before === undefined && this.#horizon > 0;
+    if (sequence === last + 1 || goesOn || isLossy || isUnknown) return;
     if (sequence <= last) {
       sink("sequence", `producer ${producer} goes from sequence ${last} back to ${sequence}`);
     } else if (producer === 0) {

@@ -94,6 +94,7 @@ Deno.test("auditLog() counts, and finds nothing in a log that is right", () => {
     lastTick: 4,
     pages: 1,
     sequenceGaps: 0,
+    checkpoints: 0,
     problems: [],
   });
 });
@@ -242,6 +243,7 @@ Deno.test("auditLog() finds every name of fault in these tests and those of the 
     "frame-cut",
     "frame-order",
     "frame-twice",
+    "checkpoint",
   ];
   assert.deepEqual([...here, ...elsewhere].sort(), Object.keys(LOG_FAULTS).sort());
 });

@@ -24,6 +24,7 @@
 export { Model } from "./model.ts";
 export type {
   Batch,
+  Change,
   Create,
   CreatePageOptions,
   HistoryEntry,

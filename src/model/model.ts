@@ -8,6 +8,7 @@ import { MmsbError } from "../base/errors.ts";
 import type { CombineOp, CombineType } from "./combine.ts";
 import type {
   Batch,
+  Change,
   Create,
   CreatePageOptions,
   HistoryEntry,
@@ -22,7 +23,10 @@ import type { PageState, State } from "./state.ts";
 const PAGE_SIZE_MAX = 16 * 2 ** 20;
 
 interface Page extends PageState {
+  bytes: Uint8Array;
   epoch: number;
+  shard: number;
+  metadata: Readonly<Record<string, Uint8Array>>;
 }
 
 /** The oracle: see the head of the file. */
@@ -34,7 +38,7 @@ export class Model {
   readonly #lastSequence = new Map<number, number>();
   #nextId = 1;
   #openSequence = 1;
-  #open = { creates: [] as Create[], rows: [] as Row[], deletes: [] as number[] };
+  #open = newOpen();
   #queue: Batch[] = [];
 
   /** An empty bus; `shards` is 24 where absent. */
@@ -59,6 +63,7 @@ export class Model {
       for (const { rows } of record.batches) {
         for (const row of rows) model.#apply(row, record.tick);
       }
+      for (const change of record.changes) model.#change(change);
       for (const id of record.deletes) model.#pages.delete(id);
       model.#nextId = record.nextId;
       model.#ticks.push(record);
@@ -104,6 +109,33 @@ export class Model {
       });
     }
     this.#open.deletes.push(id);
+  }
+
+  /** Stages another size of a live or staged page, in the open batch. */
+  resizePage(page: number, size: number): void {
+    this.#checkChangeable(page);
+    if (!isNatural(size) || size < 1 || size > PAGE_SIZE_MAX) {
+      throw new MmsbError("out-of-bounds", `Cannot give a page ${size} bytes`, {
+        values: { page, size },
+      });
+    }
+    this.#open.changes.push({ page, size });
+  }
+
+  /** Stages another shard of a live or staged page, in the open batch. */
+  migratePage(page: number, shard: number): void {
+    this.#checkChangeable(page);
+    if (!isNatural(shard) || shard >= this.#shards) {
+      throw new MmsbError("out-of-bounds", `Cannot use shard ${shard}`, {
+        values: { page, shard },
+      });
+    }
+    this.#open.changes.push({ page, shard });
+  }
+
+  /** Stages metadata in place of all that a live or staged page has. */
+  setMetadata(page: number, metadata: Readonly<Record<string, Uint8Array>>): void {
+    this.#open.changes.push({ page, metadata: copyMetadata(metadata) });
   }
 
   /** Stages a row that sets a span. */
@@ -157,13 +189,14 @@ export class Model {
     const tick = this.#ticks.length + 1;
     const open = this.#open;
     const queue = this.#queue.sort((a, b) => a.producer - b.producer || a.sequence - b.sequence);
-    this.#open = { creates: [], rows: [], deletes: [] };
+    this.#open = newOpen();
     this.#queue = [];
     const batches: Batch[] = [];
     const refused: Refusal[] = [];
 
     for (const create of open.creates) this.#create(create);
-    if (open.creates.length + open.rows.length + open.deletes.length > 0) {
+    const { length } = [...open.creates, ...open.rows, ...open.changes, ...open.deletes];
+    if (length > 0) {
       queue.unshift({ producer: 0, sequence: this.#openSequence++, rows: open.rows });
     }
     for (const batch of queue) {
@@ -180,13 +213,25 @@ export class Model {
         batches.push(batch);
       }
     }
-    for (const id of open.deletes) this.#pages.delete(id);
-
     const { creates, deletes } = open;
-    if (creates.length + batches.length + deletes.length === 0) {
+    // Of several changes of one page the last one counts, and of a page that is deleted none.
+    const changes = open.changes.filter((change, index) => {
+      const later = open.changes.slice(index + 1);
+      const key = change.size !== undefined
+        ? "size"
+        : change.shard !== undefined
+        ? "shard"
+        : "metadata";
+      return !deletes.includes(change.page) &&
+        !later.some((other) => other.page === change.page && other[key] !== undefined);
+    });
+    for (const change of changes) this.#change(change);
+    for (const id of deletes) this.#pages.delete(id);
+
+    if (creates.length + batches.length + changes.length + deletes.length === 0) {
       return { tick: tick - 1, rows: 0, refused };
     }
-    this.#ticks.push({ tick, nextId: this.#nextId, creates, batches, deletes });
+    this.#ticks.push({ tick, nextId: this.#nextId, creates, batches, changes, deletes });
     return { tick, rows: batches.reduce((sum, batch) => sum + batch.rows.length, 0), refused };
   }
 
@@ -224,13 +269,33 @@ export class Model {
     this.#history.set(id, []);
   }
 
-  /** Undoes the creates of a refused open batch, and forgets its deletes. */
-  #takeBack(open: { creates: Create[]; deletes: number[] }): void {
+  #checkChangeable(id: number): void {
+    const known = this.#pages.has(id) || this.#open.creates.some((create) => create.id === id);
+    if (!known || this.#open.deletes.includes(id)) {
+      throw new MmsbError("invalid-handle", `Cannot change page ${id}: it is unknown or deleted`, {
+        values: { page: id },
+      });
+    }
+  }
+
+  #change({ page: id, size, shard, metadata }: Change): void {
+    const page = this.#pages.get(id)!;
+    if (shard !== undefined) page.shard = shard;
+    if (metadata !== undefined) page.metadata = metadata;
+    if (size === undefined) return;
+    const bytes = new Uint8Array(size);
+    bytes.set(page.bytes.subarray(0, size));
+    page.bytes = bytes;
+  }
+
+  /** Undoes the creates of a refused open batch, and forgets its changes and deletes. */
+  #takeBack(open: ReturnType<typeof newOpen>): void {
     for (const { id } of open.creates) {
       this.#pages.delete(id);
       this.#history.delete(id);
     }
     open.creates = [];
+    open.changes = [];
     open.deletes = [];
   }
 
@@ -244,6 +309,15 @@ export class Model {
     const entry = { tick, offset, before, after, source, intent, time, epoch: page.epoch };
     this.#history.get(row.page)!.push(entry);
   }
+}
+
+function newOpen() {
+  return {
+    creates: [] as Create[],
+    rows: [] as Row[],
+    changes: [] as Change[],
+    deletes: [] as number[],
+  };
 }
 
 function copyMetadata(

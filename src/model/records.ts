@@ -31,6 +31,18 @@ export interface Create {
   readonly shard: number;
 }
 
+/** A change of a page in the log, made at the end of its tick. */
+export interface Change {
+  /** Of a live page. */
+  readonly page: number;
+  /** New size in bytes: leading bytes stay, new ones are zero. */
+  readonly size?: number;
+  /** New shard. */
+  readonly shard?: number;
+  /** New metadata, in place of all that was there. */
+  readonly metadata?: Readonly<Record<string, Uint8Array>>;
+}
+
 /** Rows that are accepted or refused together. */
 export interface Batch {
   /** 0 is the caller's own open batch. */
@@ -41,7 +53,7 @@ export interface Batch {
   readonly rows: readonly Row[];
 }
 
-/** One tick in the log: creates, then batches in order, then deletes. */
+/** One tick in the log: creates, then batches in order, then changes, then deletes. */
 export interface TickRecord {
   /** 1, 2, 3 … without gaps. */
   readonly tick: number;
@@ -51,6 +63,8 @@ export interface TickRecord {
   readonly creates: readonly Create[];
   /** Accepted batches with rows, by producer, then sequence. */
   readonly batches: readonly Batch[];
+  /** In the order they were staged in. */
+  readonly changes: readonly Change[];
   /** Ids, in the order they were staged in. */
   readonly deletes: readonly number[];
 }

@@ -35,6 +35,19 @@ export interface AllocatorStatistics {
   readonly fragmentation: number;
 }
 
+/** Where an allocator stands, so that it can be put back there: the slots given out and the free ones. */
+export interface AllocatorImage {
+  /** Next free span, in address units. */
+  readonly nextSpan: number;
+  /** The span of each class: next slot and end. */
+  readonly spans: readonly [next: Uint32Array, end: Uint32Array];
+  /** The counters of all classes. */
+  readonly counters: Uint32Array;
+  /** Free slots of each class, the next one to be given out first. */
+  readonly free: readonly (readonly number[])[];
+}
+
+const FIRST_SPAN: number = SPAN_BYTES / ADDRESS_BYTES;
 const MASK = 0xffff_ffffn;
 /** Counters of a size class, modulo 2^32: slots given out, slots taken back, slots ever cut. */
 const COUNTERS = 3;
@@ -51,6 +64,8 @@ export class SlotAllocator {
   readonly #spanEnd = new Uint32Array(SIZE_CLASSES);
   /** For each class {@linkcode COUNTERS} counters. */
   readonly #counters: Uint32Array;
+  /** Below this address fresh slots may hold old bytes: the allocator was taken back there once. */
+  #usedEnd = 0;
 
   /** Makes the allocator of an arena; address 0 stays unused and stands for "none". */
   constructor(arena: Arena) {
@@ -58,7 +73,7 @@ export class SlotAllocator {
     this.#control = new BigInt64Array(new SharedArrayBuffer(8 * (1 + SIZE_CLASSES)));
     this.#heads = new Int32Array(this.#control.buffer);
     this.#counters = new Uint32Array(new SharedArrayBuffer(4 * COUNTERS * SIZE_CLASSES));
-    this.#control[0] = BigInt(SPAN_BYTES / ADDRESS_BYTES);
+    this.#control[0] = BigInt(FIRST_SPAN);
   }
 
   /**
@@ -72,12 +87,14 @@ export class SlotAllocator {
     const sizeClass = sizeClassOf(size);
     const slotBytes = sizeOfClass(sizeClass);
     let address = this.#pop(sizeClass);
-    if (address !== 0) {
-      const word = address * (ADDRESS_BYTES / 4);
-      this.#arena.words.fill(0, word, word + slotBytes / 4);
-    } else {
+    const isReused = address !== 0;
+    if (!isReused) {
       address = this.#carve(sizeClass, slotBytes);
       Atomics.add(this.#counters, COUNTERS * sizeClass + 2, 1);
+    }
+    if (isReused || address < this.#usedEnd) {
+      const word = address * (ADDRESS_BYTES / 4);
+      this.#arena.words.fill(0, word, word + slotBytes / 4);
     }
     Atomics.add(this.#counters, COUNTERS * sizeClass, 1);
     return address;
@@ -95,6 +112,85 @@ export class SlotAllocator {
     Atomics.add(this.#counters, COUNTERS * sizeClass + 1, 1);
   }
 
+  /**
+   * Notes where the allocator stands. Only while no other thread allocates or frees.
+   *
+   * @returns What {@linkcode SlotAllocator.restore} takes.
+   */
+  image(): AllocatorImage {
+    return {
+      nextSpan: Number(this.#control[0]),
+      spans: [this.#spanNext.slice(), this.#spanEnd.slice()],
+      counters: this.#counters.slice(),
+      free: Array.from({ length: SIZE_CLASSES }, (_, index) => [...this.#freeSlots(index)]),
+    };
+  }
+
+  /**
+   * Puts the allocator back where it stood, in this arena or in another one. No byte of a page is
+   * touched; what was given out since comes back zeroed when it is given out again.
+   *
+   * @throws {MmsbError} `allocation` where this arena cannot hold what the image has; nothing is
+   * changed then.
+   */
+  restore(image: AllocatorImage): void {
+    this.#arena.grow(image.nextSpan * ADDRESS_BYTES);
+    this.#usedEnd = Math.max(this.#usedEnd, Number(this.#control[0]));
+    this.#control[0] = BigInt(image.nextSpan);
+    this.#spanNext.set(image.spans[0]);
+    this.#spanEnd.set(image.spans[1]);
+    this.#counters.set(image.counters);
+    const { words } = this.#arena;
+    image.free.forEach((slots, index) => {
+      slots.forEach((address, at) => words[address * (ADDRESS_BYTES / 4)] = slots[at + 1] ?? 0);
+      this.#heads[2 * (1 + index)] = slots[0] ?? 0;
+    });
+  }
+
+  /**
+   * All that the allocator keeps outside the arena, as bytes. Only while no other thread allocates or
+   * frees.
+   *
+   * @returns What {@linkcode SlotAllocator.load} takes, over the same arena.
+   */
+  save(): Uint8Array {
+    const saved = new Uint8Array(this.#savedParts().reduce((sum, part) => sum + part.length, 0));
+    let at = 0;
+    for (const part of this.#savedParts()) {
+      saved.set(part, at);
+      at += part.length;
+    }
+    new BigInt64Array(saved.buffer, 0, 1)[0] |= BigInt(this.#usedEnd) << 32n;
+    return saved;
+  }
+
+  /** Goes on where another allocator of the same arena was saved. */
+  load(saved: Uint8Array): void {
+    let at = 0;
+    for (const part of this.#savedParts()) {
+      part.set(saved.subarray(at, at + part.length));
+      at += part.length;
+    }
+    this.#usedEnd = Number(BigInt.asUintN(32, this.#control[0] >> 32n));
+    this.#control[0] &= MASK;
+  }
+
+  #savedParts(): Uint8Array[] {
+    return [this.#control, this.#spanNext, this.#spanEnd, this.#counters].map(
+      (part) => new Uint8Array(part.buffer),
+    );
+  }
+
+  /** Takes all slots back at once. The arena keeps its memory; slots come back zeroed. */
+  clear(): void {
+    this.#usedEnd = Math.max(this.#usedEnd, Number(this.#control[0]));
+    this.#control.fill(0n);
+    this.#control[0] = BigInt(FIRST_SPAN);
+    this.#spanNext.fill(0);
+    this.#spanEnd.fill(0);
+    this.#counters.fill(0);
+  }
+
   /** Counts over all classes; walks nothing but the 76 classes. */
   statistics(): AllocatorStatistics {
     let allocations = 0, frees = 0, live = 0, liveBytes = 0, freeBytes = 0;
@@ -108,7 +204,7 @@ export class SlotAllocator {
       liveBytes += (taken - given >>> 0) * sizeOfClass(index);
       freeBytes += this.#freeCount(index) * sizeOfClass(index);
     }
-    const carvedBytes = (Number(this.#control[0]) - SPAN_BYTES / ADDRESS_BYTES) * ADDRESS_BYTES;
+    const carvedBytes = (Number(this.#control[0]) - FIRST_SPAN) * ADDRESS_BYTES;
     return {
       allocations,
       frees,

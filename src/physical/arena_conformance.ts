@@ -96,6 +96,19 @@ const CRITERIA: Readonly<Record<string, (arena: Arena) => void>> = {
     assert.equal(arena.words[LIMIT_BYTES / 4 - 1], 1 << 24);
   },
 
+  "views of earlier lengths show the same bytes as later ones": (arena) => {
+    const earlier = [arena.words, arena.doubles, arena.region(0)];
+    arena.grow(LIMIT_BYTES);
+    arena.doubles[3] = 1;
+    const later = [arena.words, arena.doubles, arena.region(0)];
+    for (const [i, view] of later.entries()) {
+      assert.ok(view.length > earlier[i].length, "its length is fixed");
+      assert.equal(earlier[i].at(24 / view.BYTES_PER_ELEMENT), view[24 / view.BYTES_PER_ELEMENT]);
+    }
+    earlier[2][31] = 0xbf;
+    assert.equal(arena.doubles[3], -1);
+  },
+
   "grow() reaches the limit and refuses one byte more, changing nothing": (arena) => {
     arena.words[1] = 5;
     for (let round = 0; round < 2; round++) {

@@ -17,6 +17,8 @@ const scratchInt = new Int32Array(scratchBytes.buffer);
 const scratchUint = new Uint32Array(scratchBytes.buffer);
 const scratchFloat = new Float32Array(scratchBytes.buffer);
 const scratchDouble = new Float64Array(scratchBytes.buffer);
+const elementWords = new Int32Array(2);
+const elementBytesView = new Uint8Array(elementWords.buffer);
 const CANONICAL_NAN_F32 = 0x7fc0_0000;
 const CANONICAL_NAN_F64_HIGH = 0x7ff8_0000;
 
@@ -34,6 +36,32 @@ export function applyCombine(columns: KernelColumns, row: number, arena: Arena):
     else if (type === 3) combineFloatAt(operation, arena.words, word, scratchFloat[0]);
     else combineDoubleAt(operation, arena.words, word, scratchDouble[0]);
   }
+}
+
+/**
+ * Folds one operand into one element, both as bytes, just as {@linkcode applyCombine} does.
+ *
+ * @param kind A combining kind.
+ * @param target Where the element stands, at `at`.
+ * @param operands Where the operand stands, at `from`.
+ */
+export function combineElement(
+  kind: number,
+  target: Uint8Array,
+  at: number,
+  operands: Uint8Array,
+  from: number,
+): void {
+  const width = elementBytes(kind), operation = kind & 15, type = kind >>> 4;
+  for (let i = 0; i < width; i++) scratchBytes[i] = target[at + i];
+  elementWords[0] = scratchInt[0];
+  elementWords[1] = scratchInt[1];
+  for (let i = 0; i < width; i++) scratchBytes[i] = operands[from + i];
+  if (type === 1) elementWords[0] = combineInt(operation, elementWords[0], scratchInt[0]);
+  else if (type === 2) combineUintAt(operation, elementWords, 0, scratchUint[0]);
+  else if (type === 3) combineFloatAt(operation, elementWords, 0, scratchFloat[0]);
+  else combineDoubleAt(operation, elementWords, 0, scratchDouble[0]);
+  for (let i = 0; i < width; i++) target[at + i] = elementBytesView[i];
 }
 
 function combineInt(operation: number, old: number, value: number): number {

@@ -312,6 +312,25 @@ export class DeltaBatch {
     this.#length = rows;
   }
 
+  /**
+   * Makes room for rows to come, in one step: a batch that grows row by row doubles, and copies what
+   * it has each time.
+   *
+   * @param rows Rows to be added.
+   * @param payloadBytes Bytes of their payloads, each rounded up to a multiple of 4.
+   * @throws {MmsbError} `limit` where the batch cannot hold so much, `allocation` where memory is
+   * short. The batch is then as it was.
+   */
+  reserve(rows: number, payloadBytes: number): void {
+    checkInteger("rows", rows, 0, BATCH_ROWS_MAX, "limit");
+    checkInteger("payloadBytes", payloadBytes, 0, BATCH_PAYLOAD_BYTES_MAX, "limit");
+    const rowsNeeded = this.#length + rows;
+    const payloadNeeded = (this.#payloadLength + 3 & ~3) + payloadBytes;
+    if (rowsNeeded > this.#rowsMax || payloadNeeded > this.#payloadMax) {
+      this.#makeRoom(rowsNeeded, payloadNeeded);
+    }
+  }
+
   /** Makes room for optional columns, so that they can be filled directly: NaN says "none". */
   expectEpochs(): Float64Array {
     return this.expectedEpochs ??= new Float64Array(this.#rowsMax).fill(NaN);
@@ -493,7 +512,7 @@ export class DeltaBatch {
     if (!isUint32(offset)) checkInteger("offset", offset, 0, 0xffff_ffff);
     const start = this.#payloadLength + 3 & ~3;
     if (this.submitted || row === this.#rowsMax || start + payloadBytes > this.#payloadMax) {
-      this.#makeRoom(start + payloadBytes);
+      this.#makeRoom(row + 1, start + payloadBytes);
     }
     const { kernel } = this;
     if (typeof options === "number") {
@@ -551,9 +570,8 @@ export class DeltaBatch {
     }
   }
 
-  #makeRoom(payloadBytes: number): void {
+  #makeRoom(rows: number, payloadBytes: number): void {
     this.#checkFree();
-    const rows = this.#length + 1;
     if (!this.#growable || rows > BATCH_ROWS_MAX || payloadBytes > BATCH_PAYLOAD_BYTES_MAX) {
       throw new MmsbError(
         "limit",
@@ -563,9 +581,10 @@ export class DeltaBatch {
     }
     const old = this.kernel, oldPayload = this.payload;
     let rowsMax = this.#rowsMax, payloadMax = this.#payloadMax;
-    if (rows > rowsMax) rowsMax = Math.min(BATCH_ROWS_MAX, 2 * rowsMax);
-    while (payloadBytes > payloadMax) {
-      payloadMax = Math.min(BATCH_PAYLOAD_BYTES_MAX, 2 * Math.max(256, payloadMax));
+    if (rows > rowsMax) rowsMax = Math.min(BATCH_ROWS_MAX, Math.max(2 * rowsMax, rows));
+    if (payloadBytes > payloadMax) {
+      const doubled = Math.max(256, 2 * payloadMax, alignUp(payloadBytes, 8));
+      payloadMax = Math.min(BATCH_PAYLOAD_BYTES_MAX, doubled);
     }
     this.#layOut(rowsMax, payloadMax);
     this.#rowsMax = rowsMax;

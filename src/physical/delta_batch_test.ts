@@ -358,6 +358,31 @@ Deno.test("DeltaBatch does as an array of rows does, whatever is done to it", ()
   );
 });
 
+Deno.test("DeltaBatch.reserve() makes room in one step, or refuses and changes nothing", () => {
+  const batch = new DeltaBatch({ rows: 1, payloadBytes: 8, growable: true });
+  batch.push(7, 0, new Uint8Array([1, 2, 3]), { source: batch.source("a"), expectedEpoch: 5 });
+  batch.reserve(1000, 4000);
+  const { payload } = batch, { page } = batch.columns;
+  assert(batch.rowsMax >= 1001 && payload.length >= 4004);
+  const rows = [batch.at(0)];
+  for (let i = 0; i < 1000; i++) batch.push(8, i, new Uint8Array([i, 1, 1, 1]));
+  assert(batch.payload === payload && batch.columns.page === page, "nothing was moved");
+  assert.deepEqual([batch.at(0)], rows);
+  assert.deepEqual([batch.length, batch.at(1000).payload[0]], [1001, 999 & 255]);
+  const before = batch.rowsMax;
+  for (const [rows, bytes] of [[2 ** 24, 0], [0, 2 ** 30], [2 ** 24 + 1, 0], [0, 2 ** 30 + 1]]) {
+    assert.throws(() => batch.reserve(rows, bytes), { code: "limit" });
+  }
+  for (const bad of [-1, NaN, 1.5, "1", 1n]) {
+    assert.throws(() => batch.reserve(bad as number, 0), isMmsbError);
+    assert.throws(() => batch.reserve(0, bad as number), isMmsbError);
+  }
+  assert.deepEqual([batch.rowsMax, batch.length], [before, 1001]);
+  const fixed = new DeltaBatch({ rows: 2, payloadBytes: 16 });
+  fixed.reserve(2, 16);
+  assert.throws(() => fixed.reserve(3, 0), { code: "limit" });
+});
+
 Deno.test("DeltaBatch.combine() writes operands little endian, integers modulo 2^32", () => {
   const batch = new DeltaBatch({ rows: 16, payloadBytes: 128 });
   const cases: [CombineType, CombineOperation, number, string][] = [

@@ -9,10 +9,12 @@
  */
 
 import { assert, MmsbError, PAGE_ID_MAX } from "../base/mod.ts";
-import { SlotAllocator } from "./allocator.ts";
-import { ADDRESS_BYTES, type Arena, REGION_SHIFT, SharedArena } from "./arena.ts";
+import { type AllocatorImage, SlotAllocator } from "./allocator.ts";
+import { ADDRESS_BYTES, type Arena, REGION_SHIFT } from "./arena.ts";
+import type { DirectoryRecord, PageDirectory } from "./mapped_directory.ts";
 import type { Metadata } from "./metadata.ts";
-import { type PageState, PageTable } from "./page_table.ts";
+import { type PageMemory, sharedMemory } from "./page_memory.ts";
+import { type PageState, PageTable, RECORD_WORDS, type TableImage } from "./page_table.ts";
 import { sizeClassOf } from "./size_class.ts";
 
 /** What a page is born with. */
@@ -27,7 +29,34 @@ export interface PageBirth {
   readonly metadata?: Metadata;
 }
 
+/** A store as it stood, so that it can be put back there; made by {@linkcode PageStore.image}. */
+export interface StoreImage {
+  /** The table. */
+  readonly table: TableImage;
+  /** The slots. */
+  readonly allocator: AllocatorImage;
+  /** The pages' bytes in row order, each page from a whole word on. */
+  readonly words: Int32Array;
+  /** For each row the word at which its bytes begin. */
+  readonly starts: Float64Array;
+  /** Names by page. */
+  readonly names: ReadonlyMap<number, string>;
+  /** Metadata by page. */
+  readonly metadata: ReadonlyMap<number, Metadata>;
+  /** The next id to be given out. */
+  readonly nextPageId: number;
+}
+
+/** What {@linkcode PageStore.restore} copied. */
+export interface Restored {
+  /** Pages whose bytes were copied. */
+  readonly pages: number;
+  /** Bytes copied. */
+  readonly bytes: number;
+}
+
 const NO_METADATA: Metadata = new Map();
+const ADDRESS_WORDS: number = ADDRESS_BYTES / 4;
 
 /** Pages, their bytes, names and metadata. */
 export class PageStore {
@@ -42,17 +71,30 @@ export class PageStore {
   #idsByName = new Map<string, number>();
   #names = new Map<number, string>();
   #metadata = new Map<number, Metadata>();
+  /** The image at which the store stood last, while epochs tell what has changed since. */
+  #base: StoreImage | undefined;
+
+  /** Where names and metadata are written for other processes, if at all. */
+  readonly #directory: PageDirectory | undefined;
 
   /**
-   * Makes an empty store.
+   * Makes an empty store, or takes over what its memory holds.
    *
    * @param memoryLimitBytes Bytes that pages may take.
+   * @param memory Where they stand. Default: memory that threads share.
    * @throws {MmsbError} `allocation` where the room cannot be reserved.
    */
-  constructor(memoryLimitBytes: number) {
-    this.arena = new SharedArena(memoryLimitBytes);
-    this.table = new PageTable(Math.floor(memoryLimitBytes / ADDRESS_BYTES));
+  constructor(memoryLimitBytes: number, memory: PageMemory = sharedMemory(memoryLimitBytes)) {
+    this.arena = memory.arena;
+    this.table = new PageTable(Math.floor(this.arena.limitBytes / ADDRESS_BYTES), memory.table);
     this.allocator = new SlotAllocator(this.arena);
+    this.#directory = memory.directory;
+    if (memory.found === undefined) return;
+    this.allocator.load(memory.found.allocator);
+    this.nextPageId = memory.found.nextPageId;
+    this.learn(memory.found.records, true);
+    for (const id of this.#names.keys()) if (this.table.rowOf(id) === 0) this.#forget(id);
+    for (const id of this.#metadata.keys()) if (this.table.rowOf(id) === 0) this.#forget(id);
   }
 
   /**
@@ -73,6 +115,10 @@ export class PageStore {
     if (id > PAGE_ID_MAX) {
       throw new MmsbError("limit", `Cannot create more than ${PAGE_ID_MAX} pages in one directory`);
     }
+    const hasRecord = this.#directory !== undefined &&
+      (birth.name !== "" || (birth.metadata?.size ?? 0) > 0);
+    const record = { page: id, name: birth.name, metadata: birth.metadata ?? NO_METADATA };
+    if (hasRecord) this.#directory!.reserve([record], () => this.#records());
     const slot = this.allocator.allocate(birth.size);
     let row: number;
     try {
@@ -81,6 +127,7 @@ export class PageStore {
       this.allocator.free(slot, birth.size);
       throw error;
     }
+    if (hasRecord) this.#directory!.add(record);
     if (birth.name !== "") {
       this.#idsByName.set(birth.name, id);
       this.#names.set(id, birth.name);
@@ -117,6 +164,11 @@ export class PageStore {
     return this.#idsByName.get(name) ?? 0;
   }
 
+  /** Whether any page has a name or metadata. */
+  get hasTexts(): boolean {
+    return this.#names.size > 0 || this.#metadata.size > 0;
+  }
+
   /** Name of a page, "" for none. */
   nameOf(id: number): string {
     return this.#names.get(id) ?? "";
@@ -127,8 +179,29 @@ export class PageStore {
     return this.#metadata.get(id) ?? NO_METADATA;
   }
 
-  /** Replaces a page's metadata. */
+  /**
+   * Makes sure that {@linkcode PageStore.setMetadata} will not be refused.
+   *
+   * @throws {MmsbError} `disk-full` or `limit` where a mapped file has no room for it.
+   */
+  reserveMetadata(
+    changes: readonly { readonly page: number; readonly metadata: Metadata }[],
+  ): void {
+    if (changes.length === 0) return;
+    const records = changes.map(({ page, metadata }) => ({ page, name: undefined, metadata }));
+    this.#directory?.reserve(records, () => this.#records());
+  }
+
+  /**
+   * Replaces a page's metadata.
+   *
+   * @throws {MmsbError} as {@linkcode PageStore.reserveMetadata}, if that was not asked before.
+   */
   setMetadata(id: number, metadata: Metadata): void {
+    if (this.#directory !== undefined) {
+      this.reserveMetadata([{ page: id, metadata }]);
+      this.#directory.add({ page: id, name: undefined, metadata });
+    }
     if (metadata.size === 0) this.#metadata.delete(id);
     else this.#metadata.set(id, metadata);
   }
@@ -164,6 +237,7 @@ export class PageStore {
   /** Resizes a page with the room that `reserveResize` took for just this. */
   finishResize(id: number, size: number, slot: number): void {
     const { table } = this;
+    this.#base = undefined;
     const row = table.rowOf(id), before = table.sizeOf(row), old = table.slot(row);
     if (slot === 0) {
       // A page that shrank earlier left its bytes behind its end.
@@ -181,6 +255,113 @@ export class PageStore {
     const row = this.table.rowOf(id);
     assert(row !== 0, `page ${id} is there`);
     this.table.shards[row] = shard;
+  }
+
+  /** Takes all pages out at once; ids begin at 1 again. The memory is kept, pages come back zeroed. */
+  clear(): void {
+    this.allocator.clear();
+    this.table.clear();
+    this.#idsByName.clear();
+    this.#names.clear();
+    this.#metadata.clear();
+    this.nextPageId = 1;
+    this.#base = undefined;
+    this.#directory?.rewrite([]);
+  }
+
+  /** Takes over names and metadata that stand in the directory of a mapped file, oldest first. */
+  learn(records: readonly DirectoryRecord[], isNew: boolean): void {
+    if (isNew) {
+      this.#idsByName.clear();
+      this.#names.clear();
+      this.#metadata.clear();
+    }
+    for (const { page, name = "", metadata } of records) {
+      if (name !== "") {
+        this.#idsByName.set(name, page);
+        this.#names.set(page, name);
+      }
+      if (metadata.size > 0) this.#metadata.set(page, metadata);
+      else this.#metadata.delete(page);
+    }
+  }
+
+  /** Copies all that the store holds. */
+  image(): StoreImage {
+    const table = this.table.image();
+    const starts = new Float64Array(table.rows + 1);
+    for (let row = 0; row < table.rows; row++) {
+      starts[row + 1] = starts[row] + wordsOf(this.table.sizeOf(row));
+    }
+    const words = new Int32Array(starts[table.rows]);
+    for (const row of this.table.rows()) {
+      const from = this.table.slot(row) * ADDRESS_WORDS;
+      const to = from + wordsOf(this.table.sizeOf(row));
+      words.set(this.arena.words.subarray(from, to), starts[row]);
+    }
+    this.#base = {
+      table,
+      allocator: this.allocator.image(),
+      words,
+      starts,
+      names: new Map(this.#names),
+      metadata: new Map(this.#metadata),
+      nextPageId: this.nextPageId,
+    };
+    return this.#base;
+  }
+
+  /**
+   * Puts the store back to an image, of this store or of another one with the same room: ids, rows,
+   * slots and counters too. Where the store stood at the image before, only pages are copied that have
+   * changed since, as their epochs tell.
+   *
+   * @throws {MmsbError} `allocation` or `limit` where there is no room; nothing is changed then.
+   */
+  restore(image: StoreImage): Restored {
+    const rows = this.#changedSince(image);
+    this.#directory?.rewrite(recordsOf(image.names, image.metadata));
+    this.allocator.restore(image.allocator);
+    this.table.restore(image.table);
+    let bytes = 0;
+    for (const row of rows) {
+      const from = image.starts[row], to = image.starts[row + 1];
+      this.arena.words.set(image.words.subarray(from, to), this.table.slot(row) * ADDRESS_WORDS);
+      bytes += this.table.sizeOf(row);
+    }
+    this.#names = new Map(image.names);
+    this.#idsByName = new Map([...image.names].map(([id, name]) => [name, id]));
+    this.#metadata = new Map(image.metadata);
+    this.nextPageId = image.nextPageId;
+    this.#base = image;
+    return { pages: rows.length, bytes };
+  }
+
+  /** Rows of an image whose bytes this store may not have. */
+  #changedSince({ table }: StoreImage): number[] {
+    const isKnown = this.#base?.table === table, { ids, records, epochs } = this.table;
+    const rows: number[] = [];
+    for (let row = 1; row < table.rows; row++) {
+      if (table.ids[row] === 0) continue;
+      // Ids are never used twice, so the same page with the same epoch has the same bytes.
+      const isSame = isKnown && ids[row] === table.ids[row] &&
+        records[row * RECORD_WORDS] === table.records[row * RECORD_WORDS] &&
+        epochs.low[row] === table.epochs.low[row] && epochs.high[row] === table.epochs.high[row];
+      if (!isSame) rows.push(row);
+    }
+    return rows;
+  }
+
+  #records(): Generator<DirectoryRecord> {
+    return recordsOf(this.#names, this.#metadata);
+  }
+
+  #forget(id: number): void {
+    const name = this.#names.get(id);
+    // Another page may have the name by now.
+    if (name !== undefined && this.#idsByName.get(name) === id) this.#idsByName.delete(name);
+    this.#names.delete(id);
+    this.#metadata.delete(id);
   }
 
   /** Live bytes of a row's page. */
@@ -223,5 +404,22 @@ export class PageStore {
         `name "${name}" has a page`,
       );
     }
+  }
+}
+
+function wordsOf(bytes: number): number {
+  return bytes + 3 >>> 2;
+}
+
+/** The names and metadata of all pages that have any. */
+function* recordsOf(
+  names: ReadonlyMap<number, string>,
+  metadata: ReadonlyMap<number, Metadata>,
+): Generator<DirectoryRecord> {
+  for (const [page, name] of names) {
+    yield { page, name, metadata: metadata.get(page) ?? NO_METADATA };
+  }
+  for (const [page, entries] of metadata) {
+    if (!names.has(page)) yield { page, name: "", metadata: entries };
   }
 }

@@ -17,6 +17,13 @@
  */
 
 import { assert, MmsbError, PAGE_ID_MAX } from "../base/mod.ts";
+import { RowStack } from "./_row_stack.ts";
+import {
+  SHARED_TABLE_MEMORY,
+  type TableBlock,
+  type TableMemory,
+  type TablePart,
+} from "./table_memory.ts";
 
 /** 32-bit words of one record. */
 export const RECORD_WORDS = 2;
@@ -32,6 +39,30 @@ const ROWS_START = 1024;
 const ROWS_MAX = 2 ** 26;
 const BLOCKS_MAX = 4096;
 
+/** Bytes of each column by row. */
+const COLUMN_BYTES = {
+  records: 4 * RECORD_WORDS,
+  epochsLow: 4,
+  epochsHigh: 4,
+  clean: 4,
+  shards: 1,
+  // Last, as it tells how many rows all columns have room for.
+  ids: 4,
+} as const;
+type Column = keyof typeof COLUMN_BYTES;
+const COLUMNS = Object.keys(COLUMN_BYTES) as Column[];
+
+/** Most bytes that a part of a table of `pagesMax` pages can have. */
+export function tablePartBytesMax(part: TablePart, pagesMax: number): number {
+  if (part === "blocks") return 4 * BLOCK_IDS;
+  if (part === "entries") return 4 * BLOCK_IDS * BLOCKS_MAX;
+  return COLUMN_BYTES[part] * rowsMaxOf(pagesMax);
+}
+
+function rowsMaxOf(pagesMax: number): number {
+  return Math.min(ROWS_MAX, pagesMax + 1);
+}
+
 /** Life of a page: `allocated` until its tick commits, then `active`, then `deleted`. */
 export type PageState = "allocated" | "active" | "deleted";
 
@@ -44,6 +75,24 @@ export interface EpochColumns {
   readonly low: Int32Array;
   /** High 21 bits. */
   readonly high: Int32Array;
+}
+
+/** A table as it stood, so that it can be put back; see {@linkcode PageTable.restore}. */
+export interface TableImage {
+  /** Rows ever used, row 0 among them; as many entries has each column. */
+  readonly rows: number;
+  /** Records. */
+  readonly records: Int32Array;
+  /** Epochs. */
+  readonly epochs: EpochColumns;
+  /** Low halves of the epochs at the last checkpoint. */
+  readonly clean: Int32Array;
+  /** Page ids. */
+  readonly ids: Uint32Array;
+  /** Shards. */
+  readonly shards: Uint8Array;
+  /** Free rows, the next one to be used last. */
+  readonly freeRows: Int32Array;
 }
 
 /** The page table of one bus, on the coordinating thread; its columns are shared memory. */
@@ -61,40 +110,37 @@ export class PageTable {
   /** Second level: the row of each id of a block, 0 where there is none. */
   entries!: Int32Array;
 
-  readonly #recordBuffer: SharedArrayBuffer;
-  readonly #lowBuffer: SharedArrayBuffer;
-  readonly #highBuffer: SharedArrayBuffer;
-  readonly #idBuffer: SharedArrayBuffer;
-  readonly #cleanBuffer: SharedArrayBuffer;
-  readonly #shardBuffer: SharedArrayBuffer;
-  readonly #entryBuffer: SharedArrayBuffer;
+  readonly #columns: Readonly<Record<Column, TableBlock>>;
+  readonly #entryBlock: TableBlock;
   /** Low 32 bits of the epoch at the last checkpoint; a page is dirty where they differ. */
   #clean!: Int32Array;
   readonly #rowsMax: number;
   #rows = 1;
   #pages = 0;
-  #freeRows: number[] = [];
+  readonly #freeRows = new RowStack();
   /** Live ids of each block, and blocks whose last id died. Block 0 is the "none" of level one. */
   #blockLive: number[] = [0];
   #freeBlocks: number[] = [];
 
   /**
-   * Makes an empty table.
+   * Makes a table: an empty one, or the one that its memory holds.
    *
    * @param pagesMax Most pages it may hold at one time.
+   * @param memory Where its columns stand.
    */
-  constructor(pagesMax: number) {
-    this.#rowsMax = Math.min(ROWS_MAX, pagesMax + 1);
+  constructor(pagesMax: number, memory: TableMemory = SHARED_TABLE_MEMORY) {
+    this.#rowsMax = rowsMaxOf(pagesMax);
     const rows = Math.min(ROWS_START, this.#rowsMax);
-    this.#recordBuffer = growable(4 * RECORD_WORDS, rows, this.#rowsMax);
-    this.#lowBuffer = growable(4, rows, this.#rowsMax);
-    this.#highBuffer = growable(4, rows, this.#rowsMax);
-    this.#idBuffer = growable(4, rows, this.#rowsMax);
-    this.#cleanBuffer = growable(4, rows, this.#rowsMax);
-    this.#shardBuffer = growable(1, rows, this.#rowsMax);
-    this.#entryBuffer = growable(4, BLOCK_IDS, BLOCKS_MAX * BLOCK_IDS);
-    this.blocks = new Int32Array(new SharedArrayBuffer(4 * BLOCK_IDS));
+    const block = (part: TablePart, bytes: number): TableBlock =>
+      memory.block(part, bytes, tablePartBytesMax(part, pagesMax));
+    this.#columns = Object.fromEntries(
+      COLUMNS.map((column) => [column, block(column, COLUMN_BYTES[column] * rows)]),
+    ) as Record<Column, TableBlock>;
+    this.#entryBlock = block("entries", 4 * BLOCK_IDS);
+    const blocks = block("blocks", 4 * BLOCK_IDS);
+    this.blocks = new Int32Array(blocks.buffer, blocks.start, BLOCK_IDS);
     this.#remake();
+    this.#count();
   }
 
   /** Number of pages, whatever their state. */
@@ -196,14 +242,78 @@ export class PageTable {
     return this.epochs.low[row] !== this.#clean[row];
   }
 
-  /** Marks a page clean: its image at this epoch is stored. */
-  markClean(row: number): void {
-    this.#clean[row] = this.epochs.low[row];
+  /** Marks a page clean: its image at an epoch is stored, of which the low half counts. */
+  markClean(row: number, epochLow: number = this.epochs.low[row]): void {
+    this.#clean[row] = epochLow;
   }
 
   /** Rows in use, in row order. */
   *rows(): Generator<number> {
     for (let row = 1; row < this.#rows; row++) if (this.ids[row] !== 0) yield row;
+  }
+
+  /** Copies what the table holds. */
+  image(): TableImage {
+    const rows = this.#rows, { low, high } = this.epochs;
+    return {
+      rows,
+      records: this.records.slice(0, rows * RECORD_WORDS),
+      epochs: { low: low.slice(0, rows), high: high.slice(0, rows) },
+      clean: this.#clean.slice(0, rows),
+      ids: this.ids.slice(0, rows),
+      shards: this.shards.slice(0, rows),
+      freeRows: this.#freeRows.toArray(),
+    };
+  }
+
+  /**
+   * Puts the table back to an image, of this table or of another one; every page has its row again.
+   *
+   * @throws {MmsbError} `limit` where the table cannot hold as many rows; nothing is changed then.
+   */
+  restore(image: TableImage): void {
+    const { rows } = image;
+    if (rows > this.ids.length) this.#growRows(rows);
+    this.clear();
+    this.records.set(image.records);
+    this.epochs.low.set(image.epochs.low);
+    this.epochs.high.set(image.epochs.high);
+    this.#clean.set(image.clean);
+    this.ids.set(image.ids);
+    this.shards.set(image.shards);
+    this.#freeRows.set(image.freeRows);
+    this.#rows = rows;
+    for (let row = 1; row < rows; row++) {
+      const id = image.ids[row];
+      if (id === 0) continue;
+      const entry = this.#entryFor(id);
+      this.entries[entry] = row;
+      this.#blockLive[entry / BLOCK_IDS | 0]++;
+      this.#pages++;
+    }
+  }
+
+  /** Takes all pages out at once. The columns keep their room. */
+  clear(): void {
+    for (const row of this.rows()) {
+      const id = this.ids[row];
+      this.entries[this.blocks[id >>> 16] + (id & 0xffff)] = 0;
+    }
+    // Not before: each page is found through its block.
+    for (const row of this.rows()) this.blocks[this.ids[row] >>> 16] = 0;
+    const rows = this.#rows;
+    this.records.fill(0, 0, rows * RECORD_WORDS);
+    this.epochs.low.fill(0, 0, rows);
+    this.epochs.high.fill(0, 0, rows);
+    this.#clean.fill(0, 0, rows);
+    this.ids.fill(0, 0, rows);
+    this.shards.fill(0, 0, rows);
+    this.#rows = 1;
+    this.#pages = 0;
+    this.#freeRows.set([]);
+    this.#blockLive.fill(0);
+    this.#freeBlocks = [];
+    for (let block = this.#blockLive.length - 1; block > 0; block--) this.#freeBlocks.push(block);
   }
 
   /** Bytes of the table's columns in use: bookkeeping, not pages. */
@@ -244,13 +354,16 @@ export class PageTable {
         { values: { pages: this.#pages, pagesMax: this.#rowsMax - 1 } },
       );
     }
-    const rows = Math.min(this.#rowsMax, this.#rows * 2);
-    this.#recordBuffer.grow(4 * RECORD_WORDS * rows);
-    this.#lowBuffer.grow(4 * rows);
-    this.#highBuffer.grow(4 * rows);
-    this.#idBuffer.grow(4 * rows);
-    this.#cleanBuffer.grow(4 * rows);
-    this.#shardBuffer.grow(rows);
+    this.#growRows(Math.min(this.#rowsMax, this.#rows * 2));
+  }
+
+  #growRows(rows: number): void {
+    if (rows > this.#rowsMax) {
+      throw new MmsbError("limit", `Cannot hold ${rows - 1} pages: at most ${this.#rowsMax - 1}`, {
+        values: { pages: rows - 1, pagesMax: this.#rowsMax - 1 },
+      });
+    }
+    for (const column of COLUMNS) this.#columns[column].grow(COLUMN_BYTES[column] * rows);
     this.#remake();
   }
 
@@ -269,9 +382,13 @@ export class PageTable {
             },
           );
         }
-        this.#entryBuffer.grow(4 * BLOCK_IDS * (block + 1));
+        this.#entryBlock.grow(4 * BLOCK_IDS * (block + 1));
         this.#blockLive.push(0);
-        this.entries = new Int32Array(this.#entryBuffer, 0, BLOCK_IDS * (block + 1));
+        this.entries = new Int32Array(
+          this.#entryBlock.buffer,
+          this.#entryBlock.start,
+          BLOCK_IDS * (block + 1),
+        );
       }
       start = block * BLOCK_IDS;
       this.blocks[id >>> 16] = start;
@@ -279,25 +396,52 @@ export class PageTable {
     return start + (id & 0xffff);
   }
 
+  /** Looks at the columns again, which another process has made longer or filled. */
+  refresh(): void {
+    this.#remake();
+    this.#count();
+  }
+
   #remake(): void {
-    const rows = this.#idBuffer.byteLength / 4;
-    this.records = new Int32Array(this.#recordBuffer, 0, rows * RECORD_WORDS);
+    const rows = this.#columns.ids.byteLength / COLUMN_BYTES.ids;
+    const { records, epochsLow, epochsHigh, clean, shards, ids } = this.#columns;
+    this.records = new Int32Array(records.buffer, records.start, rows * RECORD_WORDS);
     this.epochs = {
-      low: new Int32Array(this.#lowBuffer, 0, rows),
-      high: new Int32Array(this.#highBuffer, 0, rows),
+      low: new Int32Array(epochsLow.buffer, epochsLow.start, rows),
+      high: new Int32Array(epochsHigh.buffer, epochsHigh.start, rows),
     };
-    this.ids = new Uint32Array(this.#idBuffer, 0, rows);
-    this.#clean = new Int32Array(this.#cleanBuffer, 0, rows);
-    this.shards = new Uint8Array(this.#shardBuffer, 0, rows);
-    this.entries = new Int32Array(this.#entryBuffer, 0, this.#entryBuffer.byteLength / 4);
+    this.ids = new Uint32Array(ids.buffer, ids.start, rows);
+    this.#clean = new Int32Array(clean.buffer, clean.start, rows);
+    this.shards = new Uint8Array(shards.buffer, shards.start, rows);
+    const { buffer, start, byteLength } = this.#entryBlock;
+    this.entries = new Int32Array(buffer, start, byteLength / 4);
+  }
+
+  /** Finds the used and free rows and blocks of a table that was there before. */
+  #count(): void {
+    const { ids } = this;
+    let last = 0;
+    for (let row = 1; row < ids.length; row++) if (ids[row] !== 0) last = row;
+    this.#rows = last + 1;
+    this.#pages = 0;
+    this.#freeRows.set([]);
+    this.#blockLive = new Array<number>(this.entries.length / BLOCK_IDS).fill(0);
+    for (let row = last; row > 0; row--) {
+      if (ids[row] === 0) {
+        this.#freeRows.push(row);
+      } else {
+        this.#pages++;
+        this.#blockLive[this.blocks[ids[row] >>> 16] / BLOCK_IDS]++;
+      }
+    }
+    this.#freeBlocks = [];
+    for (let block = this.#blockLive.length - 1; block > 0; block--) {
+      if (this.#blockLive[block] === 0) this.#freeBlocks.push(block);
+    }
   }
 }
 
 function isZero(words: Int32Array, count: number): boolean {
   for (let i = 0; i < count; i++) if (words[i] !== 0) return false;
   return true;
-}
-
-function growable(bytesEach: number, count: number, countMax: number): SharedArrayBuffer {
-  return new SharedArrayBuffer(bytesEach * count, { maxByteLength: bytesEach * countMax });
 }

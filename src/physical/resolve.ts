@@ -200,8 +200,12 @@ function checkKinds(columns: KernelColumns, rows: number, payloadLength: number)
   return findings;
 }
 
-/** What is wrong with a row by itself, in words. */
-function rowFault(columns: KernelColumns, row: number, payloadLength: number): string | undefined {
+/** What is wrong with a row by itself, whatever its page is, in words. */
+export function rowFault(
+  columns: KernelColumns,
+  row: number,
+  payloadLength: number,
+): string | undefined {
   const kind = columns.kind[row], start = columns.start[row];
   const length = columns.length[row], offset = columns.offset[row];
   // No page is that long; a mask for such a span is not worth counting.

@@ -1,13 +1,13 @@
 /**
- * Forms of replay: the same log replayed in this thread, in a worker thread, in another process. Each
- * gives its whole state, so that the bytes themselves are compared and not only what stands for them.
+ * Forms of replay: the same log replayed in this thread, from a checkpoint, in a worker thread, in
+ * another process. Each gives its whole state, so that the bytes themselves are compared and not only what stands for them.
  *
  * A replay stops at a given tick, so that a directory which another process is writing gives the
  * same state to all of them.
  */
 
 import { MEMORY_LIMIT_BYTES_DEFAULT, MmsbError, type MmsbErrorJson } from "../base/mod.ts";
-import { FileStorage, LogReader, readMeta, Replayer } from "../log/mod.ts";
+import { FileStorage, readMeta, recover, type RecoveryStart } from "../log/mod.ts";
 import { PageStore } from "../physical/mod.ts";
 import {
   type BusState,
@@ -32,6 +32,8 @@ export interface Replayed {
   readonly tick: number;
   /** Deltas. */
   readonly rows: number;
+  /** Tick of the checkpoint that it began with, if it did. */
+  readonly checkpoint?: number;
   /** SHA-256 over all pages in order of their ids, with their epochs. */
   readonly digest: string;
   /** The state; absent where it is too large to be carried from where it was made. */
@@ -51,31 +53,31 @@ export type ReplayMessage =
 /** States of up to this many bytes are carried from other threads and processes. */
 export const CARRIED_BYTES_MAX: number = 64 * 2 ** 20;
 
+/** The form that needs a checkpoint in the directory. */
+export const FROM_CHECKPOINT = "from a checkpoint and the tail";
+
 /** The forms, by what a reader of the report calls them. */
 export const FORMS: Readonly<Record<string, (task: ReplayTask) => Promise<Replayed>>> = {
   "from the start": async (task) => await replay(task),
+  [FROM_CHECKPOINT]: async (task) => await replay(task, "newest"),
   "a second time": async (task) => await replay(task),
   "in a worker thread": replayInWorker,
   "in another process": replayInProcess,
 };
 
-/** Forms that this version has not. */
-export const FORMS_MISSING: readonly string[] = ["from a checkpoint plus the tail"];
-
-/** Replays in this thread. */
-export function replay({ directory, tick: last }: ReplayTask): Replayed {
-  const storage = new FileStorage(directory);
-  const replayer = new Replayer(new PageStore(MEMORY_LIMIT_BYTES_DEFAULT));
-  const reader = new LogReader(storage, readMeta(storage));
-  let done = 0;
-  while (done < last) {
-    const tick = reader.next();
-    if (tick === undefined) break;
-    replayer.apply(tick);
-    done = tick.tick;
-  }
-  const state = stateOfStore(replayer.store);
-  return { tick: done, rows: replayer.rows, digest: digestOf(state), state };
+/**
+ * Replays in this thread.
+ *
+ * @param start Where to begin: as early as the log goes, or with the newest checkpoint.
+ */
+export function replay(
+  { directory, tick: last }: ReplayTask,
+  start: RecoveryStart = "earliest",
+): Replayed {
+  const storage = new FileStorage(directory), store = new PageStore(MEMORY_LIMIT_BYTES_DEFAULT);
+  const { tick, rows, checkpoint } = recover(storage, readMeta(storage), store, last, start);
+  const state = stateOfStore(store);
+  return { tick, rows, checkpoint: checkpoint?.tick, digest: digestOf(state), state };
 }
 
 /** Replays for another thread or process: what to tell it, and the state if it can be carried. */

@@ -4,18 +4,17 @@
  * The data is a sample of the on-time reports of the U.S. Bureau of Transportation Statistics, from
  * the package `vega-datasets`: minutes of delay on arrival, miles flown, and the local time of
  * departure as a fraction of the day's hours. The file names no day, so no delta states a time in
- * µs; the time of departure is each delta's intent, and the record's third field.
+ * µs; the time of departure is the intent of each append, and a column.
  *
- * Three deltas a flight, and 49 pages:
+ * A table, and 24 pages beside it:
  *
- * | page | bytes | what a flight does to it |
+ * | what | holds | what a flight does to it |
  * | --- | --- | --- |
- * | `flights 00h` … `flights 23h` | 8 a flight | sets its record: i16 delay, i16 distance, f32 time |
- * | `totals 00h` … `totals 23h` | 24 | adds 1, its lateness, its delay, its miles (i32 each); raises the two maxima |
- * | `progress` | 16 | (once a tick) sets how many flights are in, and the layout's version |
+ * | table `flights` | i16 delay, u16 distance, f32 time, u8 hour | is a row; those of one minute are appended together |
+ * | `totals 00h` … `totals 23h` | 6 × i32 | adds 1, its lateness, its delay, its miles; raises the two maxima |
  *
- * Records and totals of one flight are in one tick with the progress, so whatever survives a crash
- * is a whole number of ticks, and loading goes on right behind it.
+ * Rows and totals of one flight are in one tick, so whatever survives a crash is a whole number of
+ * ticks, and loading goes on right behind it: the length of the table says where.
  *
  * Cost: reading the file takes some 20 ms and 1.6 MB; loading some 1 µs a delta.
  *
@@ -23,8 +22,9 @@
  */
 
 import { MmsbError } from "../base/mod.ts";
-import type { Page, StateBus } from "../bus/mod.ts";
-import { combineKind, DeltaBatch, KIND_SET } from "../physical/mod.ts";
+import type { Page, StateBus, Table } from "../bus/mod.ts";
+import { combineKind, DeltaBatch } from "../physical/mod.ts";
+import { table, type TableSchema } from "../schema/mod.ts";
 
 /** The flights of the file, column by column, in the file's order: by time of day. */
 export interface Flights {
@@ -33,9 +33,11 @@ export interface Flights {
   /** Minutes late on arrival; negative where early. */
   readonly delay: Int16Array;
   /** Miles flown. */
-  readonly distance: Int16Array;
+  readonly distance: Uint16Array;
   /** Local time of departure in hours: 6.5 is half past six. */
   readonly time: Float32Array;
+  /** Hour of the day, 0 to 23: the whole hours of `time`. */
+  readonly hour: Uint8Array;
   /** Where they were read. */
   readonly url: URL;
 }
@@ -55,6 +57,26 @@ export interface HourTotals {
   /** The earliest arrival, in minutes before its time; 0 if none was early. */
   readonly earliest: number;
 }
+
+/** Sums of the table's columns, each in row order. */
+export interface ColumnSums {
+  /** Rows. */
+  readonly rows: number;
+  /** Minutes of delay. */
+  readonly delay: number;
+  /** Miles. */
+  readonly distance: number;
+  /** Hours of the day of departure. */
+  readonly time: number;
+  /** The same, whole ones. */
+  readonly hour: number;
+}
+
+/** The columns of the table. */
+export type FlightFields = { delay: "i16"; distance: "u16"; time: "f32"; hour: "u8" };
+
+/** What holds flights: a bus, now or as it was at an earlier tick. */
+export type FlightsHolder = Pick<StateBus, "find" | "table">;
 
 /** Where loading stands. */
 export interface LoadStep {
@@ -80,15 +102,19 @@ export const FLIGHTS_SOURCE = "bts";
 export const HOURS = 24;
 /** Minutes from which on the bureau calls a flight late. */
 export const LATE_MINUTES = 15;
-/** Deltas of one flight. */
-export const DELTAS_PER_FLIGHT = 3;
+/** Name of the table. */
+export const FLIGHTS_TABLE = "flights";
+/** Its columns. */
+export const FLIGHTS_SCHEMA: TableSchema<FlightFields> = table({
+  delay: "i16",
+  distance: "u16",
+  time: "f32",
+  hour: "u8",
+});
 
-const RECORD_BYTES = 8;
 const ADDED_BYTES = 16;
 const RAISED_BYTES = 8;
-const TOTALS_BYTES = ADDED_BYTES + RAISED_BYTES;
-const PROGRESS_BYTES = 16;
-const LAYOUT_VERSION = 1;
+const TOTALS_BYTES: number = ADDED_BYTES + RAISED_BYTES;
 const FLIGHTS_PER_TICK = 2000;
 
 /**
@@ -102,20 +128,16 @@ export async function readFlights(): Promise<Flights> {
   const bytes = await fileBytes(url);
   // Loaded here only, so that whoever uses the bus never loads it.
   const { tableFromIPC } = await import("apache-arrow");
-  const table = tableFromIPC(bytes);
-  const column = (name: string): unknown => table.getChild(name)?.toArray();
-  const delay = column("delay"), distance = column("distance"), time = column("time");
-  if (
-    !(delay instanceof Int16Array && distance instanceof Int16Array && time instanceof Float32Array)
-  ) {
+  const file = tableFromIPC(bytes);
+  const column = (name: string): unknown => file.getChild(name)?.toArray();
+  const delay = column("delay"), miles = column("distance"), time = column("time");
+  const isAsKnown = delay instanceof Int16Array && miles instanceof Int16Array &&
+    time instanceof Float32Array;
+  if (!isAsKnown || !miles.every((value) => value >= 0)) {
     throw new MmsbError("io", `Cannot use ${url.href}: it has no columns delay, distance and time`);
   }
-  return { count: table.numRows, delay, distance, time, url };
-}
-
-/** Hour of the day of a flight, 0 to 23. */
-export function hourOf(flights: Flights, index: number): number {
-  return Math.floor(flights.time[index]) % HOURS;
+  const hour = Uint8Array.from(time, (value) => Math.floor(value) % HOURS);
+  return { count: file.numRows, delay, distance: Uint16Array.from(miles), time, hour, url };
 }
 
 /** Minute of the day of a flight: the file has minutes as fractions of an hour. */
@@ -128,7 +150,7 @@ export function totalsOf(flights: Flights, count = flights.count): HourTotals[] 
   return Array.from({ length: HOURS }, (_, hour) => {
     let number = 0, late = 0, delay = 0, miles = 0, latest = 0, earliest = 0;
     for (let i = 0; i < count; i++) {
-      if (hourOf(flights, i) !== hour) continue;
+      if (flights.hour[i] !== hour) continue;
       number++;
       if (flights.delay[i] >= LATE_MINUTES) late++;
       delay += flights.delay[i];
@@ -140,9 +162,21 @@ export function totalsOf(flights: Flights, count = flights.count): HourTotals[] 
   });
 }
 
-/** Name of the page with the records of an hour. */
-export function recordsName(hour: number): string {
-  return `flights ${String(hour).padStart(2, "0")}h`;
+/** The sums of each column over the first `count` flights, straight from the file's columns. */
+export function sumsOf(flights: Flights, count = flights.count): ColumnSums {
+  const sum = (column: ArrayLike<number>) => {
+    let sum = 0;
+    for (let i = 0; i < count; i++) sum += column[i];
+    return sum;
+  };
+  const { delay, distance, time, hour } = flights;
+  return {
+    rows: count,
+    delay: sum(delay),
+    distance: sum(distance),
+    time: sum(time),
+    hour: sum(hour),
+  };
 }
 
 /** Name of the page with the totals of an hour. */
@@ -151,14 +185,27 @@ export function totalsName(hour: number): string {
 }
 
 /** Flights that a bus has; 0 where it has none of them. */
-export function flightsIn(bus: StateBus): number {
-  const page = bus.find("progress");
-  if (page === undefined) return 0;
-  const view = new DataView(page.read().buffer);
-  if (page.size !== PROGRESS_BYTES || view.getUint32(8, true) !== LAYOUT_VERSION) {
-    throw new MmsbError("usage", `Cannot load flights into a bus with another page "progress"`);
-  }
-  return view.getUint32(0, true);
+export function flightsIn(bus: FlightsHolder): number {
+  return bus.find(FLIGHTS_TABLE) === undefined
+    ? 0
+    : bus.table(FLIGHTS_SCHEMA, FLIGHTS_TABLE).length;
+}
+
+/** The sums of each column of the table that a bus has. */
+export function sumsIn(bus: FlightsHolder): ColumnSums {
+  const flights = bus.table(FLIGHTS_SCHEMA, FLIGHTS_TABLE);
+  const sum = (column: keyof FlightFields) => {
+    let sum = 0;
+    for (const chunk of flights.column(column)) for (const value of chunk) sum += value;
+    return sum;
+  };
+  return {
+    rows: flights.length,
+    delay: sum("delay"),
+    distance: sum("distance"),
+    time: sum("time"),
+    hour: sum("hour"),
+  };
 }
 
 /** The totals of an hour, from the bytes of its page. */
@@ -170,29 +217,43 @@ export function decodeTotals(bytes: Uint8Array): HourTotals {
 }
 
 /** The totals that a bus has. */
-export function totalsIn(bus: StateBus): HourTotals[] {
+export function totalsIn(bus: FlightsHolder): HourTotals[] {
   return Array.from(
     { length: HOURS },
     (_, hour) => decodeTotals(pageOf(bus, totalsName(hour)).read()),
   );
 }
 
-/** Records of a bus that differ from the first `count` flights of the file. */
-export function wrongRecords(bus: StateBus, flights: Flights, count = flights.count): number {
-  const views = Array.from(
-    { length: HOURS },
-    (_, hour) => new DataView(pageOf(bus, recordsName(hour)).read().buffer),
-  );
-  const next = new Uint32Array(HOURS);
-  let wrong = 0;
-  for (let i = 0; i < count; i++) {
-    const hour = hourOf(flights, i), at = RECORD_BYTES * next[hour]++, view = views[hour];
-    const isSame = view.getInt16(at, true) === flights.delay[i] &&
-      view.getInt16(at + 2, true) === flights.distance[i] &&
-      view.getFloat32(at + 4, true) === flights.time[i];
-    if (!isSame) wrong++;
+/** Rows of a bus's table that differ from the first `count` flights of the file. */
+export function wrongRows(bus: FlightsHolder, flights: Flights, count = flights.count): number {
+  const rows = bus.table(FLIGHTS_SCHEMA, FLIGHTS_TABLE);
+  const wrong = new Uint8Array(count);
+  for (const name of ["delay", "distance", "time", "hour"] as const) {
+    let row = 0;
+    for (const chunk of rows.column(name)) {
+      for (let i = 0; i < chunk.length && row < count; i++, row++) {
+        if (chunk[i] !== flights[name][row]) wrong[row] = 1;
+      }
+    }
+    wrong.fill(1, row);
   }
-  return wrong;
+  return Math.abs(rows.length - count) + wrong.reduce((sum, one) => sum + one, 0);
+}
+
+/** What a bus has otherwise than the first `count` flights of the file. */
+export function unlikeFile(
+  bus: FlightsHolder,
+  flights: Flights,
+  count = flights.count,
+): { readonly sums: number; readonly totals: number; readonly rows: number } {
+  const inFile = sumsOf(flights, count), inBus = sumsIn(bus);
+  const columns = Object.keys(inFile) as (keyof ColumnSums)[];
+  const hours = totalsOf(flights, count), found = totalsIn(bus);
+  return {
+    sums: columns.filter((column) => inBus[column] !== inFile[column]).length,
+    totals: hours.filter((hour, i) => JSON.stringify(hour) !== JSON.stringify(found[i])).length,
+    rows: wrongRows(bus, flights, count),
+  };
 }
 
 /**
@@ -212,117 +273,65 @@ export async function* loadFlights(
 ): AsyncGenerator<LoadStep> {
   const { flightsPerTick = FLIGHTS_PER_TICK, stopAfter = flights.count } = options;
   const first = flightsIn(bus);
-  if (bus.find("progress") === undefined) await layOut(bus, flights);
+  if (bus.find(FLIGHTS_TABLE) === undefined) await layOut(bus);
   const last = Math.min(stopAfter, flights.count);
-  const places = placesOf(flights);
-  const records = new DeltaBatch({
-    rows: flightsPerTick,
-    payloadBytes: RECORD_BYTES * flightsPerTick,
-  });
+  const rows = bus.table(FLIGHTS_SCHEMA, FLIGHTS_TABLE);
+  const pages = Array.from({ length: HOURS }, (_, hour) => pageOf(bus, totalsName(hour)).id);
   const totals = new DeltaBatch({
     rows: 2 * flightsPerTick,
     payloadBytes: TOTALS_BYTES * flightsPerTick,
   });
-  const pages = new FlightPages(bus);
   let waiting: { durable: Promise<unknown>; step: LoadStep } | undefined;
   for (let from = first; from < last; from += flightsPerTick) {
     const to = Math.min(last, from + flightsPerTick);
-    fillRecords(records, pages, flights, places, from, to);
+    stageRows(rows, flights, from, to);
     fillTotals(totals, pages, flights, from, to);
-    bus.submit(records, { producer: 1 });
-    bus.submit(totals, { producer: 2 });
-    pages.progress.write(0, progressBytes(to), { source: "loader" });
-    const { tick, durable, rows, refused } = await bus.tick();
+    bus.submit(totals);
+    const { tick, durable, rows: deltas, refused } = await bus.tick();
     for (const { error } of refused) throw error;
     if (waiting !== undefined) {
       await waiting.durable;
       yield waiting.step;
     }
-    waiting = { durable, step: { tick, flights: to, deltas: rows } };
+    waiting = { durable, step: { tick, flights: to, deltas } };
   }
   if (waiting === undefined) return;
   await waiting.durable;
   yield waiting.step;
 }
 
-/** Ids of the pages, by hour. */
-class FlightPages {
-  readonly records: number[];
-  readonly totals: number[];
-  readonly progress: Page;
-
-  constructor(bus: StateBus) {
-    const ids = (name: (hour: number) => string) =>
-      Array.from({ length: HOURS }, (_, hour) => pageOf(bus, name(hour)).id);
-    this.records = ids(recordsName);
-    this.totals = ids(totalsName);
-    this.progress = pageOf(bus, "progress");
-  }
-}
-
-/** Makes the pages, in a tick of their own. */
-async function layOut(bus: StateBus, flights: Flights): Promise<void> {
+/** Makes the table and the pages, in a tick of their own. */
+async function layOut(bus: StateBus): Promise<void> {
   if (bus.tickNumber > 0) {
     throw new MmsbError("usage", "Cannot load flights into a bus with other pages: use a new dir");
   }
-  const totals = totalsOf(flights);
-  const text = (value: string) => new TextEncoder().encode(value);
+  const fields = new TextEncoder().encode("i32 flights, late, delay, miles, latest, earliest");
   await bus.commit(() => {
+    bus.createTable(FLIGHTS_SCHEMA, { name: FLIGHTS_TABLE });
     for (let hour = 0; hour < HOURS; hour++) {
-      bus.createPage({
-        size: RECORD_BYTES * Math.max(1, totals[hour].flights),
-        name: recordsName(hour),
-        metadata: { record: text("i16 delay in min, i16 distance in miles, f32 time in hours") },
-      });
-      bus.createPage({
-        size: TOTALS_BYTES,
-        name: totalsName(hour),
-        metadata: { fields: text("i32 flights, late, delay, miles, latest, earliest") },
-      });
+      bus.createPage({ size: TOTALS_BYTES, name: totalsName(hour), metadata: { fields } });
     }
-    const progress = bus.createPage({ size: PROGRESS_BYTES, name: "progress" });
-    progress.write(0, progressBytes(0), { source: "loader", intent: "nothing loaded yet" });
   });
 }
 
-function fillRecords(
-  batch: DeltaBatch,
-  pages: FlightPages,
-  flights: Flights,
-  places: Uint32Array,
-  from: number,
-  to: number,
-): void {
-  batch.clear();
-  batch.clearStrings();
-  const { columns } = batch;
-  const view = new DataView(batch.payload.buffer, batch.payload.byteOffset);
-  const source = batch.source(FLIGHTS_SOURCE);
-  // Flights are in order of time, so a tick has few different minutes.
-  const intents = new Map<number, number>();
-  for (let i = from; i < to; i++) {
-    const row = i - from, at = RECORD_BYTES * row, minute = minuteOf(flights, i);
-    let intent = intents.get(minute);
-    if (intent === undefined) {
-      intents.set(minute, intent = batch.intent(`departed ${clockText(minute)} local time`));
-    }
-    view.setInt16(at, flights.delay[i], true);
-    view.setInt16(at + 2, flights.distance[i], true);
-    view.setFloat32(at + 4, flights.time[i], true);
-    columns.page[row] = pages.records[hourOf(flights, i)];
-    columns.offset[row] = RECORD_BYTES * places[i];
-    columns.length[row] = RECORD_BYTES;
-    columns.payloadStart[row] = at;
-    columns.kind[row] = KIND_SET;
-    columns.source[row] = source;
-    columns.intent[row] = intent;
+/** Appends flights: those of one minute, which stand together in the file, in one go. */
+function stageRows(rows: Table<FlightFields>, flights: Flights, from: number, to: number): void {
+  const { delay, distance, time, hour } = flights;
+  for (let first = from, end = from; first < to; first = end) {
+    const minute = minuteOf(flights, first);
+    while (end < to && minuteOf(flights, end) === minute) end++;
+    rows.append({
+      delay: delay.subarray(first, end),
+      distance: distance.subarray(first, end),
+      time: time.subarray(first, end),
+      hour: hour.subarray(first, end),
+    }, { source: FLIGHTS_SOURCE, intent: `departed ${clockText(minute)} local time` });
   }
-  batch.setLength(to - from, RECORD_BYTES * (to - from));
 }
 
 function fillTotals(
   batch: DeltaBatch,
-  pages: FlightPages,
+  pages: readonly number[],
   flights: Flights,
   from: number,
   to: number,
@@ -336,7 +345,7 @@ function fillTotals(
   const raised = batch.intent("raise the hour's extremes");
   const add = combineKind("i32", "add"), max = combineKind("i32", "max");
   for (let i = from; i < to; i++) {
-    const delay = flights.delay[i], page = pages.totals[hourOf(flights, i)];
+    const delay = flights.delay[i], page = pages[flights.hour[i]];
     const row = 2 * (i - from), start = TOTALS_BYTES * (i - from);
     words.set([1, delay >= LATE_MINUTES ? 1 : 0, delay, flights.distance[i]], start / 4);
     words.set([delay, -delay], (start + ADDED_BYTES) / 4);
@@ -356,27 +365,13 @@ function fillTotals(
   batch.setLength(2 * (to - from), TOTALS_BYTES * (to - from));
 }
 
-/** Place of each flight among those of its hour. */
-function placesOf(flights: Flights): Uint32Array {
-  const next = new Uint32Array(HOURS), places = new Uint32Array(flights.count);
-  for (let i = 0; i < flights.count; i++) places[i] = next[hourOf(flights, i)]++;
-  return places;
-}
-
 /** A minute of the day as `06:30`. */
 export function clockText(minute: number): string {
   const two = (value: number) => String(value).padStart(2, "0");
   return `${two(Math.floor(minute / 60))}:${two(minute % 60)}`;
 }
 
-function progressBytes(count: number): Uint8Array {
-  const bytes = new Uint8Array(PROGRESS_BYTES), view = new DataView(bytes.buffer);
-  view.setUint32(0, count, true);
-  view.setUint32(8, LAYOUT_VERSION, true);
-  return bytes;
-}
-
-function pageOf(bus: StateBus, name: string): Page {
+function pageOf(bus: FlightsHolder, name: string): Page {
   const page = bus.find(name);
   if (page !== undefined) return page;
   throw new MmsbError("invalid-handle", `Cannot find page "${name}": load the flights first`);

@@ -3,19 +3,24 @@
 import assert from "node:assert/strict";
 import { StateBus } from "../bus/mod.ts";
 import { MemoryStorage } from "../log/mod.ts";
+import { table } from "../schema/mod.ts";
 import {
   clockText,
   decodeTotals,
+  FLIGHTS_SCHEMA,
+  FLIGHTS_TABLE,
   flightsIn,
   type HourTotals,
   loadFlights,
   minuteOf,
   readFlights,
-  recordsName,
+  sumsIn,
+  sumsOf,
   totalsIn,
   totalsName,
   totalsOf,
-  wrongRecords,
+  unlikeFile,
+  wrongRows,
 } from "./flights.ts";
 
 const flights = await readFlights();
@@ -26,6 +31,7 @@ Deno.test("readFlights() gives 200,000 flights in order of their time of day", (
   const minutes = Float32Array.from(flights.time, (time, i) => minuteOf(flights, i) / 60 - time);
   assert(minutes.every((off) => Math.abs(off) < 1e-5), "times are whole minutes");
   assert.equal(clockText(minuteOf(flights, 199_999)), "23:59");
+  assert(flights.hour.every((hour, i) => hour === Math.trunc(flights.time[i])));
 });
 
 Deno.test("totalsOf() adds up to sums over the columns", () => {
@@ -40,6 +46,15 @@ Deno.test("totalsOf() adds up to sums over the columns", () => {
   );
 });
 
+Deno.test("sumsOf() sums each column of the first flights", () => {
+  assert.deepEqual(sumsOf(flights, 0), { rows: 0, delay: 0, distance: 0, time: 0, hour: 0 });
+  const { rows, delay, distance, hour, time } = sumsOf(flights, 1000);
+  assert.equal(rows, 1000);
+  assert.equal(delay, flights.delay.slice(0, 1000).reduce((a, b) => a + b, 0));
+  assert.equal(distance, Array.from(flights.distance.slice(0, 1000)).reduce((a, b) => a + b, 0));
+  assert(hour <= time && time < hour + 1000);
+});
+
 Deno.test("loadFlights() goes on where a bus stands, with any number of flights a tick", async () => {
   const storage = new MemoryStorage();
   const steps: number[] = [];
@@ -50,26 +65,35 @@ Deno.test("loadFlights() goes on where a bus stands, with any number of flights 
     }
     assert.equal(flightsIn(bus), stopAfter);
     assert.deepEqual(totalsIn(bus), totalsOf(flights, stopAfter));
-    assert.equal(wrongRecords(bus, flights, stopAfter), 0);
+    assert.deepEqual(sumsIn(bus), sumsOf(flights, stopAfter));
+    assert.equal(wrongRows(bus, flights, stopAfter), 0);
+    assert.deepEqual(unlikeFile(bus, flights, stopAfter), { sums: 0, totals: 0, rows: 0 });
+    assert.equal(unlikeFile(bus, flights, stopAfter - 1).totals, 1);
   }
   assert.deepEqual(steps, [700, 1400, 2100, 2500, 2501, 2502, 2503, 7503, 9000]);
 
   await using bus = await StateBus.open({ storage });
-  const entries = await Array.fromAsync(bus.history(bus.find(recordsName(0))!));
-  assert.equal(entries.length, totalsOf(flights, 9000)[0].flights);
-  const [{ source, intent, before, kind }] = entries;
-  assert.deepEqual([source, intent, kind], ["bts", "departed 00:00 local time", "set"]);
-  assert(before.every((byte) => byte === 0));
+  const rows = bus.table(FLIGHTS_SCHEMA, FLIGHTS_TABLE);
+  const said = await Array.fromAsync(bus.history(rows.page), ({ source, intent }) => {
+    return `${source}, ${intent}`;
+  });
+  // The first one is of the page's birth.
+  assert.equal(said[1], "bts, departed 00:00 local time");
   const totals = await Array.fromAsync(bus.history(bus.find(totalsName(1))!));
   assert.deepEqual(totals.slice(0, 2).map(({ kind }) => kind), ["add i32", "max i32"]);
 });
 
-Deno.test("wrongRecords() finds a record that differs", async () => {
+Deno.test("wrongRows() finds a row that differs, is missing or is one too many", async () => {
   await using bus = await StateBus.open();
   for await (const _ of loadFlights(bus, flights, { stopAfter: 500 }));
-  const page = bus.find(recordsName(0))!;
-  await bus.commit(() => page.combine("u32", "xor", 8, 1));
-  assert.equal(wrongRecords(bus, flights, 500), 1);
+  const rows = bus.table(FLIGHTS_SCHEMA, FLIGHTS_TABLE);
+  for (const [row, change] of [[7, { delay: 999 }], [8, { time: 1 }], [8, { hour: 5 }]] as const) {
+    await bus.commit(() => rows.set(row, change));
+  }
+  assert.equal(wrongRows(bus, flights, 500), 2);
+  assert.deepEqual(unlikeFile(bus, flights, 500), { sums: 3, totals: 0, rows: 2 });
+  assert.notDeepEqual(sumsIn(bus), sumsOf(flights, 500));
+  assert(wrongRows(bus, flights, 499) > 0 && wrongRows(bus, flights, 501) > 0);
   assert.notDeepEqual(decodeTotals(bus.find(totalsName(0))!.read()), totalsOf(flights, 499)[0]);
 });
 
@@ -79,7 +103,7 @@ Deno.test("loadFlights() refuses a bus with other pages", async () => {
   await bus.tick();
   await assert.rejects(Array.fromAsync(loadFlights(bus, flights)), { code: "usage" });
   page.delete();
-  bus.createPage({ size: 8, name: "progress" });
+  bus.createTable(table({ other: "u8" }), { name: FLIGHTS_TABLE });
   await bus.tick();
-  assert.throws(() => flightsIn(bus), { code: "usage", message: /another page "progress"/ });
+  assert.throws(() => flightsIn(bus), { code: "usage" });
 });

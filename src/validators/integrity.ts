@@ -6,12 +6,16 @@
  * ticks in order, sequences, births, epochs that rise by one, time that rises. It goes over random
  * logs, a log of everything there is, and 200,000 real flights, in which it must find nothing; and
  * over copies in which faults are planted, each of which it must find by its name and at its place.
+ *
+ * A fault planted in a checkpoint must be named with its file, by the check and by whoever opens the
+ * directory, and must cost nothing but the time to begin with an older one.
  */
 
 import { StateBus } from "../bus/mod.ts";
 import { auditLog, FileStorage, type LogAudit, type LogFault, verifyLog } from "../log/mod.ts";
 import { runCycle } from "./_cycle.ts";
 import { isFound, plantAll } from "./_planted.ts";
+import { isFoundIn, plantCheckpoints, withCheckpoints } from "./_planted_checkpoints.ts";
 import { sampleLog } from "./_sample_log.ts";
 import { loadFlights, readFlights } from "./flights.ts";
 import type { Measured, Validator, ValidatorContext } from "./validator.ts";
@@ -64,11 +68,16 @@ async function runOwn(context: ValidatorContext): Promise<Measured> {
   const flights = await auditFlights(progress);
   sums.add("flights", flights);
 
-  const planted = plantAll(sample);
-  const missed: string[] = [];
+  const inLog = plantAll(sample);
+  const inCheckpoints = plantCheckpoints(
+    await withCheckpoints(sample),
+    await withCheckpoints(await sampleLog(seed + 1)),
+  );
+  const planted = [...inLog, ...inCheckpoints], missed: string[] = [];
   for (const fault of planted) {
     progress(`planted fault: ${fault.name}`);
-    if (!isFound(fault, auditLog(fault.storage))) missed.push(fault.name);
+    const isSeen = "expected" in fault ? isFound(fault, auditLog(fault.storage)) : isFoundIn(fault);
+    if (!isSeen) missed.push(fault.name);
   }
   return {
     metrics: {
@@ -82,9 +91,11 @@ async function runOwn(context: ValidatorContext): Promise<Measured> {
       `${text(sums.deltas)} deltas in ${text(logs + 2)} logs checked one by one, ${
         text(flights.deltas)
       } of them of 200,000 real flights`,
-      `${text(planted.length - missed.length)} of ${
-        text(planted.length)
-      } planted faults found, each by name, file, byte and tick`,
+      `${text(planted.length - missed.length)} of ${text(planted.length)} planted faults found: ${
+        text(inLog.length)
+      } in logs, by name, file, byte and tick, and ${
+        text(inCheckpoints.length)
+      } in checkpoints, by file`,
       sums.alarms.length === 0
         ? "no alarm in a log without a fault"
         : `${text(sums.alarms.length)} alarms in logs without a fault`,
@@ -130,6 +141,7 @@ async function runOn(directory: string, { progress }: ValidatorContext): Promise
       ...(audit.sequenceGaps === 0
         ? []
         : [`${text(audit.sequenceGaps)} sequence numbers left out, as refused batches do`]),
+      ...(audit.checkpoints === 0 ? [] : [`${text(audit.checkpoints)} checkpoints are good`]),
       ...audit.problems.slice(0, 10).map(problemText),
       ...(audit.problems.length > 10 ? [`and ${audit.problems.length - 10} more problems`] : []),
     ],

@@ -12,13 +12,19 @@
  */
 
 import { integrityValidator } from "./integrity.ts";
+import { memoryValidator } from "./memory.ts";
 import { replayValidator } from "./replay.ts";
 import type { Validator } from "./validator.ts";
 
 /** What `mmsb validate` runs. */
-export const validators: readonly Validator[] = [replayValidator, integrityValidator];
+export const validators: readonly Validator[] = [
+  replayValidator,
+  integrityValidator,
+  memoryValidator,
+];
 
 export * from "./flights.ts";
 export * from "./integrity.ts";
+export * from "./memory.ts";
 export * from "./replay.ts";
 export * from "./validator.ts";

@@ -3,19 +3,28 @@
  *
  * Two workloads. Small ones, a thousand of them, each with another seed: random pages and deltas
  * through the public API, closed, opened again, compared with the live state and with the model,
- * which shares no code with the bus. And real data: 200,000 flights, loaded by a process that is
- * killed halfway and by another one that goes on, then replayed in every form there is; each form
- * must give the live bytes, and the totals in them the sums over the file.
+ * which shares no code with the bus. And real data: a table of 200,000 flights, loaded by a process that
+ * makes a checkpoint meanwhile and is killed halfway, and by another one that goes on from the checkpoint
+ * and the log behind it; then replayed in every form there is. Each form must give the live bytes; rows,
+ * column sums and totals must be those of the file, at the end and at two earlier ticks.
  *
  * In a user's directory it replays the log in every form; what the live state was is not known there.
  */
 
+import { StateBus } from "../bus/mod.ts";
 import { inspectLog, type LogState } from "../log/mod.ts";
 import { runCycle } from "./_cycle.ts";
-import { FORMS, FORMS_MISSING, type Replayed, type ReplayTask } from "./_forms.ts";
-import { loadWithKill } from "./_killed_load.ts";
+import { FORMS, FROM_CHECKPOINT, type Replayed, type ReplayTask } from "./_forms.ts";
+import { type Acknowledged, type KilledLoad, loadWithKill } from "./_killed_load.ts";
 import { type BusState, digestOf, divergenceOf } from "./_state.ts";
-import { decodeTotals, HOURS, readFlights, totalsName, totalsOf } from "./flights.ts";
+import {
+  type ColumnSums,
+  type Flights,
+  type FlightsHolder,
+  readFlights,
+  sumsIn,
+  unlikeFile,
+} from "./flights.ts";
 import type { Measured, Validator, ValidatorContext } from "./validator.ts";
 
 const CYCLES = 1000;
@@ -50,20 +59,20 @@ async function runOwn(context: ValidatorContext): Promise<Measured> {
   const folder = await Deno.makeTempDir({ prefix: "mmsb-replay-" });
   try {
     const flights = await readFlights();
-    const { directory, acknowledged, found, lostTicks, live } = await loadWithKill(
-      folder,
-      flights,
-      context.progress,
-    );
+    const load = await loadWithKill(folder, flights, context.progress);
+    const { directory, found, foundOverCheckpoint, lostTicks, live } = load;
+    findings.add("after the kill", divergenceOf(found.state!, foundOverCheckpoint.state!));
     const forms = await runForms({ directory, tick: Infinity }, live, findings, context);
-    const wrongTotals = unlike(forms.first.state!, totalsOf(flights));
+    const file = await compareWithFile(load, flights, context);
     return {
       metrics: {
         divergence: findings.divergence,
         cycles: cycles.count,
         formsAgreed: forms.agreed.length,
         lostTicks,
-        wrongTotals,
+        wrongTotals: file.wrong.totals,
+        wrongSums: file.wrong.sums,
+        wrongRows: file.wrong.rows,
       },
       samples: cycles.deltas + forms.first.rows,
       durability: "group",
@@ -73,20 +82,71 @@ async function runOwn(context: ValidatorContext): Promise<Measured> {
         } batches refused: live bus, reopened bus and model ${
           cycles.isAlike ? "alike" : "are NOT alike"
         }`,
-        `${text(flights.count)} real flights (U.S. Bureau of Transportation Statistics): ${
+        `a table of ${
+          text(flights.count)
+        } real flights (U.S. Bureau of Transportation Statistics): ${
           text(forms.first.rows)
         } deltas in ${text(forms.first.tick)} ticks`,
-        `loader killed (SIGKILL) with tick ${text(acknowledged.tick)} acknowledged: ${
-          text(found.tick)
-        } ticks found, a second process loaded the rest`,
+        ...killNotes(load),
+        ...file.notes,
         `live state equal to the replay ${forms.agreed.join(", ")}`,
-        `not built yet: replay ${FORMS_MISSING.join(", ")}`,
         ...findings.found,
       ],
     };
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+}
+
+function killNotes(load: KilledLoad): string[] {
+  const { acknowledged, found, foundOverCheckpoint, checkpoint: [first, last], opened } = load;
+  return [
+    `checkpoint of tick ${text(foundOverCheckpoint.checkpoint ?? 0)}, made ${
+      last > first ? `while ticks ${text(first)} to ${text(last)} went on` : "between two ticks"
+    }`,
+    `loader killed (SIGKILL) with tick ${text(acknowledged.tick)} acknowledged: ${
+      text(found.tick)
+    } ticks found; a second process replayed ${text(opened.rows)} of their ${
+      text(found.rows)
+    } deltas over the checkpoint, and loaded the rest`,
+  ];
+}
+
+/** Rows, sums and totals beside the file's: as they are, and as of two ticks before and after the checkpoint. */
+async function compareWithFile(
+  { directory, earlier, acknowledged }: KilledLoad & { readonly directory: string },
+  flights: Flights,
+  { progress }: ValidatorContext,
+) {
+  const wrong = { sums: 0, totals: 0, rows: 0 };
+  const notes: string[] = [];
+  const compare = (when: string, bus: FlightsHolder, count: number) => {
+    const unlike = unlikeFile(bus, flights, count);
+    wrong.sums += unlike.sums;
+    wrong.totals += unlike.totals;
+    wrong.rows += unlike.rows;
+    const isLike = unlike.sums + unlike.totals + unlike.rows === 0;
+    notes.push(
+      `${when}: ${sumsText(sumsIn(bus))}; rows, sums and hourly totals ${
+        isLike ? "equal" : "are NOT"
+      } those of the file's first ${text(count)} flights`,
+    );
+  };
+  await using bus = await StateBus.open({ dir: directory, readOnly: true });
+  const travel = async ({ tick, flights: count }: Acknowledged) => {
+    progress(`going back to tick ${tick}`);
+    await using past = await bus.at({ tick });
+    compare(`as of tick ${text(tick)}`, past, count);
+  };
+  await travel(earlier);
+  await travel(acknowledged);
+  progress("comparing with the file");
+  compare("at the end", bus, flights.count);
+  return { wrong, notes };
+}
+
+function sumsText({ rows, delay, distance }: ColumnSums): string {
+  return `${text(rows)} rows, ${text(delay)} minutes of delay, ${text(distance)} miles`;
 }
 
 async function runCycles(context: ValidatorContext, findings: Findings) {
@@ -116,7 +176,7 @@ async function runForms(
   context: ValidatorContext,
 ) {
   const agreed: string[] = [];
-  let first: Replayed | undefined, tick = task.tick, uncarried = 0;
+  let first: Replayed | undefined, tick = task.tick, uncarried = 0, hasCheckpoint = true;
   let reference = expected, digest = expected === undefined ? undefined : digestOf(expected);
   for (const [name, run] of Object.entries(FORMS)) {
     context.progress(`replaying ${name}`);
@@ -129,6 +189,10 @@ async function runForms(
     digest ??= replayed.digest;
     if (replayed.state === undefined) uncarried++;
     else findings.add(name, divergenceOf(reference!, replayed.state));
+    if (name === FROM_CHECKPOINT && replayed.checkpoint === undefined) {
+      hasCheckpoint = false;
+      continue;
+    }
     const isEqual = replayed.digest === digest;
     const isSame = replayed.state === undefined ||
       divergenceOf(reference!, replayed.state).value === 0;
@@ -136,7 +200,7 @@ async function runForms(
     // No bytes to measure by: any difference at all is as bad as can be.
     else if (isSame) findings.add(name, { value: Infinity, found: "its SHA-256 is another" });
   }
-  return { agreed, first: first!, uncarried };
+  return { agreed, first: first!, uncarried, hasCheckpoint };
 }
 
 async function runOn(directory: string, context: ValidatorContext): Promise<Measured> {
@@ -146,7 +210,10 @@ async function runOn(directory: string, context: ValidatorContext): Promise<Meas
   const task = { directory, tick: ticks?.last ?? 0 };
   const forms = await runForms(task, undefined, findings, context);
   return {
-    metrics: { divergence: findings.divergence, formsAgreed: forms.agreed.length },
+    metrics: {
+      divergence: findings.divergence,
+      ...(forms.hasCheckpoint ? { formsAgreed: forms.agreed.length } : {}),
+    },
     // A directory without a delta has been replayed all the same.
     samples: Math.max(1, forms.first.rows),
     notes: [
@@ -156,29 +223,21 @@ async function runOn(directory: string, context: ValidatorContext): Promise<Meas
         ? [`pages too large to be carried: ${forms.uncarried} forms compared by SHA-256 alone`]
         : []),
       ...(state.state === "torn" ? [tornText(state)] : []),
-      `not built yet: replay ${FORMS_MISSING.join(", ")}`,
+      ...(forms.hasCheckpoint ? [] : ["no checkpoint: nothing to replay from one"]),
       ...findings.found,
     ],
     unmeasured: {
       cycles: "cycles are made of random logs, not of a user's",
       lostTicks: "nothing is killed on a user's directory",
       wrongTotals: "it holds no flights",
+      wrongSums: "it holds no flights",
+      wrongRows: "it holds no flights",
+      ...(forms.hasCheckpoint
+        ? {}
+        : { formsAgreed: `${forms.agreed.length} did, and it has no checkpoint for another` }),
     },
     ...(state.state === "damaged" ? { damage: damageText(directory, state) } : {}),
   };
-}
-
-/** Hours whose totals are not the given ones. */
-function unlike(state: BusState, totals: ReturnType<typeof totalsOf>): number {
-  const byName = new Map([...state.values()].map(({ name, bytes }) => [name, bytes]));
-  let wrong = 0;
-  for (let hour = 0; hour < HOURS; hour++) {
-    const bytes = byName.get(totalsName(hour));
-    const isEqual = bytes !== undefined &&
-      JSON.stringify(decodeTotals(bytes)) === JSON.stringify(totals[hour]);
-    if (!isEqual) wrong++;
-  }
-  return wrong;
 }
 
 /** A torn tail in words. */

@@ -5,11 +5,13 @@
 
 import assert from "node:assert/strict";
 import { StateBus } from "../bus/mod.ts";
+import { Checkpoint } from "../log/checkpoint_reader.ts";
 import { auditLog, FileStorage } from "../log/mod.ts";
 import { runCycle } from "./_cycle.ts";
 import { putTogether, takeApart } from "./_forge.ts";
-import { FORMS, replay } from "./_forms.ts";
+import { FORMS, FROM_CHECKPOINT, replay } from "./_forms.ts";
 import { isFound, plantAll } from "./_planted.ts";
+import { isFoundIn, plantCheckpoints, withCheckpoints } from "./_planted_checkpoints.ts";
 import { SAMPLE_SHARDS, sampleLog } from "./_sample_log.ts";
 import {
   type BusState,
@@ -113,12 +115,28 @@ Deno.test("auditLog() finds each planted fault by its name and at its place, and
   }
 });
 
+Deno.test("each fault planted in a checkpoint is found by its file, and nothing where there is none", async () => {
+  const good = await withCheckpoints(await sampleLog(3));
+  assert.deepEqual(auditLog(good.closed).problems, []);
+  const planted = plantCheckpoints(good, await withCheckpoints(await sampleLog(4)));
+  assert(planted.length >= 10);
+  for (const fault of planted) {
+    assert(isFoundIn(fault), fault.name);
+    for (const storage of [good.closed, good.crashed]) {
+      assert(!isFoundIn({ ...fault, storage }), fault.name);
+    }
+    // A state that is not the right one is no good, however well the file is named.
+    if (fault.foundBy === "both") assert(!isFoundIn({ ...fault, digest: "" }), fault.name);
+  }
+});
+
 Deno.test("all forms of replay give the state of the live bus", async () => {
   await withFolder(async (folder) => {
     const bus = await StateBus.open({ dir: folder });
     const page = bus.createPage({ size: 64, name: "board" });
     for (let tick = 0; tick < 5; tick++) {
       await bus.commit(() => page.combine("f64", "add", 8, tick / 3, { source: "test" }));
+      if (tick === 1) await bus.checkpoint();
     }
     // The writer still has the directory.
     const live = stateOfBus(bus);
@@ -127,8 +145,33 @@ Deno.test("all forms of replay give the state of the live bus", async () => {
       assert.equal(replayed.digest, digestOf(live), name);
       assert.deepEqual(divergenceOf(live, replayed.state!), { value: 0 }, name);
       assert.equal((await form({ directory: folder, tick: 3 })).tick, 3, name);
+      assert.equal(replayed.checkpoint, name === FROM_CHECKPOINT ? 2 : undefined, name);
     }
     await bus.close();
+  });
+});
+
+Deno.test("the form of replay from a checkpoint takes its pages from there", async () => {
+  await withFolder(async (folder) => {
+    await fill(folder, 3);
+    const bus = await StateBus.open({ dir: folder });
+    await bus.checkpoint();
+    await bus.close();
+    const task = { directory: folder, tick: Infinity };
+    const { load } = Checkpoint.prototype;
+    Checkpoint.prototype.load = function (store) {
+      const images = load.call(this, store);
+      store.view(store.table.rowOf(1))[63] ^= 1;
+      return images;
+    };
+    try {
+      const { digest, state } = await FORMS["from the start"](task);
+      const other = await FORMS[FROM_CHECKPOINT](task);
+      assert.notEqual(other.digest, digest);
+      assert.equal(divergenceOf(state!, other.state!).value, 1);
+    } finally {
+      Checkpoint.prototype.load = load;
+    }
   });
 });
 
@@ -149,13 +192,14 @@ Deno.test("validators 1 and 2 pass on a user's directory, also while it is writt
       const measured = await run(contextOf(folder));
       assert.equal(measured.damage, undefined, name);
       for (const [metric, value] of Object.entries(measured.metrics)) {
-        const expected = { divergence: 0, formsAgreed: 4, validPercent: 100, orphans: 0 }[metric];
+        const expected = { divergence: 0, validPercent: 100, orphans: 0 }[metric];
         assert.equal(value, expected, `${name}: ${metric}`);
       }
     }
     assert.deepEqual(filesOf(folder), before);
 
     const bus = await StateBus.open({ dir: folder });
+    await bus.checkpoint();
     const page = bus.find("board")!;
     let ticks = 0, isDone = false;
     const writing = (async () => {
@@ -168,7 +212,7 @@ Deno.test("validators 1 and 2 pass on a user's directory, also while it is writt
     for (const { name, run } of validators.slice(0, 2)) {
       const { damage, metrics, notes } = await run(contextOf(folder));
       assert.equal(damage, undefined, name);
-      assert.equal(metrics.formsAgreed ?? 4, 4, `${name}: ${notes}`);
+      assert.equal(metrics.formsAgreed ?? 5, 5, `${name}: ${notes}`);
       assert.equal(metrics.validPercent ?? 100, 100, `${name}: ${notes}`);
     }
     isDone = true;
@@ -191,6 +235,28 @@ Deno.test("validators 1 and 2 name the place of damage in a user's directory", a
       assert.match(damage ?? "", /lane-00\/0000000001\.log at byte \d+, tick \d+: /, name);
     }
     assert.equal(replay({ directory: folder, tick: Infinity }).tick < 20, true);
+  });
+});
+
+Deno.test("validator 2 names a damaged checkpoint in a user's directory, and none in a good one", async () => {
+  await withFolder(async (folder) => {
+    await fill(folder);
+    const bus = await StateBus.open({ dir: folder });
+    const { path } = await bus.checkpoint();
+    await bus.close();
+    const [, integrity] = validators;
+    const good = await integrity.run(contextOf(folder));
+    assert.equal(good.damage, undefined);
+    assert.match(good.notes!.join("\n"), /^1 checkpoints are good$/m);
+    const bytes = await Deno.readFile(`${folder}/${path}`);
+    for (const at of [20, bytes.length >> 1, bytes.length - 20]) {
+      const flipped = bytes.slice();
+      flipped[at] ^= 1;
+      await Deno.writeFile(`${folder}/${path}`, flipped);
+      const { damage, notes } = await integrity.run(contextOf(folder));
+      assert.match(damage ?? "", /damaged in 1 place: checkpoints\/\d+\.ckpt at /, `byte ${at}`);
+      assert.doesNotMatch(notes!.join("\n"), /checkpoints are good/);
+    }
   });
 });
 
@@ -226,14 +292,29 @@ Deno.test("validators pass on their own work in a quick run", async () => {
   assert.deepEqual(first.metrics, {
     divergence: 0,
     cycles: 50,
-    formsAgreed: 4,
+    formsAgreed: 5,
     lostTicks: 0,
     wrongTotals: 0,
+    wrongSums: 0,
+    wrongRows: 0,
   });
   const second = await integrity.run(contextOf());
   assert.deepEqual(second.metrics, { validPercent: 100, orphans: 0, plantedFound: 100 });
   assert.match(first.notes!.join("\n"), /killed \(SIGKILL\) with tick \d+ acknowledged/);
-  assert.match(first.notes!.join("\n"), /not built yet: replay from a checkpoint/);
+  const notes = first.notes!.join("\n");
+  assert.match(
+    notes,
+    /checkpoint of tick \d+, made (while ticks \d+ to \d+ went on|between two ticks)/,
+  );
+  const [, part, all] = /replayed ([\d,]+) of their ([\d,]+) deltas over the checkpoint/.exec(
+    notes,
+  )!;
+  const number = (text: string) => Number(text.replaceAll(",", ""));
+  assert(number(part) > 0 && number(part) < number(all), `${part} of ${all}`);
+  assert.equal(
+    notes.match(/as of tick \d+: [\d,]+ rows, .* equal those of the file's first/g)?.length,
+    2,
+  );
 });
 
 /** All files of a folder: name, size, time of change, bytes. */

@@ -1,0 +1,217 @@
+/** Subjects of structs and tables: typed reads and sets, column scans, and bulk appends to a disk. */
+
+import { MmsbError, StateBus, struct, type Table, table } from "../mod.ts";
+import { hash, interleave, median, numbers, type Row, seconds } from "./_harness.ts";
+import { SEED } from "./_work.ts";
+
+const ROWS = 1_000_000;
+/** The flights of the data that the examples load, in six columns. */
+const Flights = table({
+  delay: "i16",
+  distance: "u16",
+  hour: "u8",
+  carrier: "u8",
+  departure: "f64",
+  flight: "u32",
+});
+type FlightTable = Table<typeof Flights.definition>;
+
+/** Six columns of {@linkcode ROWS} random values. */
+function flightColumns() {
+  const next = numbers(SEED);
+  return {
+    delay: Int16Array.from({ length: ROWS }, () => next() % 400 - 60),
+    distance: Uint16Array.from({ length: ROWS }, () => next() % 5000),
+    hour: Uint8Array.from({ length: ROWS }, () => next() % 24),
+    carrier: Uint8Array.from({ length: ROWS }, () => next() % 20),
+    departure: Float64Array.from({ length: ROWS }, () => 978_307_200 + next() % 31_536_000),
+    flight: Uint32Array.from({ length: ROWS }, next),
+  };
+}
+
+type Columns = ReturnType<typeof flightColumns>;
+
+function bytesOf(column: ArrayBufferView): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(column.buffer as ArrayBuffer, column.byteOffset, column.byteLength);
+}
+
+/** The columns of a table as they come back from it, from a row on. */
+function readBack(flights: FlightTable, columns: Columns, from: number): Uint8Array[] {
+  return (Object.keys(columns) as (keyof Columns)[]).map((name) => {
+    const target = columns[name].slice().fill(0);
+    flights.columnInto(target as never, name, from);
+    return bytesOf(target);
+  });
+}
+
+/** Structs and tables: reads, sets, scans, appends. */
+export async function tables(rounds: number): Promise<Row[]> {
+  return [...await fields(rounds), ...await scans(rounds), ...await appends(rounds)];
+}
+
+const SOURCE = { source: "feed-a" };
+
+/** Single fields through the handles. */
+async function fields(rounds: number): Promise<Row[]> {
+  await using bus = await StateBus.open({ memoryLimitBytes: 2 ** 28 });
+  const Quote = struct({ bid: "f64", ask: "f64", size: "u32", hour: "i16" });
+  const quotes = Array.from({ length: 64 }, () => bus.create(Quote));
+  const columns = flightColumns(), flights = bus.createTable(Flights);
+  flights.append(columns);
+  quotes.forEach((quote, i) => quote.set({ bid: i, ask: i + 1, size: i, hour: -i }));
+  await bus.commit();
+  const calls = 65_536;
+  let sum = 0, expected = 0;
+  const rows: Row[] = [];
+  const add = async (
+    subject: string,
+    limit: number,
+    body: (i: number) => number,
+    wanted: (i: number) => number,
+    ticks = false,
+  ) => {
+    const times: number[] = [];
+    for (let round = -3; round < rounds; round++) {
+      sum = expected = 0;
+      const spent = seconds(() => {
+        for (let i = 0; i < calls; i++) sum += body(i);
+      });
+      if (ticks) await bus.tick();
+      for (let i = 0; i < calls; i++) expected += wanted(i);
+      if (round >= 0) times.push(spent / calls * 1e9);
+    }
+    const ns = median(times), same = sum === expected;
+    rows.push({
+      subject,
+      ours: `${ns.toFixed(0)} ns`,
+      peer: "",
+      ratio: ns,
+      spread: [Math.min(...times), Math.max(...times)],
+      target: limit === 0 ? "" : `< ${limit} ns`,
+      met: (limit === 0 || ns < limit) && same,
+      hash: same ? hash(new Uint8Array(Float64Array.of(sum).buffer)) : `${sum} is not ${expected}`,
+    });
+  };
+  await add("struct.get of a f64", 20, (i) => quotes[i & 63].get("bid"), (i) => i & 63);
+  await add("struct.get of an i16", 20, (i) => quotes[i & 63].get("hour"), (i) => -(i & 63));
+  const row = (i: number) => i * 15;
+  await add(
+    "table.get of an i16",
+    0,
+    (i) => flights.get(row(i), "delay"),
+    (i) => columns.delay[row(i)],
+  );
+  await add(
+    "table.get of a f64",
+    0,
+    (i) => flights.get(row(i), "departure"),
+    (i) => columns.departure[row(i)],
+  );
+  const set = (i: number, options?: { source: string }) => {
+    quotes[i & 63].set({ ask: i }, options);
+    return 0;
+  };
+  await add("struct.set of one field, staged", 250, (i) => set(i), () => 0, true);
+  await add("struct.set with a source, staged", 250, (i) => set(i, SOURCE), () => 0, true);
+  for (let i = 0; i < 64; i++) {
+    const ask = quotes[i].get("ask"), last = calls - 64 + i;
+    if (ask !== last) throw new MmsbError("usage", `Cannot trust the times: ${ask} is not ${last}`);
+  }
+  return rows;
+}
+
+/** One function a column, so that no loop meets arrays of two kinds. */
+const sums = {
+  delay(array: ArrayLike<number>): number {
+    let sum = 0;
+    for (let i = 0; i < array.length; i++) sum += array[i];
+    return sum;
+  },
+  departure(array: ArrayLike<number>): number {
+    let sum = 0;
+    for (let i = 0; i < array.length; i++) sum += array[i];
+    return sum;
+  },
+};
+
+/** Sums of columns against sums of plain typed arrays. */
+async function scans(rounds: number): Promise<Row[]> {
+  await using bus = await StateBus.open({ memoryLimitBytes: 2 ** 28 });
+  const columns = flightColumns(), flights = bus.createTable(Flights);
+  await bus.commit(() => flights.append(columns));
+  const rows: Row[] = [];
+  for (const name of ["delay", "departure"] as const) {
+    const sum = sums[name];
+    let ours = 0, peer = 0;
+    const scan = () => {
+      ours = 0;
+      for (const chunk of flights.column(name)) ours += sum(chunk);
+    };
+    const plain = columns[name];
+    const repeat = (work: () => void) => () =>
+      seconds(() => {
+        for (let k = 0; k < 4; k++) work();
+      });
+    const measured = await interleave(repeat(scan), repeat(() => peer = sum(plain)), rounds, 4);
+    rows.push({
+      subject: `scan of a column of 1 M ${name === "delay" ? "i16" : "f64"}, against a typed array`,
+      ours: `${(measured.ours / 4 / ROWS * 1e9).toFixed(2)} ns a row`,
+      peer: `${(measured.peer / 4 / ROWS * 1e9).toFixed(2)} ns a row`,
+      ratio: measured.ratio,
+      spread: measured.spread,
+      target: ">= 0.9",
+      met: measured.ratio >= 0.9 && ours === peer,
+      hash: ours === peer
+        ? hash(new Uint8Array(Float64Array.of(ours).buffer))
+        : `${ours} is not ${peer}`,
+    });
+  }
+  return rows;
+}
+
+/** Appending and awaiting the acknowledgement, against writing the columns to a file and syncing it. */
+async function appends(rounds: number): Promise<Row[]> {
+  const folder = await Deno.makeTempDir({ prefix: "mmsb-anchors-" });
+  try {
+    await using bus = await StateBus.open({ dir: `${folder}/bus` });
+    const columns = flightColumns();
+    const flights = bus.createTable(Flights, { name: "flights" });
+    await bus.commit();
+    let first = 0;
+    const append = async () => {
+      const start = performance.now();
+      first = flights.append(columns, SOURCE);
+      const report = await bus.tick();
+      await report.durable;
+      return (performance.now() - start) / 1000;
+    };
+    const parts = Object.values(columns).map(bytesOf);
+    let file = 0;
+    const raw = () => {
+      const start = performance.now();
+      const out = Deno.openSync(`${folder}/raw-${file++}`, { write: true, create: true });
+      for (const part of parts) {
+        for (let done = 0; done < part.length;) done += out.writeSync(part.subarray(done));
+      }
+      out.syncDataSync();
+      out.close();
+      return (performance.now() - start) / 1000;
+    };
+    const measured = await interleave(append, raw, Math.min(rounds, 9));
+    const ours = hash(...readBack(flights, columns, first)), peer = hash(...parts);
+    const bytes = parts.reduce((sum, part) => sum + part.length, 0);
+    const rate = (time: number) => `${(bytes / time / 1e6).toFixed(0)} MB/s`;
+    return [{
+      subject: "append of 1 M rows of 6 columns, durable, against raw write + sync of the columns",
+      ours: rate(measured.ours),
+      peer: rate(measured.peer),
+      ratio: measured.ratio,
+      spread: measured.spread,
+      target: ">= 0.5",
+      met: measured.ratio >= 0.5 && ours === peer,
+      hash: ours === peer ? ours : `${ours} differs from ${peer}`,
+    }];
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}

@@ -1,0 +1,482 @@
+/**
+ * Table core: where the rows of one table are, shared by all its handles.
+ *
+ * A table is ordinary pages and deltas, so log, replay and crash safety need to know nothing of it:
+ *
+ * - the root page, which has the table's name and schema: f64 rows, u32 entries of the directory, u32
+ *   its own id (a clone has another one, and is no table), u32 shard + 1 or 0 for any, u32 ids of up to
+ *   15 directory pages;
+ * - directory pages, each twice as large as the one before it: entries of u32 column, u32 chunk, u32
+ *   page, in the order in which chunks were made, so that an append adds to the end and nothing moves;
+ * - a page for each chunk of each column. A chunk that no page holds is all zeros: an added column has
+ *   chunks only from the first row on that was written with it.
+ *
+ * What is staged is remembered here as well and is taken back with the open batch: by the staging's
+ * effects where it is rolled back, and by reading the root again where its generation has changed.
+ *
+ * @module
+ */
+
+import {
+  assert,
+  BATCH_PAYLOAD_BYTES_MAX,
+  MmsbError,
+  PAGE_BYTES_MAX,
+  TABLE_ROWS_MAX,
+} from "../base/mod.ts";
+import { type DeltaOptions, type PageTable, RECORD_SHIFT, RECORD_SLOT } from "../physical/mod.ts";
+import {
+  chunkOf,
+  type ChunkPlan,
+  chunkPlan,
+  chunkRows,
+  chunkStart,
+  type Field,
+  readValue,
+  zeroValue,
+} from "../schema/mod.ts";
+import { stageBirth } from "./_births.ts";
+import { deltaOptions } from "./_delta_options.ts";
+import type { PageHost, WriteOptions } from "./page.ts";
+
+/** Bytes of a root page. */
+export const ROOT_BYTES = 80;
+const ROOT_ENTRIES = 8;
+const ROOT_SELF = 12;
+const ROOT_SHARD = 16;
+const ROOT_DIRECTORIES = 20;
+const DIRECTORIES_MAX = 15;
+/** Entries of the first directory page, as a shift. */
+const ENTRIES_SHIFT = 6;
+const ENTRIES_MAX = ((1 << DIRECTORIES_MAX) - 1) << ENTRIES_SHIFT;
+const ENTRY_WORDS = 3;
+const ENTRY_BYTES = 4 * ENTRY_WORDS;
+
+interface Entry {
+  readonly column: number;
+  readonly chunk: number;
+  readonly page: number;
+}
+
+interface Column {
+  readonly plan: ChunkPlan;
+  readonly width: number;
+  /** Page of each chunk, 0 for none. */
+  readonly pages: number[];
+  /** Rows of these pages in the page table, which they keep while they live. */
+  readonly rows: number[];
+}
+
+/** A part of an append: rows of one column that go to one chunk. */
+interface Piece {
+  readonly page: number;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Where the rows of a table are. */
+export class TableCore {
+  /** Id of the root page. */
+  readonly root: number;
+  readonly #host: PageHost;
+  /** Row of the root page in the page table. */
+  #rootRow: number;
+  readonly #columns: Column[] = [];
+  /** Entries of the directory, those that are staged behind the others. */
+  readonly #entries: Entry[] = [];
+  /** Ids of the directory pages, likewise. */
+  readonly #directories: number[] = [];
+  /** Entries that the last tick left. */
+  #committed = 0;
+  /** Rows with the staged ones. */
+  #staged = 0;
+  #generation: number;
+  /** The shard of all its pages, if it was given one. */
+  #shard: number | undefined;
+
+  /** Reads a table that is there, or begins one whose root was just staged with a shard. */
+  constructor(host: PageHost, root: number, shard?: number) {
+    this.#host = host;
+    this.root = root;
+    this.#rootRow = host.store.table.rowOf(root);
+    this.#shard = shard;
+    this.#generation = host.staging.generation;
+    this.#read();
+  }
+
+  /** Rows as of the last tick. */
+  get length(): number {
+    return this.#host.store.arena.doubles[this.#rootSlot() << 1];
+  }
+
+  /** Rows with the staged ones. */
+  get stagedLength(): number {
+    this.follow();
+    return this.#staged;
+  }
+
+  /** Slot of the page that holds a chunk, 0 where none does. */
+  chunkSlot(field: Field, chunk: number): number {
+    this.follow();
+    const { pages, rows } = this.#column(field), page = pages[chunk];
+    if (page === undefined || page === 0) return 0;
+    const { table } = this.#host.store;
+    if (table.ids[rows[chunk]] !== page) this.#findChunk(field, chunk);
+    return slotOf(table, rows[chunk]);
+  }
+
+  /**
+   * A value as of the last tick.
+   *
+   * @returns `undefined` where there is no such row.
+   */
+  value(field: Field, row: number): unknown {
+    const { store: { table, arena }, staging } = this.#host;
+    const root = this.#rootSlot();
+    if (typeof row !== "number" || (row >>> 0) !== row || !(row < arena.doubles[root << 1])) {
+      return undefined;
+    }
+    const entries = arena.words[(root << 2) + (ROOT_ENTRIES >>> 2)];
+    if (staging.generation !== this.#generation || entries !== this.#committed) this.follow();
+    const { plan, width, pages, rows } = this.#columns[field.index] ?? this.#column(field);
+    const chunk = chunkOf(plan, row), page = pages[chunk];
+    if (page === undefined || page === 0) return zeroValue(field);
+    if (table.ids[rows[chunk]] !== page) this.#findChunk(field, chunk);
+    const offset = (row - chunkStart(plan, chunk)) * width;
+    return readValue(field, arena, slotOf(table, rows[chunk]), offset);
+  }
+
+  /** How a column is cut. */
+  planOf(field: Field): ChunkPlan {
+    return this.#column(field).plan;
+  }
+
+  /** All pages of the table, staged ones too, the root last. */
+  pages(): number[] {
+    this.follow();
+    return [...this.#entries.map(({ page }) => page), ...this.#directories, this.root];
+  }
+
+  /**
+   * Stages rows behind all others.
+   *
+   * @param fields The columns.
+   * @param bytes The bytes of each column's new values.
+   * @param count New rows, at least 1.
+   * @param options Options of the write; the expected epoch is the root's.
+   * @returns The first new row.
+   * @throws {MmsbError} what staging refuses; the caller takes back what was staged then.
+   */
+  append(
+    fields: readonly Field[],
+    bytes: readonly Uint8Array[],
+    count: number,
+    options: WriteOptions | undefined,
+  ): number {
+    const { staging } = this.#host;
+    const first = this.stagedLength, length = first + count;
+    if (length > TABLE_ROWS_MAX) {
+      throw new MmsbError(
+        "limit",
+        `Cannot append ${count} rows to ${first}: a table has at most ${TABLE_ROWS_MAX}`,
+        { values: { rows: count, length: first, rowsMax: TABLE_ROWS_MAX } },
+      );
+    }
+    const inRoot = options === undefined ? 0 : deltaOptions(staging.batch, options);
+    const inChunks = withoutEpoch(inRoot);
+    const entries = this.#entries.length;
+    this.#remember();
+    const pieces: Piece[] = [];
+    let payload = 0;
+    fields.forEach((field, index) => {
+      this.#cut(field, bytes[index], first, length, pieces);
+      payload += bytes[index].length;
+    });
+    if (payload > BATCH_PAYLOAD_BYTES_MAX - staging.batch.payloadLength) {
+      throw new MmsbError(
+        "limit",
+        `Cannot stage ${payload} bytes of rows: tick first, or append fewer rows at a time`,
+        { values: { bytes: payload, staged: staging.batch.payloadLength } },
+      );
+    }
+    const added = this.#entries.length - entries;
+    const rows = pieces.length + DIRECTORIES_MAX + 2;
+    staging.batch.reserve(rows, payload + added * ENTRY_BYTES + ROOT_BYTES + 4 * rows);
+    for (const { page, offset, bytes } of pieces) {
+      staging.batch.push(page, offset, bytes, inChunks);
+    }
+    if (added > 0) this.#pushEntries(entries, inChunks);
+    this.#staged = length;
+    this.#pushRoot(inRoot);
+    return first;
+  }
+
+  /** Stages the bytes of one value. */
+  write(
+    field: Field,
+    row: number,
+    bytes: Uint8Array,
+    delta: DeltaOptions | number,
+  ): void {
+    const { plan, width } = this.#column(field);
+    const chunk = chunkOf(plan, row), entries = this.#entries.length;
+    if (this.#pageOf(field, chunk) === 0) {
+      this.#remember();
+      this.#addChunk(field, chunk);
+    }
+    const offset = (row - chunkStart(plan, chunk)) * width;
+    this.#host.staging.batch.push(this.#pageOf(field, chunk), offset, bytes, delta);
+    if (this.#entries.length > entries) {
+      this.#pushEntries(entries, delta);
+      this.#pushRoot(delta);
+    }
+  }
+
+  /** Takes back what handles staged since, if the staging was taken back to before it. */
+  restore(entries: number, staged: number): void {
+    while (this.#entries.length > entries) {
+      const { column, chunk } = this.#entries.pop()!;
+      const known = this.#columns[column];
+      if (known !== undefined) known.pages[chunk] = 0;
+    }
+    this.#directories.length = Math.min(this.#directories.length, directoriesFor(entries));
+    this.#staged = staged;
+  }
+
+  /** Checks that root, directory and the chunks of some columns agree. */
+  checkInvariants(fields: readonly Field[]): void {
+    this.follow();
+    for (const field of fields) this.#column(field);
+    const { table } = this.#host.store;
+    assert(this.#staged >= this.length, "staged rows are behind the others");
+    assert(this.#directories.length === directoriesFor(this.#entries.length), "directory is full");
+    const seen = new Set<number>([this.root, ...this.#directories]);
+    assert(seen.size === this.#directories.length + 1, "directory pages are different ones");
+    for (const { column, chunk, page } of this.#entries) {
+      assert(!seen.has(page), `page ${page} is one chunk's own`);
+      seen.add(page);
+      const known = this.#columns[column];
+      if (known === undefined) continue;
+      const { pages, plan, width } = known;
+      assert(pages[chunk] === page, `chunk ${chunk} of column ${column} is page ${page}`);
+      const size = table.sizeOf(table.rowOf(page));
+      assert(size === chunkRows(plan, chunk) * width, `page ${page} has the size of its chunk`);
+      assert(chunkStart(plan, chunk) < this.#staged, `chunk ${chunk} has rows`);
+    }
+  }
+
+  #rootSlot(): number {
+    const { table } = this.#host.store;
+    if (table.ids[this.#rootRow] !== this.root) {
+      this.#rootRow = table.rowOf(this.root);
+      if (this.#rootRow === 0) this.#refuseGone();
+    }
+    return slotOf(table, this.#rootRow);
+  }
+
+  /**
+   * Catches up with ticks, and with refusals of what was staged.
+   *
+   * @throws {MmsbError} `invalid-handle` where the table is gone, `usage` where the page is a copy.
+   */
+  follow(): void {
+    const slot = this.#rootSlot();
+    const { generation } = this.#host.staging;
+    const entries = this.#host.store.arena.words[(slot << 2) + (ROOT_ENTRIES >>> 2)] >>> 0;
+    if (generation === this.#generation && entries === this.#committed) return;
+    this.#read();
+    this.#generation = generation;
+  }
+
+  /** Reads the root, and the entries of the directory that are not known yet. */
+  #read(): void {
+    const { words } = this.#host.store.arena;
+    const root = this.#rootSlot() << 2;
+    const self = words[root + (ROOT_SELF >>> 2)] >>> 0;
+    if (self !== 0) {
+      if (self !== this.root) this.#refuseCopy(self);
+      const shard = words[root + (ROOT_SHARD >>> 2)];
+      this.#shard = shard === 0 ? undefined : shard - 1;
+    }
+    const entries = words[root + (ROOT_ENTRIES >>> 2)] >>> 0;
+    this.restore(Math.min(this.#committed, entries), this.length);
+    this.#directories.length = 0;
+    for (let k = 0; k < directoriesFor(entries); k++) {
+      this.#directories.push(words[root + (ROOT_DIRECTORIES >>> 2) + k] >>> 0);
+    }
+    for (let index = this.#entries.length; index < entries; index++) {
+      const at = this.#entryWord(index);
+      const column = words[at] >>> 0, chunk = words[at + 1] >>> 0, page = words[at + 2] >>> 0;
+      this.#entries.push({ column, chunk, page });
+      const known = this.#columns[column];
+      if (known !== undefined) this.#setChunk(known, chunk, page);
+    }
+    this.#committed = entries;
+  }
+
+  /** Word of the arena at which an entry of the directory begins. */
+  #entryWord(index: number): number {
+    const { table } = this.#host.store;
+    const directory = directoryOf(index), page = this.#directories[directory];
+    const row = table.rowOf(page);
+    if (row === 0) this.#refuseDamaged(`page ${page}, a part of its directory, is not there`);
+    return (table.slot(row) << 2) + (index - directoryStart(directory)) * ENTRY_WORDS;
+  }
+
+  /** The chunks of a column; found in the directory when the first handle that knows it asks. */
+  #column(field: Field): Column {
+    let column = this.#columns[field.index];
+    if (column === undefined) {
+      column = { plan: chunkPlan(field.width), width: field.width, pages: [], rows: [] };
+      this.#columns[field.index] = column;
+      for (const entry of this.#entries) {
+        if (entry.column === field.index) this.#setChunk(column, entry.chunk, entry.page);
+      }
+    }
+    return column;
+  }
+
+  #setChunk({ pages, rows }: Column, chunk: number, page: number): void {
+    // Chunks that no page holds are 0 and not holes, which are slower to read.
+    while (pages.length < chunk) rows[pages.push(0) - 1] = 0;
+    pages[chunk] = page;
+    rows[chunk] = this.#host.store.table.rowOf(page);
+  }
+
+  #pageOf(field: Field, chunk: number): number {
+    return this.#column(field).pages[chunk] ?? 0;
+  }
+
+  /** Cuts the new values of a column at the ends of its chunks, and makes the chunks. */
+  #cut(field: Field, bytes: Uint8Array, first: number, end: number, pieces: Piece[]): void {
+    const { plan, width } = this.#column(field);
+    for (let row = first; row < end;) {
+      const chunk = chunkOf(plan, row), start = chunkStart(plan, chunk);
+      const next = Math.min(end, start + chunkRows(plan, chunk));
+      if (this.#pageOf(field, chunk) === 0) this.#addChunk(field, chunk);
+      pieces.push({
+        page: this.#pageOf(field, chunk),
+        offset: (row - start) * width,
+        bytes: bytes.subarray((row - first) * width, (next - first) * width),
+      });
+      row = next;
+    }
+  }
+
+  #addChunk(field: Field, chunk: number): void {
+    const column = this.#column(field);
+    if (this.#entries.length >= ENTRIES_MAX) {
+      throw new MmsbError("limit", `Cannot make more than ${ENTRIES_MAX} chunks of one table`, {
+        values: { table: this.root, chunksMax: ENTRIES_MAX },
+      });
+    }
+    if (directoriesFor(this.#entries.length + 1) > this.#directories.length) {
+      const size = ENTRY_BYTES << ENTRIES_SHIFT + this.#directories.length;
+      this.#directories.push(this.#birth(size));
+    }
+    const page = this.#birth(chunkRows(column.plan, chunk) * column.width);
+    this.#entries.push({ column: field.index, chunk, page });
+    this.#setChunk(column, chunk, page);
+  }
+
+  #birth(size: number): number {
+    assert(size <= PAGE_BYTES_MAX, "a chunk fits in a page");
+    return stageBirth(this.#host, size, { name: "", shard: this.#shard }).id;
+  }
+
+  /** Stages the directory's entries from `first` on. */
+  #pushEntries(first: number, delta: DeltaOptions | number): void {
+    const { batch } = this.#host.staging;
+    for (let index = first; index < this.#entries.length;) {
+      const directory = directoryOf(index), start = directoryStart(directory);
+      const end = Math.min(this.#entries.length, directoryStart(directory + 1));
+      const words = new Uint32Array((end - index) * ENTRY_WORDS);
+      for (let k = index; k < end; k++) {
+        const { column, chunk, page } = this.#entries[k];
+        words.set([column, chunk, page], (k - index) * ENTRY_WORDS);
+      }
+      const offset = (index - start) * ENTRY_BYTES;
+      batch.push(this.#directories[directory], offset, new Uint8Array(words.buffer), delta);
+      index = end;
+    }
+    const known = directoriesFor(first);
+    if (known === this.#directories.length) return;
+    const added = Uint32Array.from(this.#directories.slice(known));
+    batch.push(this.root, ROOT_DIRECTORIES + 4 * known, new Uint8Array(added.buffer), delta);
+  }
+
+  /** Stages the root's counts. */
+  #pushRoot(delta: DeltaOptions | number): void {
+    const bytes = new Uint8Array(12), view = new DataView(bytes.buffer);
+    view.setFloat64(0, this.#staged, true);
+    view.setUint32(ROOT_ENTRIES, this.#entries.length, true);
+    this.#host.staging.batch.push(this.root, 0, bytes, delta);
+  }
+
+  /** Has the staging take back what comes, if it is rolled back to here. */
+  #remember(): void {
+    const entries = this.#entries.length, staged = this.#staged;
+    this.#host.staging.effects.push({ undo: () => this.restore(entries, staged) });
+  }
+
+  #refuseCopy(self: number): never {
+    throw new MmsbError(
+      "usage",
+      `Cannot open page ${this.root} as a table as it is a copy of the root page of table ${self}: append the rows to a new table`,
+      { values: { page: this.root, table: self } },
+    );
+  }
+
+  #refuseGone(): never {
+    throw new MmsbError(
+      "invalid-handle",
+      `Cannot use the table of page ${this.root} as it is not there: it was deleted, or the batch that created it was refused`,
+      { values: { page: this.root } },
+    );
+  }
+
+  /** A page keeps its row while it lives, unless its bus follows a writer that was started again. */
+  #findChunk(field: Field, chunk: number): void {
+    const { pages, rows } = this.#column(field), page = pages[chunk];
+    rows[chunk] = this.#host.store.table.rowOf(page);
+    if (rows[chunk] !== 0) return;
+    this.#refuseDamaged(`page ${page}, a chunk of "${field.name}", is not there`);
+  }
+
+  #refuseDamaged(reason: string): never {
+    throw new MmsbError(
+      "invalid-handle",
+      `Cannot use the table of page ${this.root} as ${reason}: it was deleted by itself`,
+      { values: { table: this.root } },
+    );
+  }
+}
+
+/** Stages what a new root page holds. */
+export function stageRoot(host: PageHost, root: number, shard: number | undefined): void {
+  const words = Uint32Array.of(root, shard === undefined ? 0 : shard + 1);
+  host.staging.batch.push(root, ROOT_SELF, new Uint8Array(words.buffer));
+}
+
+function slotOf(table: PageTable, row: number): number {
+  return table.records[(row << RECORD_SHIFT) + RECORD_SLOT];
+}
+
+/** The directory page that holds an entry. */
+function directoryOf(index: number): number {
+  return 31 - Math.clz32((index >>> ENTRIES_SHIFT) + 1);
+}
+
+/** First entry of a directory page. */
+function directoryStart(directory: number): number {
+  return ((1 << directory) - 1) << ENTRIES_SHIFT;
+}
+
+/** Directory pages that so many entries need. */
+function directoriesFor(entries: number): number {
+  return entries === 0 ? 0 : directoryOf(entries - 1) + 1;
+}
+
+function withoutEpoch(delta: DeltaOptions | number): DeltaOptions | number {
+  return typeof delta === "number" ? delta : { ...delta, expectedEpoch: undefined };
+}

@@ -1,0 +1,126 @@
+/**
+ * Export rows: rows of a decoded frame as lines.
+ *
+ * @module
+ */
+
+import { MmsbError } from "../base/mod.ts";
+import { decodeMetadata, KIND_MASKED, maskedPayloadBytes } from "../physical/mod.ts";
+import { decodeBirth } from "./birth.ts";
+import { bytesJson, type ExportLine, metadataJson, type RowLine } from "./export_line.ts";
+import { ROW_KIND, STRUCTURAL } from "./format.ts";
+import type { DecodedRows, FrameHeader } from "./frame_reader.ts";
+import type { LaneTick } from "./lane_reader.ts";
+
+/** A frame of the tick at hand, decoded. */
+export interface Part {
+  readonly lane: LaneTick;
+  readonly frame: FrameHeader;
+  readonly decoded: DecodedRows;
+}
+
+/** Whether its rows are operations on pages. */
+export function isStructural({ frame }: Part): boolean {
+  return frame.rowKind === ROW_KIND.structural;
+}
+
+/** Whether a structural row is a birth. */
+export function isBirth({ decoded }: Part, row: number): boolean {
+  return decoded.columns.kind[row] === STRUCTURAL.createPage;
+}
+
+/** The line of a birth. */
+export function birthLine(part: Part, row: number, about: RowLine, shard: number): ExportLine {
+  const size = part.decoded.columns.offset[row] >>> 0;
+  const { name, metadata } = decodeBirth(payloadOf(part, row));
+  return {
+    type: "birth",
+    ...about,
+    shard,
+    size,
+    ...(name === "" ? {} : { name }),
+    ...(metadata.size === 0 ? {} : { metadata: metadataJson(metadata) }),
+  };
+}
+
+/** The line of a delta. */
+export function deltaLine(
+  part: Part,
+  row: number,
+  about: RowLine,
+  epoch: number,
+  canonical: boolean,
+): ExportLine {
+  const { frame, decoded } = part;
+  const { columns, strings, timesUs, imported } = decoded;
+  const source = strings[columns.source[row]], intent = strings[columns.intent[row]];
+  const kind = columns.kind[row], length = columns.length[row] >>> 0;
+  const timeUs = timesUs?.[row] ?? NaN, step = stepOf(decoded, row);
+  return {
+    type: "delta",
+    ...about,
+    producer: frame.producer,
+    ...(canonical ? {} : { sequence: frame.sequence }),
+    epoch,
+    offset: columns.offset[row] >>> 0,
+    length,
+    ...bytesJson(kind, length, payloadOf(part, row)),
+    ...(source ? { source } : {}),
+    ...(intent ? { intent } : {}),
+    ...(Number.isNaN(timeUs) ? {} : { timeUs }),
+    ...(step === 1 ? {} : { advance: step }),
+    ...(frame.rowKind === ROW_KIND.derived ? { derived: true as const } : {}),
+    ...(imported === undefined ? {} : {
+      imported: {
+        id: String(oldId(imported.idLow[row], imported.idHigh[row])),
+        epoch: imported.epoch[row] >>> 0,
+      },
+    }),
+  };
+}
+
+/** The line of another change of a page. */
+export function changeLine(part: Part, row: number, about: RowLine): ExportLine {
+  const { columns, shards } = part.decoded;
+  switch (columns.kind[row]) {
+    case STRUCTURAL.deletePage:
+      return { type: "death", ...about };
+    case STRUCTURAL.setMetadata:
+      return {
+        type: "metadata",
+        ...about,
+        metadata: metadataJson(decodeMetadata(payloadOf(part, row))),
+      };
+    case STRUCTURAL.resizePage:
+      return { type: "resize", ...about, size: columns.offset[row] >>> 0 };
+    case STRUCTURAL.migratePage:
+      return { type: "migrate", ...about, shard: shards?.[row] ?? 0 };
+    default:
+      throw new MmsbError(
+        "version",
+        `structural operation ${columns.kind[row]} cannot be exported yet`,
+      );
+  }
+}
+
+/** Deltas that a row stands for. */
+export function stepOf({ advance }: DecodedRows, row: number): number {
+  return advance === undefined ? 1 : advance[row] >>> 0;
+}
+
+/** The id that an imported delta had. */
+function oldId(low: number, high: number): bigint {
+  return BigInt(high >>> 0) << 32n | BigInt(low >>> 0);
+}
+
+function payloadOf({ lane, frame, decoded }: Part, row: number): Uint8Array {
+  const { columns, payloadEnd } = decoded;
+  const { bytes } = lane.segment;
+  const start = columns.start[row], length = columns.length[row] >>> 0;
+  const isMasked = frame.rowKind !== ROW_KIND.structural && columns.kind[row] === KIND_MASKED;
+  const size = isMasked ? maskedPayloadBytes(bytes, start, length) : length;
+  if (size > 0 && (start < 0 || start + size > payloadEnd)) {
+    throw new MmsbError("corrupt-log", `the payload of row ${row} is not in its frame`);
+  }
+  return bytes.subarray(start, start + size);
+}

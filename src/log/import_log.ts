@@ -1,0 +1,114 @@
+/**
+ * Import: a file from elsewhere becomes a new directory, whole or not at all. What it is, is told by
+ * its first bytes: a log or checkpoint of the older system, or JSON lines of an export.
+ *
+ * @module
+ */
+
+import { equalBytes, MmsbError } from "../base/mod.ts";
+import { systemNowUs } from "../temporal/mod.ts";
+import { importJson } from "./import_json.ts";
+import { OLD_LOG_MAGIC } from "./import_mmsblog.ts";
+import { OLD_SNAPSHOT_MAGIC } from "./import_mmsbsnap.ts";
+import { importOld, type OldFiles, surveyOld } from "./import_old.ts";
+import type { ImportOptions, ImportReport } from "./import_options.ts";
+import { fileSource, type ImportSource } from "./import_source.ts";
+import { buildDirectory, checkTarget } from "./import_target.ts";
+import { LogBuilder } from "./log_builder.ts";
+import type { Storage } from "./storage.ts";
+
+/** What a file can be. */
+export type ImportForm = "MMSBLOG1" | "MMSBSNAP" | "JSON lines";
+
+/**
+ * Imports a file into a new directory.
+ *
+ * @param path The file: an older log (MMSBLOG1, versions 1 and 2), an older checkpoint (MMSBSNAP,
+ * version 2), or JSON lines.
+ * @param directory The directory, which is not there yet or is empty. It appears when all is durable.
+ * @param options Progress, a checkpoint beside an older log, sizes.
+ * @returns What was imported.
+ * @throws {MmsbError} `corrupt-log` or `limit` where the file is wrong, with `offset`, `field`,
+ * `reason` and the number of the `frame`, `page` or `line` in `values`, `version` where it is newer,
+ * `usage` where it is none of these forms or the directory is not empty, `disk-full`, `read-only` or
+ * `io` where the system refuses. Nothing is there then.
+ */
+export async function importLog(
+  path: string,
+  directory: string,
+  options: ImportOptions = {},
+): Promise<ImportReport> {
+  checkTarget(directory);
+  const source = fileSource(path);
+  let snapshot: ImportSource | undefined;
+  try {
+    if (options.snapshot !== undefined) snapshot = fileSource(options.snapshot);
+    const write = prepareImport(source, snapshot, options);
+    return await buildDirectory(directory, write);
+  } finally {
+    source.close();
+    snapshot?.close();
+  }
+}
+
+/**
+ * Checks a source as far as that needs no place to write to: older files whole, JSON lines not yet.
+ *
+ * @param source The source.
+ * @param snapshot A checkpoint beside an older log.
+ * @param options Progress, sizes.
+ * @returns Writes the import to an empty storage; if it throws, nobody should open that.
+ */
+export function prepareImport(
+  source: ImportSource,
+  snapshot: ImportSource | undefined,
+  options: ImportOptions = {},
+): (storage: Storage) => Promise<ImportReport> {
+  const form = formOf(source);
+  if (snapshot !== undefined && form !== "MMSBLOG1") {
+    throw new MmsbError(
+      "usage",
+      `Cannot use a checkpoint beside ${
+        JSON.stringify(source.name)
+      }: only an older log can have one`,
+      { values: { path: source.name, form } },
+    );
+  }
+  const { nowUs = systemNowUs() } = options;
+  const stamped = { ...options, nowUs };
+  if (form === "JSON lines") return (storage) => importJson(source, storage, stamped);
+  const files: OldFiles = form === "MMSBLOG1" ? { log: source, snapshot } : { snapshot: source };
+  const pages = surveyOld(files, stamped);
+  return async (storage) => {
+    const { shards, segmentBytes, segmentBytesMax } = options;
+    const builder = new LogBuilder(storage, { shards, segmentBytes, segmentBytesMax });
+    try {
+      const report = await importOld(files, pages, builder, stamped);
+      await builder.close();
+      return report;
+    } catch (error) {
+      await builder.abandon();
+      throw error;
+    }
+  };
+}
+
+/**
+ * What a source is, by its first bytes.
+ *
+ * @throws {MmsbError} `usage` where it is nothing that can be imported.
+ */
+export function formOf(source: ImportSource): ImportForm {
+  const head = new Uint8Array(OLD_LOG_MAGIC.length);
+  const read = head.subarray(0, source.read(head, 0));
+  if (equalBytes(read, OLD_LOG_MAGIC)) return "MMSBLOG1";
+  if (equalBytes(read, OLD_SNAPSHOT_MAGIC)) return "MMSBSNAP";
+  if (read[0] === "{".charCodeAt(0)) return "JSON lines";
+  throw new MmsbError(
+    "usage",
+    `Cannot import ${
+      JSON.stringify(source.name)
+    } as it is none of MMSBLOG1, MMSBSNAP and JSON lines: give a file that begins as one`,
+    { values: { path: source.name } },
+  );
+}

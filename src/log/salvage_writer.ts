@@ -1,0 +1,322 @@
+/**
+ * Salvage writer: writes the ticks that are whole, and one in the place of each gap that says what the
+ * lost ones did to the list of pages, as far as that is known.
+ *
+ * @module
+ */
+
+import { encodeMetadata, KIND_SET } from "../physical/mod.ts";
+import { decodeBirth, encodeBirth } from "./birth.ts";
+import { ROW_KIND, ROW_KIND_NAMES, STRUCTURAL } from "./format.ts";
+import { type FrameHeader, RowDecoder } from "./frame_reader.ts";
+import type { LogRow, RowColumns } from "./import_columns.ts";
+import { type LogBuilder, structuralRow } from "./log_builder.ts";
+import type { DirectoryMeta } from "./meta.ts";
+import type { SalvageImages } from "./salvage_images.ts";
+import { SalvagePages } from "./salvage_pages.ts";
+import {
+  decodedOr,
+  type SalvageGap,
+  type SalvagePlan,
+  structuralRowOf,
+  structuralRows,
+} from "./salvage_plan.ts";
+import { type SalvagedTick, salvagedTicks } from "./salvage_ticks.ts";
+import type { FoundTick } from "./salvage_walk.ts";
+import type { Storage } from "./storage.ts";
+
+const PROGRESS_TICKS = 256;
+
+/** Writes what can be saved. */
+export class SalvageWriter {
+  /** The pages. */
+  readonly pages: SalvagePages = new SalvagePages();
+  /** Ticks of the source that were written. */
+  ticks = 0;
+  /** What had to be guessed. */
+  readonly notes: string[] = [];
+
+  readonly #builder: LogBuilder;
+  readonly #plan: SalvagePlan;
+  readonly #progress: (text: string) => void;
+  readonly #decoder = new RowDecoder();
+  /** The checkpoint that is still to be used. */
+  #images: SalvageImages | undefined;
+  #incarnation = 1;
+  #openSequence = 0;
+
+  /** Writes into `builder` what `plan` says, and repairs the pages by a checkpoint if there is one. */
+  constructor(
+    builder: LogBuilder,
+    plan: SalvagePlan,
+    images: SalvageImages | undefined,
+    progress: (text: string) => void,
+  ) {
+    this.#builder = builder;
+    this.#plan = plan;
+    this.#images = images;
+    this.#progress = progress;
+    if (images === undefined) return;
+    const { table } = images.store;
+    this.pages.repairBy((page, tick) => tick <= images.tick && table.rowOf(page) !== 0);
+  }
+
+  /** Writes all of it. */
+  async run(storage: Storage, meta: DirectoryMeta | undefined): Promise<void> {
+    const base = meta?.base?.tick ?? 0;
+    // What was dropped before the log's beginning is no loss: the log goes on behind the checkpoint.
+    const skipped = base > 0 && this.#images !== undefined ? this.#images.tick : 0;
+    if (skipped > 0) {
+      const gap = { ticks: { first: 1, last: skipped }, births: new Map(), changes: [] };
+      await this.#bridge(gap, false);
+    }
+    for (const tick of salvagedTicks(storage, meta, () => {})) {
+      if (tick.tick > this.#plan.tickMax) break;
+      if (tick.tick <= skipped) continue;
+      if (!tick.isWhole) {
+        this.#miss(tick);
+        continue;
+      }
+      const gap = this.#plan.gaps.get(tick.tick - tick.span);
+      if (gap !== undefined) {
+        this.pages.gaps.push(gap.ticks);
+        await this.#bridge(gap);
+      }
+      await this.#write(tick);
+      if (++this.ticks % PROGRESS_TICKS === 0) {
+        this.#progress(`tick ${tick.tick} of ${this.#plan.lastTick} saved`);
+      }
+    }
+    const { lastTick } = this.#plan;
+    if (this.#images === undefined || this.#images.tick <= lastTick) return;
+    const ticks = { first: lastTick + 1, last: this.#images.tick };
+    this.pages.gaps.push(ticks);
+    await this.#bridge({ ticks, births: new Map(), changes: [] });
+  }
+
+  /** Counts the deltas of a tick that is lost. */
+  #miss(tick: SalvagedTick): void {
+    for (const lane of tick.lanes) {
+      this.pages.deltasLost += lane.rowsLost;
+      for (const frame of lane.frames.filter(isData)) {
+        const decoded = decodedOr(() => this.#decoder.decode(lane.segment, frame, false));
+        for (let row = 0; row < (decoded?.rows ?? 0); row++) {
+          this.pages.miss(decoded!, row, tick.tick);
+        }
+      }
+    }
+  }
+
+  /** One tick in the place of those that are lost. */
+  async #bridge(gap: SalvageGap, isLoss = true): Promise<void> {
+    const images = this.#images;
+    const imaged = images === undefined || gap.ticks.first > images.tick
+      ? []
+      : unborn(images, this.#plan);
+    const births = [...gap.births.values(), ...imaged].filter(({ page }) => !this.pages.has(page))
+      .map((row) => this.#bear(row, gap.ticks.first));
+    const changes = gap.changes.filter((row) => this.pages.has(row.page));
+    const isDue = images !== undefined && gap.ticks.last >= images.tick;
+    const repairs = isDue ? this.#repairs(images, gap.ticks.last, changes, isLoss) : undefined;
+    const rows = this.#builder.rows();
+    const dead = new Set<number>();
+    for (const row of births) rows.push(row);
+    for (const row of changes) {
+      if (dead.has(row.page)) continue;
+      if (row.kind === STRUCTURAL.deletePage) dead.add(row.page);
+      rows.push(row);
+    }
+    if (rows.rows === 0 && repairs === undefined) return;
+    await this.#builder.begin({ tick: gap.ticks.last });
+    const hlc = this.#builder.hlcLast + 1n;
+    this.#builder.frame(rows, { rowKind: ROW_KIND.structural, hlc });
+    if (repairs !== undefined) {
+      this.#builder.frame(repairs, {
+        producer: 0,
+        sequence: ++this.#openSequence,
+        hlc: this.#later(0n),
+      });
+    }
+    const nextPageId = births.reduce((next, { page }) => Math.max(next, page + 1), 1);
+    await this.#builder.commit(this.#later(0n), nextPageId);
+    for (const row of changes) this.pages.change(row);
+  }
+
+  /** The rows that bring the pages to what a checkpoint says; deaths and the like go to `changes`. */
+  #repairs(
+    images: SalvageImages,
+    tick: number,
+    changes: LogRow[],
+    isLoss: boolean,
+  ): RowColumns {
+    this.#images = undefined;
+    const { store } = images, rows = this.#builder.rows();
+    const dead = new Set(
+      changes.filter(({ kind }) => kind === STRUCTURAL.deletePage).map(({ page }) => page),
+    );
+    for (const id of this.pages.ids()) {
+      const row = store.table.rowOf(id), known = this.pages.at(id)!;
+      if (row === 0) {
+        if (!dead.has(id)) changes.push(structuralRow(id, STRUCTURAL.deletePage));
+        continue;
+      }
+      const epoch = store.table.epoch(row), metadata = store.metadataOf(id);
+      if (metadata.size > 0) {
+        const payload = encodeMetadata(metadata);
+        changes.push(structuralRow(id, STRUCTURAL.setMetadata, { payload }));
+      }
+      if (epoch <= known.epoch) continue;
+      const bytes = store.view(row).slice(0, known.size);
+      for (const step of stepsOf(epoch - known.epoch)) {
+        const before: number = this.pages.at(id)!.epoch;
+        if (isLoss) this.pages.repair(id, before + step, tick);
+        else this.pages.adopt(id, before + step, tick);
+        const span = { page: id, epoch: before + step, kind: KIND_SET, offset: 0, payload: bytes };
+        rows.push({ ...span, length: bytes.length, advance: step, source: REPAIR_SOURCE });
+      }
+    }
+    return rows;
+  }
+
+  async #write(tick: SalvagedTick): Promise<void> {
+    const lanes = tick.lanes;
+    const commits = lanes.map(({ commit }) => commit!);
+    const [{ frame: { incarnation, graphVersion, clockErrorUs } }] = commits;
+    if (incarnation > this.#incarnation) this.#openSequence = 0;
+    this.#incarnation = Math.max(this.#incarnation, incarnation);
+    await this.#builder.begin({
+      tick: tick.tick,
+      incarnation: this.#incarnation,
+      graphVersion,
+      clockErrorUs,
+    });
+    const births = this.#births(tick);
+    const changes: LogRow[] = [];
+    const frames = lanes.flatMap((lane) => lane.frames.map((frame) => ({ lane, frame })))
+      .sort((a, b) => a.frame.hlcFirst < b.frame.hlcFirst ? -1 : 1);
+    for (const { lane, frame } of frames) this.#frame(lane, frame, births, changes);
+    const images = this.#images;
+    if (images !== undefined && images.tick === tick.tick) this.#repairTick(images, changes);
+    for (const row of changes) this.pages.change(row);
+    const hlc = commits.map(({ frame }) => frame.hlcLast).reduce((a, b) => a > b ? a : b);
+    const nextPageId = Math.max(...commits.map((commit) => commit.nextPageId));
+    await this.#builder.commit(this.#later(hlc), nextPageId);
+  }
+
+  /** Adds to the tick of a checkpoint what brings the pages to its state. */
+  #repairTick(images: SalvageImages, changes: LogRow[]): void {
+    const own = changes.length;
+    const repairs = this.#repairs(images, images.tick, changes, true);
+    const more = this.#builder.rows();
+    for (const row of changes.slice(own)) more.push(row);
+    this.#builder.frame(repairs, {
+      producer: 0,
+      sequence: ++this.#openSequence,
+      hlc: this.#later(0n),
+    });
+    this.#builder.frame(more, { rowKind: ROW_KIND.structural, hlc: this.#later(0n) });
+  }
+
+  /** The births of a tick, by page, as they are to be written. */
+  #births(tick: SalvagedTick): Map<number, LogRow> {
+    const births = new Map<number, LogRow>();
+    for (const lane of tick.lanes) {
+      for (const row of structuralRows(lane, this.#decoder)) {
+        if (row.kind !== STRUCTURAL.createPage || this.pages.has(row.page)) continue;
+        births.set(row.page, this.#bear(row, tick.tick));
+      }
+    }
+    return births;
+  }
+
+  #frame(
+    lane: FoundTick,
+    frame: FrameHeader,
+    births: ReadonlyMap<number, LogRow>,
+    changes: LogRow[],
+  ): void {
+    const isStructural = frame.rowKind === ROW_KIND.structural;
+    if (!isStructural && !isData(frame)) {
+      const kind = ROW_KIND_NAMES[frame.rowKind] ?? `kind ${frame.rowKind}`;
+      this.notes.push(`a frame of ${kind} rows of tick ${frame.tick} was left out`);
+      return;
+    }
+    const decoded = decodedOr(() => this.#decoder.decode(lane.segment, frame));
+    if (decoded === undefined) {
+      if (!isStructural) this.pages.deltasLost += frame.rows;
+      return;
+    }
+    const rows = this.#builder.rows();
+    for (let row = 0; row < decoded.rows; row++) {
+      const kept = isStructural
+        ? this.#structural(structuralRowOf(lane, decoded, row), births, changes)
+        : this.pages.delta(lane, decoded, row);
+      if (kept !== undefined) rows.push(kept);
+    }
+    const { rowKind, producer, hlcFirst } = frame;
+    const sequence = rows.rows === 0 ? 0 : this.#sequenceOf(frame);
+    this.#builder.frame(rows, { rowKind, producer, sequence, hlc: this.#later(hlcFirst) });
+  }
+
+  #structural(
+    row: LogRow,
+    births: ReadonlyMap<number, LogRow>,
+    changes: LogRow[],
+  ): LogRow | undefined {
+    if (row.kind === STRUCTURAL.createPage) return births.get(row.page);
+    if (!this.pages.has(row.page)) return undefined;
+    changes.push(row);
+    return row;
+  }
+
+  /** Takes a birth; the name is left out where a page that lives has it and no death can be inferred. */
+  #bear(row: LogRow, tick: number): LogRow {
+    const birth = decodedOr(() => decodeBirth(row.payload));
+    const isTaken = birth !== undefined && this.pages.hasName(birth.name);
+    const name = birth === undefined || isTaken ? "" : birth.name;
+    this.pages.bear(row.page, row.offset, name, tick);
+    if (birth !== undefined && !isTaken) return row;
+    this.notes.push(`page ${row.page} lost its name${isTaken ? `, which another page has` : ""}`);
+    const payload = encodeBirth("", birth?.metadata);
+    return { ...row, payload, length: payload.length };
+  }
+
+  /** The open batch's numbers have no gaps; those of others may. */
+  #sequenceOf({ producer, sequence, rowKind }: FrameHeader): number {
+    const isOpen = producer === 0 && sequence !== 0 && rowKind === ROW_KIND.data;
+    return isOpen ? ++this.#openSequence : sequence;
+  }
+
+  /** A time, or the next one where it does not come after the last. */
+  #later(hlc: bigint): bigint {
+    const { hlcLast } = this.#builder;
+    return hlc > hlcLast ? hlc : hlcLast + 1n;
+  }
+}
+
+/** Births of the pages of a checkpoint whose own are lost. */
+function unborn({ store }: SalvageImages, plan: SalvagePlan): LogRow[] {
+  const rows: LogRow[] = [];
+  for (const row of store.table.rows()) {
+    const page = store.table.ids[row];
+    if (plan.born.has(page)) continue;
+    const payload = encodeBirth(store.nameOf(page), store.metadataOf(page));
+    const about = { size: store.table.sizeOf(row), shard: store.table.shards[row], payload };
+    rows.push(structuralRow(page, STRUCTURAL.createPage, about));
+  }
+  return rows.sort((a, b) => a.page - b.page);
+}
+
+/** A difference of epochs as steps that a row can stand for. */
+function* stepsOf(epochs: number): Generator<number> {
+  for (let left = epochs; left > 0; left -= ADVANCE_MAX) yield Math.min(left, ADVANCE_MAX);
+}
+
+/** Who made the rows that repair pages. */
+const REPAIR_SOURCE = "mmsb log salvage";
+/** Most rows that one row can stand for. */
+const ADVANCE_MAX = 2 ** 32 - 1;
+
+function isData({ rowKind }: FrameHeader): boolean {
+  return rowKind === ROW_KIND.data || rowKind === ROW_KIND.derived;
+}

@@ -1,0 +1,156 @@
+/**
+ * Faults planted in checkpoints, one at a time, in a copy of a small directory with some of them. Each must
+ * be found by the file's name: by the check, and by whoever opens the directory, to whom it must cost
+ * nothing else, because the state is then made from the older checkpoint, or from the log.
+ *
+ * One checkpoint is whole and another log's: only the check compares it with the log. And one fault is in
+ * the log: the ticks after which a good checkpoint was made are gone. It knows that they were durable, so
+ * the log must be called damaged.
+ */
+
+import { StateBus } from "../bus/mod.ts";
+import {
+  auditLog,
+  Checkpoint,
+  checkpointPath,
+  laneFolder,
+  listCheckpoints,
+  MemoryStorage,
+  readMeta,
+  recover,
+  segmentPath,
+} from "../log/mod.ts";
+import { PageStore } from "../physical/mod.ts";
+import { digestOf, stateOfStore } from "./_state.ts";
+
+/** A fault in a checkpoint. */
+export interface PlantedCheckpoint {
+  /** What was done. */
+  readonly name: string;
+  /** The directory that has it. */
+  readonly storage: MemoryStorage;
+  /** The file that must be named. */
+  readonly path: string;
+  /**
+   * Who must find it. `both`: the check, and whoever opens the directory, who passes the checkpoint over.
+   * `check`: only the check, which compares a checkpoint that is whole with the log. `opening`: whoever
+   * opens, to whom the log is damaged.
+   */
+  readonly foundBy: "both" | "check" | "opening";
+  /** SHA-256 of the state that must come out all the same, where the log is whole. */
+  readonly digest: string | undefined;
+}
+
+const MEMORY_BYTES: number = 16 * 2 ** 20;
+const TICKS_BETWEEN = 5;
+
+/** A directory with three checkpoints, and ticks after each. */
+export interface WithCheckpoints {
+  /** After a clean close. */
+  readonly closed: MemoryStorage;
+  /** As a crash would have left it just before. */
+  readonly crashed: MemoryStorage;
+}
+
+/** Goes on with a copy of a log, and makes three checkpoints. */
+export async function withCheckpoints(sample: MemoryStorage): Promise<WithCheckpoints> {
+  const closed = new MemoryStorage({ image: sample.image() });
+  const bus = await StateBus.open({ storage: closed, memoryLimitBytes: MEMORY_BYTES });
+  for (let part = 0; part < 3; part++) {
+    await bus.checkpoint();
+    for (let tick = 0; tick < TICKS_BETWEEN; tick++) {
+      await bus.commit(() => {
+        for (const page of bus.pages()) page.combine("u32", "add", 8, tick, { source: "later" });
+      });
+    }
+  }
+  const crashed = new MemoryStorage({ image: closed.image() });
+  await bus.close();
+  return { closed, crashed };
+}
+
+/**
+ * All planted faults, each in a copy.
+ *
+ * @param other The same from another log: a checkpoint of it is whole, and none of this log's.
+ */
+export function plantCheckpoints(
+  { closed, crashed }: WithCheckpoints,
+  other: WithCheckpoints,
+): PlantedCheckpoint[] {
+  const [newest, older] = listCheckpoints(closed), path = checkpointPath(newest);
+  const { digest } = recovered(closed);
+  using checkpoint = Checkpoint.open(closed, newest);
+  const { chunks: [chunk], footer, bytes } = checkpoint;
+  const plant = (name: string, edit: (file: Uint8Array<ArrayBuffer>) => Uint8Array) => {
+    const image = closed.image();
+    image.set(path, edit(image.get(path)!).slice());
+    return { name, storage: new MemoryStorage({ image }), path, foundBy: "both" as const, digest };
+  };
+  const flip = (name: string, at: number) =>
+    plant(`flipped byte in ${name} of a checkpoint`, (file) => {
+      file[at] ^= 0x10;
+      return file;
+    });
+  return [
+    flip("the header", 17),
+    flip("the place in the log", 66),
+    flip("a chunk's header", chunk.at + 17),
+    flip("a chunk's columns", chunk.at + 65),
+    flip("a chunk's pages", chunk.at + chunk.bytes - 12),
+    flip("the table", footer.tableAt + 9),
+    flip("the footer", bytes - 48),
+    plant("cut checkpoint", (file) => file.subarray(0, file.length - 8)),
+    plant("empty checkpoint", () => new Uint8Array(0)),
+    plant("older checkpoint under a newer one's name", () => {
+      return closed.readAll(checkpointPath(older))!;
+    }),
+    {
+      ...plant("checkpoint of another log", () => other.closed.readAll(path)!),
+      foundBy: "check",
+    },
+    logBehind(crashed),
+  ];
+}
+
+/** Whether a fault is found by its file's name, and costs nothing else. */
+export function isFoundIn({ storage, path, foundBy, digest }: PlantedCheckpoint): boolean {
+  if (foundBy !== "opening") {
+    const isNamed = auditLog(storage).problems.some(({ kind, fault, file }) => {
+      return kind === "damage" && fault === "checkpoint" && file === path;
+    });
+    if (!isNamed || foundBy === "check") return isNamed;
+  }
+  const found = recovered(storage);
+  if (foundBy === "opening") {
+    return found.end.state === "damaged" && found.end.reason.includes(path);
+  }
+  const isNamed = found.passedOver?.some((one) => one.path === path && one.reason) ?? false;
+  return isNamed && found.end.state === "whole" && found.digest === digest;
+}
+
+/** Recovers a directory into fresh memory. */
+function recovered(storage: MemoryStorage) {
+  const store = new PageStore(MEMORY_BYTES);
+  const recovery = recover(storage, readMeta(storage), store);
+  return { ...recovery, digest: digestOf(stateOfStore(store)) };
+}
+
+/** A log that ends where the older checkpoint begins, with nothing in it to tell that there was more. */
+function logBehind(crashed: MemoryStorage): PlantedCheckpoint {
+  const image = crashed.image(), [, older] = listCheckpoints(crashed);
+  using checkpoint = Checkpoint.open(crashed, older);
+  const [{ segment, offset }] = checkpoint.header.place.lanes;
+  const cut = segmentPath(0, segment);
+  image.set(cut, image.get(cut)!.slice(0, offset));
+  for (const path of image.keys()) {
+    if (path.startsWith(laneFolder(0)) && path > cut) image.delete(path);
+  }
+  return {
+    name: "log that ends before its checkpoint",
+    storage: new MemoryStorage({ image }),
+    path: cut,
+    foundBy: "opening",
+    digest: undefined,
+  };
+}
