@@ -1,17 +1,25 @@
 /**
  * The process that is killed: opens a directory and ticks as fast as it can, some ticks ahead of their
- * acknowledgements, and prints the number of each acknowledged tick, in one system call each.
+ * acknowledgements, and prints the number of each acknowledged tick, in one system call each. Meanwhile it
+ * makes checkpoints, drops or archives the log before them, or merges old ticks, whichever it is told.
  *
- * `deno run -A stress/_kill_child.ts DIRECTORY SEGMENT_BYTES_MAX`
+ * `deno run -A stress/_kill_child.ts DIRECTORY SEGMENT_BYTES_MAX LOG WORK`, where LOG is keep, drop or
+ * archive and WORK is none, checkpoint, compact or both.
  */
 
 import { StateBus } from "../src/bus/mod.ts";
+import type { LogRetention } from "../src/log/mod.ts";
 import { PatternWriter } from "./_kill_pattern.ts";
 
 /** Ticks that may wait for their acknowledgement. */
 const AHEAD_MAX = 8;
 
-const [dir, segmentBytesMax] = Deno.args;
+/** Bytes of log between two checkpoints: some ten ticks. */
+const CHECKPOINT_BYTES = 200_000;
+/** Ticks between two compactions. */
+const COMPACT_TICKS = 16;
+
+const [dir, segmentBytesMax, log, work] = Deno.args;
 const encoder = new TextEncoder();
 
 function say(word: string | number): void {
@@ -23,11 +31,22 @@ const bus = await StateBus.open({
   dir,
   durability: "group",
   segmentBytesMax: Number(segmentBytesMax),
+  checkpoints: {
+    everyBytes: work === "checkpoint" || work === "both" ? CHECKPOINT_BYTES : Infinity,
+    keep: 2,
+    log: log as LogRetention,
+  },
 });
 say("open");
 const writer = new PatternWriter(bus);
 const ahead: Promise<void>[] = [];
-for (;;) {
+const compacts = work === "compact" || work === "both";
+let compaction: Promise<unknown> | undefined;
+for (let count = 1;; count++) {
+  if (compacts && compaction === undefined && count % COMPACT_TICKS === 0) {
+    // An error ends the process, and that is told.
+    compaction = bus.compact().finally(() => compaction = undefined);
+  }
   writer.stage();
   const { durable } = await bus.tick();
   ahead.push(durable.then(({ tick }) => say(tick)));

@@ -7,6 +7,9 @@
  * or is left as it is for the next child; and sometimes the last tick is cut, as a torn write leaves
  * it. Several directories are worked on at once, because a child takes most of its time to start.
  *
+ * Children make checkpoints and merge old ticks meanwhile, and each directory keeps, drops or archives the log before
+ * its checkpoints; so they are killed in the middle of that, too, and the states of earlier ticks are looked at as well.
+ *
  * A killed process loses nothing that it gave to the system, so this shows that a tick is acknowledged
  * only when all of it was given away and that recovery copes with every state between two calls. Loss
  * of power is what the crash enumeration is for.
@@ -16,7 +19,15 @@
 
 import assert from "node:assert/strict";
 import { StateBus } from "../src/bus/mod.ts";
-import { FileStorage, LaneReader, readMeta, segmentPath } from "../src/log/mod.ts";
+import {
+  auditLog,
+  FileStorage,
+  LaneReader,
+  listCheckpoints,
+  type LogRetention,
+  readMeta,
+  segmentPath,
+} from "../src/log/mod.ts";
 import { SeededRandom } from "../src/log/seeded_random.ts";
 import { checkPattern } from "./_kill_pattern.ts";
 
@@ -46,6 +57,14 @@ export interface KillCounts {
   cuts: number;
   /** Directories. */
   directories: number;
+  /** Directories found with a checkpoint from which they were opened. */
+  checkpoints: number;
+  /** Directories found with ticks dropped or merged. */
+  shortened: number;
+  /** Of these, found with merged segments that had not got their names. */
+  switches: number;
+  /** States of earlier ticks that were looked at. */
+  past: number;
 }
 
 /** A new directory after so many rounds, so that its log stays short. */
@@ -53,6 +72,13 @@ const ROUNDS_MAX = 10;
 const SEGMENT_SIZES: readonly number[] = [4096, 65_536, 1_048_576];
 /** What a child needs to start, at least; many kills are to come later than this. */
 const START_MS = 100;
+const RETENTIONS: readonly LogRetention[] = ["keep", "drop", "archive"];
+/** A log whose beginning was dropped behind a checkpoint is not merged. */
+const WORKS: Readonly<Record<LogRetention, readonly string[]>> = {
+  keep: ["none", "checkpoint", "compact", "both", "both"],
+  drop: ["none", "checkpoint", "checkpoint"],
+  archive: ["none", "checkpoint", "checkpoint"],
+};
 const CHILD = new URL("./_kill_child.ts", import.meta.url).pathname;
 
 /**
@@ -70,6 +96,10 @@ export async function killProcesses(options: KillOptions): Promise<KillCounts> {
     torn: 0,
     cuts: 0,
     directories: 0,
+    checkpoints: 0,
+    shortened: 0,
+    switches: 0,
+    past: 0,
   };
   const line = async (number: number) => {
     const random = new SeededRandom(seed * 1000 + number);
@@ -82,12 +112,12 @@ export async function killProcesses(options: KillOptions): Promise<KillCounts> {
 /** Some rounds on one directory. */
 async function killIn(random: SeededRandom, counts: KillCounts, kills: number): Promise<void> {
   const dir = await Deno.makeTempDir({ prefix: "mmsb-kill-" });
-  counts.directories++;
+  const log = RETENTIONS[counts.directories++ % RETENTIONS.length];
   let acknowledged = 0;
   try {
     for (let round = 0; round < ROUNDS_MAX && counts.kills < kills; round++) {
       counts.kills++;
-      const said = await killOne(dir, random);
+      const said = await killOne(dir, log, random);
       if (!said.open) counts.beforeOpen++;
       counts.acknowledged += Math.max(0, said.tick - acknowledged);
       acknowledged = Math.max(acknowledged, said.tick);
@@ -104,11 +134,13 @@ async function killIn(random: SeededRandom, counts: KillCounts, kills: number): 
 /** Starts a child and kills it; gives the last tick that it acknowledged. */
 async function killOne(
   dir: string,
+  log: LogRetention,
   random: SeededRandom,
 ): Promise<{ open: boolean; tick: number }> {
   const segmentBytesMax = String(SEGMENT_SIZES[random.below(SEGMENT_SIZES.length)]);
+  const work = WORKS[log][random.below(WORKS[log].length)];
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--no-check", "--allow-all", CHILD, dir, segmentBytesMax],
+    args: ["run", "--quiet", "--no-check", "--allow-all", CHILD, dir, segmentBytesMax, log, work],
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -156,24 +188,47 @@ async function judge(
     assert.equal(acknowledged, 0, "the directory has no metadata");
     return 0;
   }
-  const found = await look(dir, true, counts);
+  if (readMeta(storage)?.pending !== undefined) counts.switches++;
+  const { problems } = auditLog(storage);
+  assert.deepEqual(problems.filter(({ kind }) => kind === "damage"), []);
+  const found = await look(dir, true, counts, random);
   assert(found >= acknowledged, `tick ${found} is the last that was found`);
   counts.unacknowledged += found - acknowledged;
   const choice = random.below(4);
-  if (choice === 0) return await look(dir, false, counts);
+  if (choice === 0) return await look(dir, false, counts, random);
   if (choice !== 1 || found === 0) return found;
   if (!cutLastTick(storage, random)) return found;
   counts.cuts++;
-  assert.equal(await look(dir, true, counts), found - 1, "the tick before the one that was cut");
+  assert.equal(
+    await look(dir, true, counts, random),
+    found - 1,
+    "the tick before the one that was cut",
+  );
   return found - 1;
 }
 
 /** Opens a directory and checks everything in it; gives its last tick. */
-async function look(dir: string, readOnly: boolean, counts: KillCounts): Promise<number> {
+async function look(
+  dir: string,
+  readOnly: boolean,
+  counts: KillCounts,
+  random: SeededRandom,
+): Promise<number> {
   const bus = await StateBus.open({ dir, readOnly });
   assert.notEqual(bus.opened.state, "damaged", bus.opened.reason);
   if (bus.opened.state === "torn") counts.torn++;
+  if (bus.opened.checkpoint !== undefined) counts.checkpoints++;
+  // The next opening takes away those whose part of the log was merged.
+  const bad = (bus.opened.passedOver ?? []).filter(({ reason }) => !reason?.includes("merged"));
+  assert.deepEqual(bad, []);
   checkPattern(bus);
+  const { horizon, tickNumber } = bus;
+  if (horizon > 0) counts.shortened++;
+  for (const tick of [horizon, horizon + random.below(tickNumber - horizon + 1)]) {
+    await using past = await bus.at({ tick });
+    checkPattern(past);
+    counts.past++;
+  }
   const { ok, compared } = await bus.verify();
   assert(ok, JSON.stringify(compared));
   await bus.close();
@@ -182,15 +237,22 @@ async function look(dir: string, readOnly: boolean, counts: KillCounts): Promise
 
 /** Cuts the last tick somewhere, where nothing behind it shows that it was synced. */
 function cutLastTick(storage: FileStorage, random: SeededRandom): boolean {
-  const known = readMeta(storage)!.lanes.find(({ lane }) => lane === 0);
-  const reader = new LaneReader(storage, 0, known);
-  let start = 0, length = 0, number = 0, position = 0;
+  const { lanes, base, pending } = readMeta(storage)!;
+  if (pending !== undefined) return false;
+  const known = lanes.find(({ lane }) => lane === 0);
+  const place = base?.lanes.find(({ lane }) => lane === 0);
+  const begin = place && { ...place, tick: base!.tick };
+  const reader = new LaneReader(storage, 0, known, begin);
+  let start = 0, length = 0, number = 0, position = 0, lastTick = 0;
   for (let tick = reader.next(); tick !== undefined; tick = reader.next()) {
     start = (tick.frames[0] ?? tick.commitFrame).at;
     length = tick.commitFrame.at + tick.commitFrame.length - start;
     number = tick.number;
     position = tick.position + start;
+    lastTick = tick.tick;
   }
+  // A checkpoint says that the log was durable up to its tick.
+  if ((listCheckpoints(storage)[0] ?? 0) >= lastTick) return false;
   const { offset, number: last } = reader.end!;
   const hasEvidence = last !== number || offset !== start + length || known!.position > position;
   if (hasEvidence) return false;

@@ -7,4 +7,5 @@ Deno.test(`kill -9 at ${KILLS} random moments loses no acknowledged tick and lea
   const counts = await killProcesses({ kills: KILLS });
   assert.equal(counts.kills, KILLS);
   assert(counts.acknowledged > 0, "ticks were acknowledged before the kills");
+  assert(counts.checkpoints > 0 && counts.past > KILLS / 2, JSON.stringify(counts));
 });

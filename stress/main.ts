@@ -31,7 +31,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
     run: enumerateOnThreads,
   },
   "kill": {
-    summary: "kill -9 at random moments while ticks are written",
+    summary: "kill -9 at random moments: ticks, checkpoints, compaction, dropped logs",
     run: ({ kills, seed }) => killProcesses({ kills, seed }),
   },
 };

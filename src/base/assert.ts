@@ -160,6 +160,14 @@ export function checkType<T extends keyof CheckedTypes>(
 }
 
 /**
+ * Whether a value is a `Uint8Array`. A proxy of one, or an object made with its prototype, is an instance
+ * of it too and fails in its first method; only a real one is a view.
+ */
+export function isBytes(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array && ArrayBuffer.isView(value);
+}
+
+/**
  * Checks that an argument is a `Uint8Array`, over any kind of buffer.
  *
  * @param name The argument's name, for the message.
@@ -168,12 +176,28 @@ export function checkType<T extends keyof CheckedTypes>(
  * @throws {MmsbError} `usage` where it is something else: another array, a buffer, a string.
  */
 export function checkBytes(name: string, value: unknown): Uint8Array {
-  if (!(value instanceof Uint8Array)) {
+  if (!isBytes(value)) {
     throw new MmsbError("usage", `Cannot use ${quote(value)} as ${name}: give a Uint8Array`, {
       values: { name, value },
     });
   }
   return value;
+}
+
+/**
+ * Checks that an argument can be walked with `for … of`.
+ *
+ * @typeParam T What it gives.
+ * @param name The argument's name, for the message.
+ * @param value What the caller gave.
+ * @returns The value.
+ * @throws {MmsbError} `usage` where it cannot.
+ */
+export function checkIterable<T>(name: string, value: Iterable<T>): Iterable<T> {
+  if (typeof value?.[Symbol.iterator] === "function") return value;
+  throw new MmsbError("usage", `Cannot use ${quote(value)} as ${name}: give an array`, {
+    values: { name, value },
+  });
 }
 
 /**

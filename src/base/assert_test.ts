@@ -4,10 +4,12 @@ import {
   assert,
   checkBytes,
   checkInteger,
+  checkIterable,
   checkKeys,
   checkNumber,
   checkOneOf,
   checkType,
+  isBytes,
   MmsbAssertionError,
 } from "./assert.ts";
 import { MmsbError, type MmsbErrorCode } from "./errors.ts";
@@ -113,4 +115,22 @@ Deno.test("checks cut a long text in their message, and name odd values", () => 
   refuses(() => checkInteger("n", "x".repeat(1e6), 0, 1), "usage", /^.{0,120}$/);
   refuses(() => checkInteger("n", Object.create(null), 0, 1), "usage", /no prototype/);
   refuses(() => checkInteger("n", () => 1, 0, 1), "usage", /a function/);
+});
+
+Deno.test("isBytes() and checkBytes() take only what is a view, not what looks like one", () => {
+  for (const bytes of [new Uint8Array(1), new Uint8Array(new SharedArrayBuffer(1))]) {
+    nodeAssert.equal(isBytes(bytes), true);
+  }
+  const proxy = new Proxy(new Uint8Array(1), {}), shaped = Object.create(Uint8Array.prototype);
+  for (const value of [proxy, shaped, new Int8Array(1), new ArrayBuffer(1), [1], null, undefined]) {
+    nodeAssert.equal(isBytes(value), false);
+    refuses(() => checkBytes("value", value), "usage", /give a Uint8Array/);
+  }
+});
+
+Deno.test("checkIterable() takes what can be walked", () => {
+  nodeAssert.deepEqual([...checkIterable("rows", new Set([1]))], [1]);
+  for (const value of [undefined, null, 1, {}]) {
+    refuses(() => checkIterable("rows", value as never), "usage", /give an array/);
+  }
 });

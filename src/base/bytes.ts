@@ -117,6 +117,30 @@ export function fromHex(hex: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+/**
+ * Puts pieces of bytes behind one another.
+ *
+ * @param parts The pieces.
+ * @returns A copy of them all.
+ *
+ * @example Three pieces
+ * ```ts
+ * import assert from "node:assert/strict";
+ *
+ * const parts = [Uint8Array.of(1), Uint8Array.of(), Uint8Array.of(2, 3)];
+ * assert.deepEqual(joinBytes(parts), Uint8Array.of(1, 2, 3));
+ * ```
+ */
+export function joinBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
 /** Below this many bytes two views for comparing words cost more than they save. */
 const EQUAL_WORDS_BYTES_MIN = 64;
 

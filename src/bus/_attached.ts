@@ -5,7 +5,7 @@
  */
 
 import { MmsbError } from "../base/mod.ts";
-import { type DirectoryMeta, readMeta, recover, type Storage } from "../log/mod.ts";
+import { type DirectoryMeta, readMeta, readSettled, recover, type Storage } from "../log/mod.ts";
 import { PageStore, sizeClassOf, sizeOfClass } from "../physical/mod.ts";
 import { identityOf, imagePath } from "./_mapped_image.ts";
 import { AttachedPage, rowOf } from "./attached_page.ts";
@@ -73,11 +73,13 @@ export function verifyAttached(
   storage: Storage,
 ): VerifyReport {
   const { store: copy, tick } = copyAttached(reader);
-  const replayed = new PageStore(copy.arena.limitBytes);
-  const recovery = recover(storage, metaOf(storage), replayed, tick);
-  const compared = compareStores(copy, replayed);
-  const ok = compared.same && recovery.tick === tick;
-  return { tick, rows: recovery.rows, compared, state: "whole", ok };
+  return readSettled(storage, () => metaOf(storage), (storage, meta) => {
+    const replayed = new PageStore(copy.arena.limitBytes);
+    const recovery = recover(storage, meta, replayed, tick);
+    const compared = compareStores(copy, replayed);
+    const ok = compared.same && recovery.tick === tick;
+    return { tick, rows: recovery.rows, compared, state: "whole", ok };
+  }, ({ ok }) => ok);
 }
 
 /** A copy of all pages as of one tick. */

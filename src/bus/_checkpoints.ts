@@ -59,6 +59,8 @@ export interface CheckpointHost {
 const WAIT_FACTOR = 3;
 /** Longest such wait, in milliseconds. */
 const WAIT_MAX_MS = 8;
+/** The thread is idle when no tick ran for this long, in milliseconds. */
+const IDLE_MS = 100;
 /** A tick lets the event loop turn this often while a checkpoint is under way, in milliseconds. */
 const TURN_MS = 2;
 
@@ -73,8 +75,8 @@ export class Checkpoints {
   #turnAt = 0;
   #sliceTick = 0;
   #sliceMs = 0;
-  /** Whether no tick ran since the slice before. */
-  #isIdle = true;
+  /** When a tick was last seen. */
+  #tickMs = -Infinity;
   #ticks: readonly number[];
   #last: CheckpointReport | undefined;
   #failure: MmsbError | undefined;
@@ -108,6 +110,7 @@ export class Checkpoints {
       this.#start().catch(() => {});
     }
     const nowMs = monotonicNowMs();
+    this.#tickMs = nowMs;
     if (nowMs < this.#turnAt) return undefined;
     this.#turnAt = nowMs + TURN_MS;
     return nextTurn();
@@ -157,14 +160,15 @@ export class Checkpoints {
     const begun = writer.position;
     this.#dueAt = begun + options.everyBytes;
     this.#sliceTick = tick;
-    this.#sliceMs = monotonicNowMs();
+    this.#sliceMs = this.#tickMs = monotonicNowMs();
     try {
       const report = await writeCheckpoint(storage, {
         store,
+        pack: options.pack,
         header: { place, hlcLast, nextPageId, shards: this.#host.shards, incarnation },
         tick: () => this.#host.now().tick,
         turn: () => this.#turn(),
-        isIdle: () => this.#isIdle,
+        isIdle: () => monotonicNowMs() - this.#tickMs >= IDLE_MS,
         syncLog: () => writer.sync(),
       });
       this.#last = report;
@@ -186,8 +190,7 @@ export class Checkpoints {
     const ended = monotonicNowMs();
     const dueMs = ended + WAIT_FACTOR * (ended - this.#sliceMs);
     await nextTurn();
-    this.#isIdle = this.#host.now().tick === this.#sliceTick;
-    if (!this.#isIdle) {
+    if (this.#host.now().tick !== this.#sliceTick) {
       // A slice during which the system ran others looks longer than it was.
       const leftMs = Math.min(dueMs - monotonicNowMs(), WAIT_MAX_MS);
       if (leftMs > 0) await sleep(leftMs);
@@ -200,11 +203,14 @@ export class Checkpoints {
 
   async #retain(): Promise<void> {
     const { storage, options } = this.#host;
+    const meta = this.#host.meta();
+    // A log that was dropped before needs the checkpoint that it begins with, even if it is kept now.
+    if (options.log !== "keep" || (meta.base?.tick ?? 0) > 0) {
+      const base = laterBase(storage, meta, options.keep);
+      if (base !== undefined) this.#host.setMeta(storeBase(storage, meta, base));
+    }
     await removeCheckpoints(storage, options.keep);
     this.#ticks = listCheckpoints(storage).reverse();
-    if (options.log === "keep") return;
-    const base = laterBase(storage, this.#host.meta());
-    if (base !== undefined) this.#host.setMeta(storeBase(storage, this.#host.meta(), base));
     await removeBefore(storage, this.#host.meta().base, options);
   }
 

@@ -143,7 +143,7 @@ export function openImage(
   try {
     if (place === undefined) return anonymous(options, wanted);
     const found = identity === undefined
-      ? { reason: "the directory was not closed cleanly" }
+      ? { reason: "the directory has no clean close to take one over from" }
       : MappedImage.adopt(place.path, wanted, identity);
     if (found instanceof MappedImage) {
       return {

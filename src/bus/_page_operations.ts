@@ -17,28 +17,18 @@ import {
   KIND_MASKED,
   maskOfChanges,
   maskSpans,
+  type Metadata,
   nextBit,
   packMasked,
   ROW_COST_BYTES,
   setBits,
 } from "../physical/mod.ts";
-import { SCHEMA_KEY } from "../schema/mod.ts";
+import { continues, decodeSchema, SCHEMA_KEY } from "../schema/mod.ts";
 import { checkBirth, stageBirth } from "./_births.ts";
 import { deltaOptions } from "./_delta_options.ts";
 import type { CloneOptions, Page, PageHost, WriteOptions } from "./page.ts";
 import { PageSnapshot } from "./page_snapshot.ts";
-
-/** Stages all or nothing: what is staged before an error is taken back. */
-function atomically<T>(host: PageHost, stage: () => T): T {
-  const { staging, store } = host;
-  const mark = staging.mark();
-  try {
-    return stage();
-  } catch (error) {
-    for (const page of staging.rollBack(mark)) store.remove(page);
-    throw error;
-  }
-}
+import { atomically } from "./staging.ts";
 
 /** Stages the birth of a page and the writes that make it hold the bytes of another one. */
 export function clonePage(
@@ -47,6 +37,7 @@ export function clonePage(
   bytes: Uint8Array,
   options: CloneOptions,
 ): Page {
+  refuseTable("clone", metadata);
   const { name, shard, source, intent } = options;
   const checked = checkBirth(host, { name, shard, metadata: options.metadata });
   const schema = metadata.get(SCHEMA_KEY);
@@ -80,16 +71,46 @@ export function restorePage(
     );
   }
   const { staging, store } = host;
+  const current = staging.metadataOf(page.id) ?? store.metadataOf(page.id);
+  const metadata = metadataToRestore(page.id, current, snapshot.metadata);
   const bytes = snapshot.bytes, mask = maskOfChanges(live, bytes);
   markStaged(staging.batch, page.id, mask);
   atomically(host, () => {
     stageBytes(staging.batch, page.id, mask, bytes, deltaOptions(staging.batch, options));
-    const { metadata } = snapshot;
-    const current = staging.metadataOf(page.id) ?? store.metadataOf(page.id);
     if (!equalBytes(encodeMetadata(current), encodeMetadata(metadata))) {
       staging.setMetadata(page.id, metadata);
     }
   });
+}
+
+/** The metadata of a snapshot with the schema that the page has, which may have grown since. */
+function metadataToRestore(
+  page: number,
+  current: Metadata,
+  given: Map<string, Uint8Array>,
+): Map<string, Uint8Array> {
+  refuseTable("restore", current);
+  refuseTable("restore", given);
+  const schema = current.get(SCHEMA_KEY), older = given.get(SCHEMA_KEY);
+  if (schema === undefined) return given;
+  if (older === undefined || !continues(decodeSchema(older), decodeSchema(schema))) {
+    throw new MmsbError(
+      "usage",
+      `Cannot restore page ${page} from this snapshot as its fields are others: give one of the same struct`,
+      { values: { page } },
+    );
+  }
+  return given.set(SCHEMA_KEY, schema);
+}
+
+/** Refuses what would tear a table apart, whose rows are in other pages than its root. */
+export function refuseTable(what: string, metadata: Metadata): void {
+  const schema = metadata.get(SCHEMA_KEY);
+  if (schema === undefined || decodeSchema(schema).kind !== "table") return;
+  throw new MmsbError(
+    "usage",
+    `Cannot ${what} the root page of a table by itself: use append, set and delete of its Table`,
+  );
 }
 
 /** Adds the bytes that rows staged earlier change: what they leave there is not known. */

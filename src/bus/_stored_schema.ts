@@ -10,9 +10,10 @@
  * @module
  */
 
-import { MmsbError } from "../base/mod.ts";
+import { checkKeys, checkType, MmsbError } from "../base/mod.ts";
 import type { Metadata } from "../physical/mod.ts";
 import { addedFields, decodeSchema, encodeSchema, type Schema, SCHEMA_KEY } from "../schema/mod.ts";
+import { type BirthOptions, checkBirth, type CheckedBirth } from "./_births.ts";
 import { AttachedPage } from "./attached_page.ts";
 import { Page, type PageHost } from "./page.ts";
 
@@ -100,9 +101,56 @@ export function pageOf(host: PageHost, id: number): Page {
     : new AttachedPage(host, host.attached, id);
 }
 
-/** Metadata of a page that is born with a schema. */
-export function withSchema(metadata: Metadata | undefined, schema: Schema): Metadata {
-  return new Map(metadata).set(SCHEMA_KEY, encodeSchema(schema));
+/** Handles of one kind. */
+export interface TypedHandles<T> {
+  /** The bus method that creates them, for messages. */
+  readonly method: string;
+  /** The schema, which was checked to be of their kind. */
+  readonly schema: Schema;
+  /** The handle of a page that is there. */
+  open(page: Page): T;
+  /** Stages the birth of what is created. */
+  bear(birth: CheckedBirth): T;
+}
+
+const CREATE_KEYS = ["name", "metadata", "shard"];
+
+/** Creates a page with a schema, or opens the one of that name and adds the fields that it lacks. */
+export function createTyped<T extends { evolve(): void }>(
+  host: PageHost,
+  handles: TypedHandles<T>,
+  options: BirthOptions,
+): T {
+  checkKeys(handles.method, options, CREATE_KEYS);
+  const birth = checkBirth(host, options);
+  const found = birth.name === "" ? 0 : findTyped(host, birth.name);
+  if (found !== 0) {
+    const opened = handles.open(pageOf(host, found));
+    opened.evolve();
+    return opened;
+  }
+  const metadata = new Map(birth.metadata).set(SCHEMA_KEY, encodeSchema(handles.schema));
+  return handles.bear({ ...birth, metadata });
+}
+
+/**
+ * Opens the page of a name with a schema.
+ *
+ * @throws {MmsbError} `invalid-handle` where no page has the name.
+ */
+export function openTyped<T>(
+  host: PageHost,
+  { open, schema: { kind } }: Pick<TypedHandles<T>, "open" | "schema">,
+  name: string,
+): T {
+  checkType("name", name, "string");
+  return reading(host, () => {
+    const found = findTyped(host, name);
+    if (found !== 0) return open(pageOf(host, found));
+    throw new MmsbError("invalid-handle", `Cannot find a ${kind} "${name}": create it first`, {
+      values: { name },
+    });
+  });
 }
 
 /**
@@ -110,7 +158,7 @@ export function withSchema(metadata: Metadata | undefined, schema: Schema): Meta
  *
  * @throws {MmsbError} `invalid-handle` where it is about to be deleted.
  */
-export function findTyped(host: PageHost, name: string): number {
+function findTyped(host: PageHost, name: string): number {
   const page = host.store.find(name);
   if (page !== 0 && host.staging.deaths.has(page)) {
     throw new MmsbError(
@@ -120,15 +168,6 @@ export function findTyped(host: PageHost, name: string): number {
     );
   }
   return page;
-}
-
-/** Refuses a name that no page has. */
-export function refuseNoSuch(kind: string, name: string): never {
-  throw new MmsbError(
-    "invalid-handle",
-    `Cannot find a ${kind} "${name}": create it first`,
-    { values: { name } },
-  );
 }
 
 /** Refuses a field that the schema has not. */

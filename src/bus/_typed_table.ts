@@ -3,11 +3,8 @@
  *
  * A table is ordinary pages and deltas, so log, replay and crash safety need to know nothing of it:
  *
- * - the root page, which has the table's name and schema: f64 rows, u32 entries of the directory, u32
- *   its own id (a clone has another one, and is no table), u32 shard + 1 or 0 for any, u32 ids of up to
- *   15 directory pages;
- * - directory pages, each twice as large as the one before it: entries of u32 column, u32 chunk, u32
- *   page, in the order in which chunks were made, so that an append adds to the end and nothing moves;
+ * - the root page, which has the table's name and schema, counts, and the ids of directory pages;
+ * - directory pages, which say which page holds which chunk of which column (`_table_layout.ts`);
  * - a page for each chunk of each column. A chunk that no page holds is all zeros: an added column has
  *   chunks only from the first row on that was written with it.
  *
@@ -37,26 +34,25 @@ import {
 } from "../schema/mod.ts";
 import { stageBirth } from "./_births.ts";
 import { deltaOptions } from "./_delta_options.ts";
+import {
+  countsBytes,
+  DIRECTORIES_MAX,
+  directoriesFor,
+  directoryBytes,
+  directoryOf,
+  directoryStart,
+  ENTRIES_MAX,
+  entriesBytes,
+  ENTRY_BYTES,
+  ENTRY_WORDS,
+  ROOT_BYTES,
+  ROOT_DIRECTORIES,
+  ROOT_ENTRIES,
+  ROOT_SELF,
+  ROOT_SHARD,
+  type TableEntry,
+} from "./_table_layout.ts";
 import type { PageHost, WriteOptions } from "./page.ts";
-
-/** Bytes of a root page. */
-export const ROOT_BYTES = 80;
-const ROOT_ENTRIES = 8;
-const ROOT_SELF = 12;
-const ROOT_SHARD = 16;
-const ROOT_DIRECTORIES = 20;
-const DIRECTORIES_MAX = 15;
-/** Entries of the first directory page, as a shift. */
-const ENTRIES_SHIFT = 6;
-const ENTRIES_MAX = ((1 << DIRECTORIES_MAX) - 1) << ENTRIES_SHIFT;
-const ENTRY_WORDS = 3;
-const ENTRY_BYTES = 4 * ENTRY_WORDS;
-
-interface Entry {
-  readonly column: number;
-  readonly chunk: number;
-  readonly page: number;
-}
 
 interface Column {
   readonly plan: ChunkPlan;
@@ -83,7 +79,7 @@ export class TableCore {
   #rootRow: number;
   readonly #columns: Column[] = [];
   /** Entries of the directory, those that are staged behind the others. */
-  readonly #entries: Entry[] = [];
+  readonly #entries: TableEntry[] = [];
   /** Ids of the directory pages, likewise. */
   readonly #directories: number[] = [];
   /** Entries that the last tick left. */
@@ -371,8 +367,7 @@ export class TableCore {
       });
     }
     if (directoriesFor(this.#entries.length + 1) > this.#directories.length) {
-      const size = ENTRY_BYTES << ENTRIES_SHIFT + this.#directories.length;
-      this.#directories.push(this.#birth(size));
+      this.#directories.push(this.#birth(directoryBytes(this.#directories.length)));
     }
     const page = this.#birth(chunkRows(column.plan, chunk) * column.width);
     this.#entries.push({ column: field.index, chunk, page });
@@ -390,13 +385,8 @@ export class TableCore {
     for (let index = first; index < this.#entries.length;) {
       const directory = directoryOf(index), start = directoryStart(directory);
       const end = Math.min(this.#entries.length, directoryStart(directory + 1));
-      const words = new Uint32Array((end - index) * ENTRY_WORDS);
-      for (let k = index; k < end; k++) {
-        const { column, chunk, page } = this.#entries[k];
-        words.set([column, chunk, page], (k - index) * ENTRY_WORDS);
-      }
-      const offset = (index - start) * ENTRY_BYTES;
-      batch.push(this.#directories[directory], offset, new Uint8Array(words.buffer), delta);
+      const bytes = entriesBytes(this.#entries.slice(index, end));
+      batch.push(this.#directories[directory], (index - start) * ENTRY_BYTES, bytes, delta);
       index = end;
     }
     const known = directoriesFor(first);
@@ -407,9 +397,7 @@ export class TableCore {
 
   /** Stages the root's counts. */
   #pushRoot(delta: DeltaOptions | number): void {
-    const bytes = new Uint8Array(12), view = new DataView(bytes.buffer);
-    view.setFloat64(0, this.#staged, true);
-    view.setUint32(ROOT_ENTRIES, this.#entries.length, true);
+    const bytes = countsBytes(this.#staged, this.#entries.length);
     this.#host.staging.batch.push(this.root, 0, bytes, delta);
   }
 
@@ -460,21 +448,6 @@ export function stageRoot(host: PageHost, root: number, shard: number | undefine
 
 function slotOf(table: PageTable, row: number): number {
   return table.records[(row << RECORD_SHIFT) + RECORD_SLOT];
-}
-
-/** The directory page that holds an entry. */
-function directoryOf(index: number): number {
-  return 31 - Math.clz32((index >>> ENTRIES_SHIFT) + 1);
-}
-
-/** First entry of a directory page. */
-function directoryStart(directory: number): number {
-  return ((1 << directory) - 1) << ENTRIES_SHIFT;
-}
-
-/** Directory pages that so many entries need. */
-function directoriesFor(entries: number): number {
-  return entries === 0 ? 0 : directoryOf(entries - 1) + 1;
 }
 
 function withoutEpoch(delta: DeltaOptions | number): DeltaOptions | number {

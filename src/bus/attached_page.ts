@@ -4,7 +4,7 @@
  * It reads as every handle does, each call at one tick. It holds the id alone: the page may have another
  * row after a new writer came, and a page that its writer has staged is not there until its tick.
  *
- * Cost: that of a reading of the attached image, some 100 ns above a handle of one's own pages.
+ * Cost: that of a reading of the attached image, on top of what a handle of one's own pages costs.
  *
  * @module
  */

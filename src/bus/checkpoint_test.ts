@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { MmsbError } from "../base/mod.ts";
 import {
   auditCheckpoints,
   checkpointPath,
@@ -148,6 +149,28 @@ Deno.test("StateBus.checkpoint() amid a workload and the log after it lead where
     { numRuns: 25 },
   );
   assert.ok(made > 10 && fuzzy > 3, `${fuzzy} of ${made} checkpoints were made over several ticks`);
+});
+
+Deno.test("StateBus.checkpoint() is good only from the tick on at which its last pages died", async () => {
+  const storage = new MemoryStorage();
+  const bus = await filled({ storage });
+  for (let i = 0; i < 30; i++) bus.createPage({ size: 600_000 });
+  await bus.commit();
+  const asked = bus.checkpoint();
+  await turn();
+  // No page is left of which an image could be made after this tick.
+  const { tick } = await bus.commit(() => {
+    for (const page of bus.pages()) {
+      page.migrate({ shard: 1 });
+      if (page.id > 4) page.delete();
+    }
+  });
+  const report = await asked;
+  assert.ok(report.tickFirst < tick && report.tick === tick && report.pages < 34);
+  await bus.close();
+  const last = recovered(storage, "newest"), first = recovered(storage, "earliest");
+  assert.deepEqual([last.found.passedOver, last.found.tick], [[], tick]);
+  assert.equal(compareStores(first.store, last.store).same, true);
 });
 
 Deno.test("StateBus.checkpoint() tells what it made, and pages are clean that it holds", async () => {
@@ -482,9 +505,8 @@ Deno.test("auditCheckpoints() finds a whole checkpoint that is not the log's sta
   ]]]);
 });
 
-Deno.test("StateBus.checkpoint() of much state is packed and unpacked beside this thread", async () => {
-  const storage = new MemoryStorage();
-  const bus = await filled({ storage });
+/** 24 MiB of pages, every third of which does not shrink; the others hold little. */
+async function fillMuch(bus: StateBus): Promise<void> {
   const random = new Uint8Array(2 ** 16);
   for (let i = 0, state = 1; i < random.length; i++) {
     state = Math.imul(state, 1_103_515_245) + 12_345 | 0;
@@ -494,22 +516,74 @@ Deno.test("StateBus.checkpoint() of much state is packed and unpacked beside thi
   await bus.commit();
   for (const page of bus.pages()) {
     if (page.size < 2 ** 16) continue;
-    // Every third page does not shrink; the others hold little.
     if (page.id % 3 > 0) page.write(page.id, random.subarray(0, 1000));
     else {for (let at = 0; at + 2 ** 16 <= page.size; at += 2 ** 16) {
         page.write(at, shuffled(random, at));
       }}
   }
   await bus.commit();
-  const report = await bus.checkpoint();
-  assert.ok(report.storedBytes < 0.5 * report.bytes && report.storedBytes > 0.3 * report.bytes);
-  const expected = dump(bus);
+}
+
+for (const pack of ["auto", "always", "never"] as const) {
+  Deno.test(`StateBus.checkpoint() of much state is packed beside this thread, or not (${pack})`, async () => {
+    const storage = new MemoryStorage();
+    const bus = await filled({ storage, checkpoints: { ...NEVER, pack } });
+    await fillMuch(bus);
+    const report = await bus.checkpoint(), share = report.storedBytes / report.bytes;
+    // What `auto` packs is left to the disk and the machine.
+    if (pack === "always") assert.ok(share > 0.3 && share < 0.5, `${share}`);
+    else assert.ok(share > 0.3 && share < 1.01, `${share}`);
+    if (pack === "never") assert.ok(share >= 1, `${share}`);
+    const expected = dump(bus);
+    await bus.close();
+    const again = await StateBus.open({ ...OPTIONS, storage });
+    assert.deepEqual([again.opened.checkpoint?.tick, again.opened.rows], [report.tick, 0]);
+    for (const [id, page] of dump(again)) assert.deepEqual(page, expected.get(id));
+    await again.close();
+  });
+}
+
+Deno.test("StateBus.checkpoint() is packed where the state is small or the disk is slow", async () => {
+  const small = await filled({ storage: new MemoryStorage(), checkpoints: NEVER });
+  small.createPage({ size: 2 ** 20 });
+  await small.commit();
+  assert.ok((await small.checkpoint()).storedBytes < 2 ** 16);
+  await small.close();
+  const storage = slowly(new MemoryStorage());
+  const bus = await filled({ storage, memoryLimitBytes: 2 ** 27, checkpoints: NEVER });
+  for (let i = 0; i < 64; i++) bus.createPage({ size: 2 ** 20 });
+  await bus.commit();
+  const { bytes, storedBytes } = await bus.checkpoint();
+  // Until the disk has enough to do, chunks may go there as they are.
+  assert.ok(bytes > 2 ** 26 && storedBytes < 2 ** 25, `${storedBytes}`);
   await bus.close();
-  const again = await StateBus.open({ ...OPTIONS, storage });
-  assert.deepEqual([again.opened.checkpoint?.tick, again.opened.rows], [report.tick, 0]);
-  for (const [id, page] of dump(again)) assert.deepEqual(page, expected.get(id));
-  await again.close();
 });
+
+Deno.test("StateBus.checkpoint() tells of a sync that fails on its way, and leaves nothing", async () => {
+  const storage = slowly(new MemoryStorage(), () => {
+    throw new MmsbError("io", "Cannot sync: no disk");
+  });
+  const bus = await filled({ storage, checkpoints: { ...NEVER, pack: "never" } });
+  await fillMuch(bus);
+  await assert.rejects(bus.checkpoint(), { code: "io" });
+  assert.deepEqual(storage.list("checkpoints"), []);
+  await bus.close();
+});
+
+/** A store that takes a while for each sync of a checkpoint. */
+function slowly(storage: MemoryStorage, sync: () => void = () => {}): MemoryStorage {
+  const open = storage.open.bind(storage);
+  storage.open = (path, mode) => {
+    const file = open(path, mode);
+    if (!path.startsWith("checkpoints/")) return file;
+    file.syncAsync = async () => {
+      await new Promise((resolve) => void setTimeout(resolve, 200));
+      sync();
+    };
+    return file;
+  };
+  return storage;
+}
 
 /** Other bytes for each place, so that one piece says nothing of the next. */
 function shuffled(bytes: Uint8Array, seed: number): Uint8Array {

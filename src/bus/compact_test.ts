@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers";
 import { isMmsbError } from "../base/mod.ts";
-import { FaultyStorage, MemoryStorage, readMeta, type Storage } from "../log/mod.ts";
+import {
+  auditLog,
+  FaultyStorage,
+  MemoryStorage,
+  readMeta,
+  salvageStorage,
+  type Storage,
+} from "../log/mod.ts";
 import { type OpenOptions, StateBus } from "./mod.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
@@ -206,6 +213,160 @@ Deno.test("StateBus.compact() cut off by a power loss loses no acknowledged tick
     }
   }
   assert.ok(pendings > 3, `${pendings} crashes in the middle of a switch`);
+});
+
+/** Fails where a bus is not what it was after its tick, or at an earlier one that can still be had. */
+async function checkPast(bus: StateBus, states: readonly unknown[]): Promise<void> {
+  const { tickNumber, horizon } = bus;
+  assert.deepEqual(stateOf(bus), states[tickNumber]);
+  assert.equal((await bus.verify()).ok, true);
+  for (let tick = horizon; tick <= tickNumber; tick += 2) {
+    await using past = await bus.at({ tick });
+    assert.deepEqual(stateOf(past), states[tick], `tick ${tick}`);
+  }
+  for (const page of bus.pages()) {
+    const [last] = await Array.fromAsync(bus.history(page, { reverse: true, limit: 1 }));
+    assert.equal(last?.epoch ?? 0, page.epoch);
+    assert.equal(bus.pageAt(page, { tick: tickNumber }).epoch, page.epoch);
+  }
+}
+
+Deno.test("StateBus.compact() hides nothing while merged segments get their names", async () => {
+  const storage = new MemoryStorage(), life = await new Life().open(storage);
+  await life.ticks(120);
+  await using reader = await StateBus.open({ ...OPTIONS, storage, readOnly: true });
+  let done = false, pendings = 0;
+  const compaction = life.bus.compact().finally(() => done = true);
+  while (!done) {
+    if (readMeta(storage)?.pending !== undefined) {
+      pendings++;
+      for (const bus of [life.bus, reader]) await checkPast(bus, life.states);
+      await using other = await StateBus.open({ ...OPTIONS, storage, readOnly: true });
+      await checkPast(other, life.states);
+    }
+    await turn();
+  }
+  assert.ok((await compaction).merged && pendings > 0, `${pendings} looks in the middle`);
+  for (const bus of [life.bus, reader]) await checkPast(bus, life.states);
+  await life.bus.close();
+});
+
+Deno.test("StateBus.follow(), history() and refresh() say what a compaction took from under them", async () => {
+  const storage = new MemoryStorage(), life = await new Life().open(storage);
+  await life.ticks(30);
+  const reader = await StateBus.open({ ...OPTIONS, storage, readOnly: true });
+  const late = await StateBus.open({ ...OPTIONS, storage, readOnly: true });
+  await life.ticks(130);
+  await late.refresh();
+  const followers = [life.bus, late].map((bus) => bus.follow({ fromTick: 5, pollMs: 1 }));
+  for (const follower of followers) await follower.next();
+  const page = late.page([...late.pages()][0].id);
+  const history = late.history(page);
+  await history.next();
+  const { horizon } = await life.bus.compact();
+  const isGone = (error: unknown) =>
+    isMmsbError(error, "out-of-bounds") && error.values.horizon === horizon;
+  for (const follower of followers) await assert.rejects(Array.fromAsync(follower), isGone);
+  await assert.rejects(reader.refresh(), isGone);
+  assert.equal(reader.tickNumber, 30);
+  // What was read ahead may still be given.
+  await Array.fromAsync(history).catch((error) => assert.ok(isGone(error), String(error)));
+  await life.ticks(3);
+  await late.refresh();
+  assert.deepEqual(stateOf(late), life.states[163]);
+  for (const bus of [reader, late, life.bus]) await bus.close();
+});
+
+Deno.test("StateBus.compact() on a disk that fills up goes on where it stopped", async () => {
+  const origin = new MemoryStorage(), first = await new Life().open(origin);
+  await first.ticks(60);
+  await first.bus.close();
+  let halves = 0;
+  for (let bytesLeft = 500; bytesLeft < 9000; bytesLeft += 500) {
+    const storage = new FaultyStorage({ image: origin.image() });
+    const life = await Object.assign(new Life(), { states: [...first.states] }).open(storage);
+    await life.ticks(5);
+    await turn();
+    storage.fillUp({ bytesLeft });
+    const isMerged = await life.bus.compact().then(({ merged }) => merged, (error) => {
+      assert.ok(isMmsbError(error, "disk-full"), String(error));
+      return false;
+    });
+    storage.fillUp({ bytesLeft: Infinity });
+    if (!isMerged && life.bus.horizon > 0) halves++;
+    await checkPast(life.bus, life.states);
+    await life.bus.compact();
+    assert.ok(life.bus.horizon > 0 && readMeta(storage)!.pending === undefined);
+    await life.ticks(5);
+    await life.bus.checkpoint();
+    await checkPast(life.bus, life.states);
+    await life.bus.close();
+  }
+  assert.ok(halves > 3, `${halves} were stopped in the middle`);
+});
+
+/** A directory whose writer was killed in the middle of a switch, and what it was. */
+async function killedInSwitch(): Promise<{ storage: MemoryStorage; life: Life }> {
+  const storage = new FaultyStorage(), life = await new Life().open(storage);
+  await life.ticks(60);
+  let killed: MemoryStorage | undefined;
+  const compaction = life.bus.compact().finally(() => killed ??= new MemoryStorage());
+  while (killed === undefined) {
+    if (readMeta(storage)?.pending !== undefined) killed = storage.crash({ keep: "all" });
+    await turn();
+  }
+  await compaction;
+  await life.bus.close();
+  assert.notEqual(readMeta(killed)?.pending, undefined);
+  return { storage: killed, life };
+}
+
+Deno.test("auditLog() and salvageStorage() see the merged log of a writer killed in a switch", async () => {
+  const { storage, life } = await killedInSwitch();
+  assert.deepEqual(auditLog(storage).problems.filter(({ kind }) => kind === "damage"), []);
+  const target = new MemoryStorage(), report = await salvageStorage(storage, target);
+  assert.deepEqual([report.ok, report.lastTick, report.ticksLost], [true, 60, []]);
+  const { bus } = await new Life().open(target);
+  assert.deepEqual(stateOf(bus), life.states[60]);
+  await bus.close();
+});
+
+Deno.test("StateBus.open() takes nothing away where a merged segment is lost before it got its name", async () => {
+  const { storage } = await killedInSwitch();
+  const { first } = readMeta(storage)!.pending!;
+  storage.remove(`lane-00/${String(first).padStart(10, "0")}.log`);
+  storage.remove("lane-00/merged-000000.new");
+  const before = storage.list("lane-00");
+  await assert.rejects(new Life().open(storage), (error) => {
+    return isMmsbError(error, "corrupt-log") && error.values.path === "lane-00/merged-000000.new";
+  });
+  assert.deepEqual(storage.list("lane-00"), before);
+});
+
+Deno.test("StateBus.close() waits for a compaction, and refuses one that waits for a checkpoint", async () => {
+  for (const waits of [true, false]) {
+    const storage = new MemoryStorage(), life = await new Life().open(storage);
+    await life.ticks(120);
+    const checkpoint = waits ? life.bus.checkpoint() : undefined;
+    let settled = 0;
+    const compactions = [life.bus.compact(), life.bus.compact()].map((compaction) =>
+      compaction.then(({ merged }) => merged, (error) => {
+        assert.ok(isMmsbError(error, "closed"), String(error));
+        return error.code;
+      }).finally(() => settled++)
+    );
+    if (!waits) await turn();
+    await life.bus.close();
+    assert.equal(settled, 2, "nothing goes on behind the close");
+    await checkpoint;
+    assert.deepEqual(
+      await Promise.all(compactions),
+      waits ? ["closed", "closed"] : [true, "closed"],
+    );
+    await life.open(storage);
+    await checkPast(life.bus, life.states);
+    await life.bus.close();
+  }
 });
 
 Deno.test("StateBus.compact() refuses what it cannot do, and does nothing where nothing is to be had", async () => {

@@ -143,6 +143,53 @@ test("StateBus takes a mapped file over only where it is just what the log says"
   });
 });
 
+test("StateBus that takes a mapped file over forgets the names of pages that were never real", async () => {
+  await withDir(async (dir) => {
+    const options = { ...MAPPED, dir };
+    {
+      await using bus = await StateBus.open(options);
+      bus.createPage({ size: 8, name: "first" });
+      await bus.commit();
+      bus.createPage({ size: 8, name: "never", metadata: { key: Uint8Array.of(1) } });
+    }
+    await using reader = await StateBus.open({ dir, readOnly: true, arena: "mmap" });
+    {
+      await using bus = await StateBus.open(options);
+      bus.createPage({ size: 8 });
+      await bus.commit();
+      assert.deepEqual([reader.page(2).name, reader.find("never")], ["", undefined]);
+    }
+    await using bus = await StateBus.open(options);
+    assert.equal(bus.opened.arena!.adopted, true);
+    assert.deepEqual([bus.page(2).name, bus.page(2).metadata.size], ["", 0]);
+    assert.deepEqual([bus.find("first")!.id, bus.find("never")], [1, undefined]);
+    assert.equal((await bus.verify()).ok, true);
+  });
+});
+
+test("StateBus takes a mapped file over beside a segment that was prepared only", async () => {
+  await withDir(async (dir) => {
+    {
+      await using bus = await StateBus.open({ ...MAPPED, dir });
+      bus.createPage({ size: 8, name: "page" });
+      await bus.commit();
+    }
+    const path = `${dir}/lane-00/0000000002.log`;
+    Deno.writeFileSync(path, new Uint8Array(65_536));
+    {
+      await using bus = await StateBus.open({ ...MAPPED, dir });
+      assert.equal(bus.opened.arena!.adopted, true);
+      await bus.commit(() => bus.find("page")!.write(0, Uint8Array.of(5)));
+      assert.equal((await bus.verify()).ok, true);
+    }
+    // One that was begun is another matter.
+    Deno.writeFileSync(`${dir}/lane-00/0000000003.log`, new Uint8Array(64).fill(7));
+    await using bus = await StateBus.open({ ...MAPPED, dir });
+    assert.equal(bus.opened.arena!.adopted, false);
+    assert.equal(bus.find("page")!.read(0, 1)[0], 5);
+  });
+});
+
 test("StateBus that takes a mapped file over goes on with its slots, names and ids", async () => {
   await withDir(async (dir) => {
     let before: unknown;

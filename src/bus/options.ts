@@ -17,7 +17,13 @@ import {
   SHARDS_MAX,
   TICK_BUDGET_MS_DEFAULT,
 } from "../base/mod.ts";
-import { checkFolder, FileStorage, type LogRetention, type Storage } from "../log/mod.ts";
+import {
+  checkFolder,
+  type CheckpointPacking,
+  FileStorage,
+  type LogRetention,
+  type Storage,
+} from "../log/mod.ts";
 import { ARENA_BYTES_MAX, SPAN_BYTES } from "../physical/mod.ts";
 import { systemClockErrorUs, systemNowUs } from "../temporal/mod.ts";
 
@@ -93,6 +99,14 @@ export interface CheckpointOptions {
   readonly log?: LogRetention;
   /** Folder for archived segments, a path inside the directory. Default `archive`. */
   readonly archiveDir?: string;
+  /**
+   * Which parts of a checkpoint are compressed. `auto`, the default, compresses as much as takes no
+   * longer than the disk would without: on a slow disk all that shrinks, on a fast one a part of it
+   * only, so a checkpoint may take nearly the bytes of its pages there. `always` compresses all that
+   * shrinks, which may take several times as long and keeps another core busy meanwhile; `never`
+   * nothing. Checkpoints of less than 16 MiB of pages are compressed with `auto` too.
+   */
+  readonly pack?: CheckpointPacking;
 }
 
 /** The same with every default in place. */
@@ -152,6 +166,7 @@ const CHECKPOINT_KEYS: readonly (keyof CheckpointOptions)[] = [
   "keep",
   "log",
   "archiveDir",
+  "pack",
 ];
 const CHECKPOINT_BYTES_DEFAULT = 2 ** 30;
 const CHECKPOINTS_KEPT_DEFAULT = 4;
@@ -267,7 +282,7 @@ function checkMethods<T extends object>(name: string, value: T, methods: readonl
 function resolveCheckpoints(options: CheckpointOptions = {}): ResolvedCheckpoints {
   checkKeys("checkpoints", checkType("checkpoints", options, "object"), CHECKPOINT_KEYS);
   const { everyBytes = CHECKPOINT_BYTES_DEFAULT, keep = CHECKPOINTS_KEPT_DEFAULT } = options;
-  const { log = "keep", archiveDir = "archive" } = options;
+  const { log = "keep", archiveDir = "archive", pack = "auto" } = options;
   checkFolder(archiveDir);
   const [first] = archiveDir.split("/");
   if (first === "" || first === "checkpoints" || first.startsWith("lane-")) {
@@ -284,6 +299,7 @@ function resolveCheckpoints(options: CheckpointOptions = {}): ResolvedCheckpoint
     keep: checkInteger("keep", keep, 1, CHECKPOINTS_KEPT_MAX, "limit"),
     log: checkOneOf("log", log, ["keep", "drop", "archive"]),
     archiveDir,
+    pack: checkOneOf("pack", pack, ["auto", "always", "never"]),
     isGiven: options.everyBytes !== undefined,
   };
 }

@@ -14,6 +14,7 @@ import {
   checkInteger,
   checkKeys,
   checkType,
+  isBytes,
   MmsbError,
   PAGE_BYTES_MAX,
   PAGE_BYTES_MIN,
@@ -33,7 +34,7 @@ import {
 import { copyMetadata } from "./_births.ts";
 import { deltaOptions } from "./_delta_options.ts";
 import type { AttachedReader } from "./attached_reader.ts";
-import { clonePage, restorePage } from "./_page_operations.ts";
+import { clonePage, refuseTable, restorePage } from "./_page_operations.ts";
 import { PageSnapshot } from "./page_snapshot.ts";
 import type { Staging } from "./staging.ts";
 
@@ -105,6 +106,11 @@ export class Page {
     this.#host = host;
     this.id = id;
     this.#row = row;
+  }
+
+  /** @ignore Whether it is a page of that host; one from before a reset is nobody's, and says so itself. */
+  isOf(host: PageHost): boolean {
+    return this.#host === host || this.#host.wasReset;
   }
 
   /** The page's name, "" for none. */
@@ -185,7 +191,7 @@ export class Page {
    */
   readInto<T extends Uint8Array>(target: T, offset = 0): T {
     const size = this.#sizeForReading();
-    if (target?.BYTES_PER_ELEMENT !== 1) refuseBytes("target", target);
+    if (!isBytes(target)) refuseBytes("target", target);
     const count = target.length;
     if (!areWhole(offset, count) || offset + count > size) {
       this.#refuseSpan(offset, count, size);
@@ -227,7 +233,7 @@ export class Page {
    */
   write(offset: number, bytes: Uint8Array, options?: WriteOptions): void {
     const size = this.#sizeForWriting();
-    if (bytes?.BYTES_PER_ELEMENT !== 1) refuseBytes("bytes", bytes);
+    if (!isBytes(bytes)) refuseBytes("bytes", bytes);
     const count = bytes.length;
     if (!areWhole(offset, count) || offset + count > size) {
       this.#refuseSpan(offset, count, size);
@@ -257,8 +263,8 @@ export class Page {
     if (!areWhole(offset, length) || offset + length > size) {
       this.#refuseSpan(offset, length, size);
     }
-    if (mask?.BYTES_PER_ELEMENT !== 1) refuseBytes("mask", mask);
-    if (packed?.BYTES_PER_ELEMENT !== 1) refuseBytes("packed", packed);
+    if (!isBytes(mask)) refuseBytes("mask", mask);
+    if (!isBytes(packed)) refuseBytes("packed", packed);
     checkMask(length, mask, packed);
     const { batch } = this.#host.staging;
     const delta = options === undefined ? 0 : deltaOptions(batch, options);
@@ -314,7 +320,8 @@ export class Page {
    *
    * @param options Name, metadata, shard; source and intent of the delta that fills it.
    * @returns Its handle.
-   * @throws {MmsbError} as {@linkcode StateBus.createPage}. Nothing is staged then.
+   * @throws {MmsbError} as {@linkcode StateBus.createPage}; `usage` for the root of a table, whose rows are
+   * in other pages. Nothing is staged then.
    *
    * @example A copy to try something on
    * ```ts
@@ -342,7 +349,8 @@ export class Page {
    * that the same tick deletes is just deleted. Views made before show the old place.
    *
    * @param size Bytes, 1 to 16 MiB.
-   * @throws {MmsbError} `out-of-bounds` for sizes that are none, `usage` for what is no size; the
+   * @throws {MmsbError} `out-of-bounds` for sizes that are none, `usage` for what is no size and for the
+   * root of a table; the
    * tick refuses the open batch with `allocation` where memory is short.
    *
    * @example Room for more
@@ -361,6 +369,7 @@ export class Page {
   resize(size: number): void {
     this.#sizeForWriting();
     this.#refuseDying("resize");
+    refuseTable("resize", this.#host.store.metadataOf(this.id));
     checkInteger("size", size, PAGE_BYTES_MIN, PAGE_BYTES_MAX);
     this.#host.staging.resize(this.id, size);
   }
@@ -413,7 +422,8 @@ export class Page {
    *
    * @param snapshot From {@linkcode Page.snapshot}.
    * @param options Source, intent, expected epoch, time of the write.
-   * @throws {MmsbError} as {@linkcode Page.write}; `out-of-bounds` where the sizes differ.
+   * @throws {MmsbError} as {@linkcode Page.write}; `out-of-bounds` where the sizes differ, `usage` where
+   * the page is a struct and the snapshot is not of one with its first fields, or is of a table's root.
    */
   restore(snapshot: PageSnapshot, options: WriteOptions = {}): void {
     this.#sizeForWriting();
@@ -425,7 +435,8 @@ export class Page {
    *
    * @param options `cascade`: delete what is derived from it too; without it a page that others
    * depend on is refused. (Nothing can depend on a page in this version.)
-   * @throws {MmsbError} `invalid-handle` where it is deleted already, or about to be.
+   * @throws {MmsbError} `invalid-handle` where it is deleted already, or about to be; `usage` for the root
+   * of a table, which `Table.delete` deletes with all its pages.
    */
   delete(options: { readonly cascade?: boolean } = {}): void {
     this.#sizeForWriting();
@@ -438,6 +449,7 @@ export class Page {
         values: { page: this.id },
       });
     }
+    refuseTable("delete", this.#host.store.metadataOf(this.id));
     staging.deaths.add(this.id);
   }
 

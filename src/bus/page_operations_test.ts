@@ -152,6 +152,47 @@ Deno.test("Page.resize(), migrate(), clone() and restore() refuse what is none",
   assert.deepEqual(bus.stats().staged, staged.staged + 1);
 });
 
+Deno.test("what only looks like bytes is refused with an error of ours", async () => {
+  await using bus = await StateBus.open();
+  const page = bus.createPage({ size: 8 });
+  await bus.commit();
+  const proxy = new Proxy(new Uint8Array(1), {}), shaped = Object.create(Uint8Array.prototype);
+  const likeness = { BYTES_PER_ELEMENT: 1, length: 1, 0: 7 } as unknown as Uint8Array;
+  for (const bytes of [proxy, shaped, likeness, new Int8Array(1) as unknown as Uint8Array]) {
+    assert.throws(() => page.write(0, bytes), { code: "usage" });
+    assert.throws(() => page.readInto(bytes), { code: "usage" });
+    assert.throws(() => page.writeMasked(0, 8, bytes, new Uint8Array(0)), { code: "usage" });
+    assert.throws(() => page.writeMasked(0, 8, new Uint8Array(1), bytes), { code: "usage" });
+    assert.throws(() => page.setMetadata({ key: bytes }), { code: "usage" });
+  }
+  assert.equal(bus.stats().staged, 0);
+});
+
+Deno.test("a snapshot is over when its function is", async () => {
+  await using bus = await StateBus.open();
+  const page = bus.createPage({ name: "board" });
+  await bus.commit();
+  const at = bus.snapshot((at) => at);
+  assert.throws(() => at.read(page), { code: "usage" });
+  assert.throws(() => at.find("board"), { code: "usage" });
+  const looked = () =>
+    bus.snapshot((at) => {
+      page.write(0, Uint8Array.of(1));
+      bus.tick();
+      return at.read(page);
+    });
+  assert.throws(looked, { code: "usage", message: /a tick was run inside/ });
+  await bus.tick();
+  await using other = await StateBus.open();
+  const foreign = other.createPage({ name: "board" });
+  await other.commit();
+  assert.throws(() => bus.snapshot((at) => at.read(foreign)), {
+    code: "usage",
+    message: /of another bus/,
+  });
+  assert.deepEqual(bus.snapshot((at) => at.read(foreign.id, 0, 1)), Uint8Array.of(1));
+});
+
 Deno.test("Page.clone() keeps bytes, metadata and schema; what is staged is not in it", async () => {
   await using bus = await StateBus.open();
   const quote = bus.create(struct({ bid: "f64", ask: "f64" }), { name: "AAPL" });

@@ -14,15 +14,19 @@
 
 import { checkInteger, checkKeys, checkType, MmsbError } from "../base/mod.ts";
 import {
+  beginningOf,
   damagedAt,
   type DirectoryMeta,
+  horizonOf,
   type LogEnd,
   LogIndex,
   type LogPlace,
   LogTail,
   readMeta,
+  readSettled,
   recover,
   type Recovery,
+  settledView,
   type Storage,
   type TailFault,
 } from "../log/mod.ts";
@@ -30,6 +34,7 @@ import { PageStore } from "../physical/mod.ts";
 import { PHYSICAL_US_MAX, physicalUs } from "../temporal/mod.ts";
 import {
   historyEntries,
+  type HistoryEntry,
   type HistoryOptions,
   type HistoryRange,
   type HistorySource,
@@ -45,7 +50,8 @@ export interface Moment {
   readonly tick?: number;
   /**
    * The state after the last tick that was committed at or before this time: a Date, ISO 8601 text
-   * with its offset (`2026-01-31T08:15:00.000001Z`), or µs since the Unix epoch.
+   * with its offset (`2026-01-31T08:15:00.000001Z`), or µs since the Unix epoch; the last tick for a
+   * time still to come, however late.
    */
   readonly time?: Date | string | number;
   /** Id of the page whose epoch is meant. */
@@ -80,6 +86,8 @@ export interface PastHost {
   nextPageId(): number;
 }
 
+/** Times that a history is begun whose log loses its beginning. */
+const READINGS_MAX = 4;
 const HISTORY_KEYS = ["fromTick", "toTick", "reverse", "limit", "lifetime"];
 const MOMENT_KEYS = ["tick", "time", "page", "epoch"];
 
@@ -90,7 +98,7 @@ export class Past {
   #index: LogIndex | undefined;
   #base = "";
   #fault: TailFault | undefined;
-  #horizon: { readonly base: string; readonly store: PageStore } | undefined;
+  #horizon: { readonly key: string; readonly store: PageStore } | undefined;
 
   /**
    * Nothing is read yet.
@@ -110,7 +118,7 @@ export class Past {
 
   /** The first tick whose state can be had; 0 where all can. */
   get horizon(): number {
-    return this.meta()?.base?.horizon ?? 0;
+    return horizonOf(this.#host.storage, this.meta());
   }
 
   /** The directory's metadata as it is now. */
@@ -134,14 +142,24 @@ export class Past {
       this.#base = this.#parent.#base;
       return index;
     }
-    const meta = this.meta(), base = JSON.stringify(meta?.base ?? null);
-    if (this.#index === undefined || base !== this.#base) {
-      const { storage, isWriter } = this.#host;
-      this.#index = new LogIndex(storage, meta, { writes: isWriter });
-      this.#base = base;
-    }
-    this.#fault = this.#index.update(this.#host.tick());
-    return this.#index;
+    const { isWriter } = this.#host;
+    this.#fault = this.#settled((storage, meta) => {
+      const base = beginningOf(meta);
+      if (this.#index === undefined || base !== this.#base) {
+        this.#index = new LogIndex(storage, meta, { writes: isWriter });
+        this.#base = base;
+      }
+      return this.#index.update(this.#host.tick());
+    }, (fault) => fault === undefined);
+    return this.#index!;
+  }
+
+  /** Reads the directory as its metadata means it, again where the log's beginning moves meanwhile. */
+  #settled<T>(
+    read: (storage: Storage, meta: DirectoryMeta | undefined) => T,
+    isGood?: (reading: T) => boolean,
+  ): T {
+    return readSettled(this.#host.storage, () => this.meta(), read, isGood);
   }
 
   /**
@@ -150,7 +168,7 @@ export class Past {
    * @throws {MmsbError} `out-of-bounds` where that tick is not in the log any more.
    */
   tail(fromTick: number | undefined, end: LogPlace): LogTail {
-    const { storage } = this.#host;
+    const storage = settledView(this.#host.storage, this.meta());
     if (fromTick === undefined || fromTick > end.tick) {
       return new LogTail(storage, this.meta(), end);
     }
@@ -181,9 +199,41 @@ export class Past {
           { values: { page: id } },
         );
       }
-      const source = this.#source();
-      return { source, entries: historyEntries(source, id, range), limit: range.limit };
+      const begin = beginningOf(this.meta()), source = this.#source();
+      return { source, entries: this.#entries(source, id, range, begin), limit: range.limit };
     });
+  }
+
+  /** Who walks a history does so in pieces, and the log may lose its beginning between them. */
+  *#entries(
+    source: HistorySource,
+    page: number,
+    range: HistoryRange,
+    begin: string,
+  ): Generator<HistoryEntry> {
+    let given = 0;
+    for (let readings = 1;; readings++) {
+      try {
+        for (const entry of historyEntries(source, page, range)) {
+          given++;
+          yield entry;
+        }
+        return;
+      } catch (error) {
+        const meta = this.meta(), begins = beginningOf(meta);
+        if (!(error instanceof MmsbError) || begins === begin) throw error;
+        begin = begins;
+        if (given > 0 || readings >= READINGS_MAX) {
+          const horizon = meta?.base?.horizon ?? 0;
+          throw new MmsbError(
+            "out-of-bounds",
+            `Cannot read the history of page ${page} on: ticks up to ${horizon} were merged or dropped meanwhile; ask again`,
+            { values: { page, horizon }, cause: error },
+          );
+        }
+      }
+      source = this.#source();
+    }
   }
 
   /**
@@ -193,8 +243,13 @@ export class Past {
    */
   pageAt(page: number, moment: Moment): PageMoment & { readonly tick: number } {
     const at = checkMoment(moment);
+    return this.#settled(() => this.#pageAt(page, at));
+  }
+
+  #pageAt(page: number, at: Moment): PageMoment & { readonly tick: number } {
     const tick = this.tickOf(at);
     const source = this.#source(), { index, horizon } = source;
+    if (tick > horizon && index.tick >= tick) checkThere(tick, index);
     const epoch = at.page === page ? at.epoch : undefined;
     const begin = this.#beginOf(page, index, horizon);
     const past = new PagePast(page, begin?.image);
@@ -225,7 +280,11 @@ export class Past {
    * hides the answer.
    */
   tickOf(moment: Moment): number {
-    const { tick, time, page, epoch } = checkMoment(moment);
+    const at = checkMoment(moment);
+    return this.#settled(() => this.#tickOf(at));
+  }
+
+  #tickOf({ tick, time, page, epoch }: Moment): number {
     const last = this.#host.tick();
     let found: number;
     if (tick !== undefined) {
@@ -244,33 +303,30 @@ export class Past {
     } else {
       found = this.#tickOfEpoch(page!, epoch!);
     }
-    const { horizon } = this;
-    if (found >= horizon) return found;
-    throw new MmsbError(
-      "out-of-bounds",
-      `Cannot go to ${
-        tick === undefined ? `${JSON.stringify(time ?? epoch)}, ` : ""
-      }tick ${found}: ` +
-        `states before tick ${horizon} are gone, as their ticks were dropped or merged`,
-      { values: { tick: found, horizon } },
-    );
+    const asked = tick === undefined ? `${JSON.stringify(time ?? epoch)}, ` : "";
+    checkHorizon(found, this.horizon, asked);
+    return found;
   }
 
   /**
    * The whole state after a tick, in a store of its own.
    *
-   * @throws {MmsbError} `corrupt-log` where damage hides it.
+   * @throws {MmsbError} `out-of-bounds` where it is gone meanwhile, `corrupt-log` where damage hides it.
    */
   stateAt(tick: number): PastState {
-    const { storage, memoryLimitBytes } = this.#host;
-    const meta = this.meta();
-    const store = new PageStore(memoryLimitBytes);
-    const recovery = recover(storage, meta, store, tick);
-    if (recovery.tick === tick) return { store, recovery, meta };
-    return this.#refuse(recovery.end);
+    return this.#settled((storage, meta) => {
+      checkHorizon(tick, horizonOf(storage, meta));
+      const store = new PageStore(this.#host.memoryLimitBytes);
+      const recovery = recover(storage, meta, store, tick);
+      return recovery.tick === tick ? { store, recovery, meta } : this.#refuse(recovery.end, tick);
+    });
   }
 
-  #refuse(end: LogEnd): never {
+  #refuse(end: LogEnd, tick: number): never {
+    if (end.state !== "damaged") {
+      const index = this.index();
+      if (index.tick >= tick) checkThere(tick, index);
+    }
     const lane = end.lanes.find(({ state }) => state === "damaged") ?? end.lanes[0];
     throw damagedAt(
       {
@@ -288,20 +344,22 @@ export class Past {
    * @throws {MmsbError} `corrupt-log` where damage hides it, and what `keep` throws.
    */
   stateOf(tick: number, keep: (delta: FollowedDelta) => boolean): PastState {
-    const { horizon } = this, meta = this.meta();
+    const { horizon } = this, meta = this.meta(), storage = settledView(this.#host.storage, meta);
     // Merged ticks before the horizon are still deltas that can be asked about; dropped ones are not.
     const isDropped = (meta?.base?.tick ?? 0) > 0;
     const { store, recovery } = isDropped
       ? this.stateAt(horizon)
       : { store: new PageStore(this.#host.memoryLimitBytes), recovery: undefined };
     const from = isDropped ? horizon : 0;
-    const found = replaySome(this.#host.storage, meta, store, { from, to: tick, keep });
-    if (found.end.tick !== tick) this.#refuse(found.end);
+    const found = replaySome(storage, meta, store, { from, to: tick, keep });
+    if (found.end.tick !== tick) this.#refuse(found.end, tick);
     return { store, recovery: { ...recovery, ...found }, meta };
   }
 
   #source(): HistorySource {
     const index = this.index(), { horizon } = this;
+    // A bus that only reads may stay at a tick that is gone.
+    checkHorizon(this.#host.tick(), horizon);
     return {
       index,
       tickLast: this.#host.tick(),
@@ -313,9 +371,8 @@ export class Past {
 
   /** Pages at the horizon are asked for one after the other, so the state is kept. */
   #imageAtHorizon(page: number): PageMoment | undefined {
-    if (this.#horizon?.base !== this.#base) {
-      this.#horizon = { base: this.#base, store: this.stateAt(this.horizon).store };
-    }
+    const { horizon } = this, key = `${this.#base} ${horizon}`;
+    if (this.#horizon?.key !== key) this.#horizon = { key, store: this.stateAt(horizon).store };
     const { store } = this.#horizon;
     const row = store.table.rowOf(page);
     if (row === 0) return undefined;
@@ -366,6 +423,31 @@ export class Past {
   }
 }
 
+/** Throws where a state is gone. */
+function checkHorizon(tick: number, horizon: number, asked = ""): void {
+  if (tick >= horizon) return;
+  throw new MmsbError(
+    "out-of-bounds",
+    `Cannot go to ${asked}tick ${tick}: ` +
+      `states before tick ${horizon} are gone, as their ticks were dropped or merged`,
+    { values: { tick, horizon } },
+  );
+}
+
+/** Throws where a later tick stands for this one, which was lost or merged. */
+function checkThere(tick: number, index: LogIndex): void {
+  const { before, after } = index.around(tick);
+  if (after === tick || after === undefined) return;
+  const near = before === undefined
+    ? `the first one that is there is ${after}`
+    : `before it is tick ${before}, after it tick ${after}`;
+  throw new MmsbError(
+    "out-of-bounds",
+    `Cannot go to tick ${tick} as it is not in the log, where it was lost or merged: ${near}`,
+    { values: { tick, before, after } },
+  );
+}
+
 function checkRange(options: HistoryOptions, tickLast: number): HistoryRange {
   checkKeys("history", options, HISTORY_KEYS);
   const { fromTick = 0, toTick, reverse = false, limit = Infinity, lifetime = false } = options;
@@ -407,7 +489,8 @@ function timeUsOf(time: Date | string | number): number {
     const [, date, second, fraction = "", offset] = ISO.exec(time) ?? [];
     us = Date.parse(`${date}T${second}${offset}`) * 1000 + Number(fraction.padEnd(6, "0"));
   }
-  if (us >= 0 && us <= PHYSICAL_US_MAX) return us;
+  // What is later than any timestamp is later than the last tick.
+  if (us >= 0 && us < Infinity) return Math.min(us, PHYSICAL_US_MAX);
   throw new MmsbError(
     "usage",
     `Cannot use ${

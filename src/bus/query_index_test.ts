@@ -2,8 +2,15 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type DeltaQuery, FileStorage, type LoggedDelta, queryLog } from "../log/mod.ts";
+import {
+  type DeltaQuery,
+  FileStorage,
+  inspectLog,
+  type LoggedDelta,
+  queryLog,
+} from "../log/mod.ts";
 import { live, pasts } from "./_past_test.ts";
+import { type Page, StateBus } from "./mod.ts";
 
 async function answer(
   dir: string,
@@ -64,4 +71,59 @@ Deno.test("queryLog() of a page by index gives what it gives without", async () 
     { numRuns: 6 },
   );
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("queryLog() of a log whose beginning was dropped gives the rows that are left, as of a whole one", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "mmsb-query-dropped-" });
+  try {
+    for (const log of ["keep", "drop"] as const) {
+      const sizes = { segmentBytes: 65_536, segmentBytesMax: 65_536 };
+      const checkpoints = { keep: 1, log };
+      await using bus = await StateBus.open({ dir: `${folder}/${log}`, ...sizes, checkpoints });
+      // They are copied first, some at a time.
+      for (let i = 0; i < 24; i++) bus.createPage({ size: 2 ** 18, shard: 1 });
+      const pages = ["a", "b", "c"].map((name) => bus.createPage({ size: 64, name, shard: 1 }));
+      let writes = 0;
+      const write = async (of: Page[]) => {
+        const source = `s${writes}`, bytes = new Uint8Array(64).fill(++writes);
+        await bus.commit(() => {
+          for (const page of of) page.write(0, bytes, { source });
+        });
+      };
+      while (writes < 300) await write(pages);
+      // The image of some ticks: a page dies in it, and one is born.
+      const stored = bus.checkpoint();
+      await write(pages);
+      await bus.commit(() => pages[2].delete());
+      const late = bus.createPage({ size: 64, name: "d", shard: 0 });
+      while (writes < 310) await write([pages[1], late, pages[0]]);
+      await stored;
+      while (writes < 1000) await write([pages[1], late, pages[0]]);
+      // A look at the past stores the indices.
+      await Array.fromAsync(bus.history(pages[0].id));
+    }
+    const { ticks } = await inspectLog(`${folder}/drop`);
+    assert.ok(ticks!.first > 1, "nothing was dropped");
+    const base = { tickFrom: ticks!.first };
+    const plain = ({ hlc: _, ...row }: LoggedDelta) => row;
+    const queries: DeltaQuery[] = [
+      {},
+      { source: "s305" },
+      { page: "a" },
+      { page: 26 },
+      { page: "d", tickFrom: 310 },
+    ];
+    for (const query of queries) {
+      const kept = await answer(`${folder}/keep`, { ...base, ...query });
+      const left = await answer(`${folder}/drop`, query);
+      assert.ok(left.rows.length > 0);
+      // The name of a page that died while the image was made went with its birth.
+      const isNamed = ({ page }: { page: number }) => page !== 27;
+      assert.deepEqual(left.rows.map(plain).filter(isNamed), kept.rows.map(plain).filter(isNamed));
+      assert.equal(left.rows.length, kept.rows.length);
+    }
+    assert.equal((await answer(`${folder}/drop`, { page: "nobody" })).code, "invalid-handle");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });

@@ -144,6 +144,40 @@ Deno.test("a flipped byte in the middle costs one tick, which is named with its 
   assert.deepEqual(behind.map(({ advance }) => advance), [2, 2, 2]);
 });
 
+Deno.test("a tick that was lost is not there to go to, and the ticks beside it are named", async () => {
+  const path = segmentPath(0, 1);
+  for (const part of [0.5, 0]) {
+    const damaged = changed(
+      await written(100),
+      path,
+      // The second time all of the first segment.
+      (bytes) => part === 0 ? undefined : flipped((bytes) => bytes.length * part | 0)(bytes),
+    );
+    const { report, target } = await salvaged(damaged);
+    const [{ first, last }] = report.ticksLost;
+    assert.equal(first === 1, part === 0);
+    await using bus = await StateBus.open({ ...SMALL, storage: target });
+    assert.equal(bus.horizon, 0);
+    const [page] = bus.pages();
+    for (const tick of new Set([first, last])) {
+      const values = { tick, before: first === 1 ? undefined : first - 1, after: last + 1 };
+      const isRight = (error: Error & { code?: string; values?: unknown }) => {
+        assert.equal(error.code, "out-of-bounds", error.message);
+        assert.deepEqual(error.values, values);
+        assert.match(error.message, /not in the log, where it was lost or merged: .* \d+$/);
+        return true;
+      };
+      await assert.rejects(bus.at({ tick }), isRight);
+      await assert.rejects(bus.whatIf(() => true, { tick }), isRight);
+      if (page !== undefined) assert.throws(() => bus.pageAt(page.id, { tick }), isRight);
+    }
+    for (const tick of new Set([first - 1, last + 1, 100])) {
+      await using state = await bus.at({ tick });
+      assert.equal(state.tickNumber, tick);
+    }
+  }
+});
+
 Deno.test("a missing segment in the middle costs its ticks and nothing else", async () => {
   const storage = await written(200);
   const path = segmentPath(0, 2);

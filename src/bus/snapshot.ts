@@ -41,32 +41,61 @@ export interface SnapshotHost {
   find(name: string): Page | undefined;
 }
 
+type Owns = (page: Page) => boolean;
+
+/** The handle of a page shows the state of the bus that made it, whatever tick that has come to. */
+function refuseForeign(page: Page): never {
+  throw new MmsbError(
+    "usage",
+    `Cannot read page ${page.id} of another bus in this snapshot: give its id, or find it here by name`,
+    { values: { page: page.id } },
+  );
+}
+
 /** A snapshot over a bus whose ticks cannot come between. */
-function snapshotOf(host: SnapshotHost): Snapshot & { end(): void } {
+function snapshotOf(host: SnapshotHost, owns: Owns): Snapshot & { end(): void } {
   let isOver = false;
+  const tick = host.tickNumber;
+  const checkInside = (): void => {
+    if (!isOver && host.tickNumber === tick) return;
+    throw new MmsbError(
+      "usage",
+      isOver
+        ? "Cannot read a snapshot after its function returned: read inside"
+        : `Cannot go on reading at tick ${tick} as a tick was run inside: only read there`,
+      { values: { tick } },
+    );
+  };
   const pageOf = (page: Page | number): Page => {
-    if (isOver) {
-      throw new MmsbError(
-        "usage",
-        "Cannot read a snapshot after its function returned: read inside",
-      );
+    checkInside();
+    if (page instanceof Page) {
+      if (!owns(page)) refuseForeign(page);
+      return page;
     }
-    if (page instanceof Page) return page;
     return host.page(checkInteger("page id", page, 1, PAGE_ID_MAX));
   };
   return {
-    tick: host.tickNumber,
+    tick,
     read: (page, offset, length) => pageOf(page).read(offset, length),
     readInto: (page, target, offset) => pageOf(page).readInto(target, offset),
     epoch: (page) => pageOf(page).epoch,
-    find: (name) => host.find(name),
+    find: (name) => {
+      checkInside();
+      return host.find(name);
+    },
     end: () => isOver = true,
   };
 }
 
-/** Runs a function on a snapshot. */
-export function runSnapshot<T>(host: SnapshotHost, look: (at: Snapshot) => T): T {
-  const at = snapshotOf(host);
+/**
+ * Runs a function on a snapshot.
+ *
+ * @param host The bus.
+ * @param owns Whether a page is one of this bus.
+ * @param look The function.
+ */
+export function runSnapshot<T>(host: SnapshotHost, owns: Owns, look: (at: Snapshot) => T): T {
+  const at = snapshotOf(host, owns);
   try {
     const value = look(at);
     refusePromise(value);

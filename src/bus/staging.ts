@@ -7,7 +7,7 @@
  * @module
  */
 
-import { DeltaBatch, type Metadata } from "../physical/mod.ts";
+import { DeltaBatch, type Metadata, type PageStore } from "../physical/mod.ts";
 
 /** A place in the staging that it can be taken back to. */
 export interface StagingMark {
@@ -178,4 +178,18 @@ export class Staging {
 
 function newBatch(): DeltaBatch {
   return new DeltaBatch({ rows: ROWS_START, payloadBytes: 16 * ROWS_START, growable: true });
+}
+
+/** Stages all or nothing: what is staged before an error is taken back. */
+export function atomically<T>(
+  { staging, store }: { readonly staging: Staging; readonly store: PageStore },
+  stage: () => T,
+): T {
+  const mark = staging.mark();
+  try {
+    return stage();
+  } catch (error) {
+    for (const page of staging.rollBack(mark)) store.remove(page);
+    throw error;
+  }
 }

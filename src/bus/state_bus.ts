@@ -19,55 +19,34 @@ import {
   PAGE_ID_MAX,
 } from "../base/mod.ts";
 import {
-  beginWriting,
   type CheckpointReport,
-  checkUndamaged,
-  closedEnd,
   type CompactionReport,
   compactLog,
   type DirectoryMeta,
   endWriting,
-  finishSwitch,
-  FORMAT,
   type LaneWriter,
   type LogPlace,
-  META_PATH,
-  readMeta,
-  recover,
-  recoverBeside,
   type Recovery,
-  settledView,
   type Storage,
-  writeMeta,
 } from "../log/mod.ts";
-import { DeltaBatch, PageStore } from "../physical/mod.ts";
+import type { DeltaBatch, PageStore } from "../physical/mod.ts";
 import type { Fields, StructSchema, TableSchema } from "../schema/mod.ts";
 import { HybridLogicalClock } from "../temporal/mod.ts";
+import { attachedStatistics, copyAttached, verifyAttached } from "./_attached.ts";
 import { type BirthOptions, checkBirth, stageBirth } from "./_births.ts";
-import { type BusPosition, giveAccess } from "./_inside.ts";
-import {
-  attach,
-  attachedPages,
-  attachedStatistics,
-  copyAttached,
-  verifyAttached,
-} from "./_attached.ts";
-import {
-  type BusImage,
-  fillStore,
-  identityOf,
-  type OpenedImage,
-  openImage,
-  refused,
-} from "./_mapped_image.ts";
-import { AttachedPage, rowOf } from "./attached_page.ts";
-import type { AttachedReader } from "./attached_reader.ts";
 import { Checkpoints } from "./_checkpoints.ts";
-import { compareStores } from "./compare.ts";
+import { pageOfId, pageOfName, pagesOf } from "./_finding.ts";
+import { Followers } from "./_followers.ts";
+import { endHandles, type MutableHost, newHost } from "./_host.ts";
+import { giveAccess } from "./_inside.ts";
+import type { BusImage } from "./_mapped_image.ts";
+import { type BusParts, openParts, openReport, releaseParts } from "./_opening.ts";
+import { TickOrder } from "./_tick_order.ts";
+import { verifyAgainstLog } from "./_verifying.ts";
+import type { AttachedReader } from "./attached_reader.ts";
 import { diffStores, type StateDifference } from "./diff.ts";
 import { digestOfStore } from "./digest.ts";
 import { checkFollow, type FollowedDelta, Follower, type FollowOptions } from "./follow.ts";
-import { Followers } from "./_followers.ts";
 import { Forward, placeOf } from "./forward.ts";
 import { type HistoryOptions, noLog, PageHistory } from "./history.ts";
 import {
@@ -77,7 +56,7 @@ import {
   resolveOptions,
   shardsOf,
 } from "./options.ts";
-import { Page, type PageHost } from "./page.ts";
+import { Page } from "./page.ts";
 import type { PageMoment } from "./page_past.ts";
 import { type Moment, Past, type PastState } from "./past.ts";
 import type {
@@ -89,15 +68,12 @@ import type {
   TickReport,
   VerifyReport,
 } from "./reports.ts";
+import { runSnapshot, type Snapshot } from "./snapshot.ts";
 import { createStruct, openStruct, type Struct } from "./struct.ts";
 import { createTable, openTable, type Table } from "./table.ts";
-import { runSnapshot, type Snapshot } from "./snapshot.ts";
 import { type EngineCounts, readOnlyError, TickEngine } from "./tick_engine.ts";
 
-const DEFAULT_PRODUCER = 1;
-const PRODUCER_MAX = 0xffff_ffff;
-/** Readings of a directory that seems to change under the reader. */
-const READINGS_MAX = 3;
+const PAGE_KEYS = ["size", "name", "metadata", "shard"];
 
 /**
  * A memory-mapped state bus.
@@ -135,7 +111,6 @@ export class StateBus implements AsyncDisposable {
   #engine: TickEngine;
   #host: MutableHost;
   #meta: DirectoryMeta | undefined;
-  #busy: Promise<unknown> | undefined;
   #closed: Promise<void> | undefined;
   /** The mapped file that this bus writes to, if it has one. */
   readonly #image: BusImage | undefined;
@@ -152,6 +127,9 @@ export class StateBus implements AsyncDisposable {
   /** Where the log ended when the bus was opened. */
   readonly #opening: LogPlace;
   readonly #followers: Followers;
+  /** Compactions under way, and those that wait. */
+  readonly #compactions = new Set<Promise<unknown>>();
+  readonly #ticks: TickOrder;
 
   static {
     giveAccess({
@@ -170,7 +148,7 @@ export class StateBus implements AsyncDisposable {
   }
 
   private constructor(parts: BusParts) {
-    const { options, store, storage, meta, writer, unlock, recovery, fault } = parts;
+    const { options, store, storage, meta, writer, unlock, recovery } = parts;
     this.#options = options;
     this.#store = store;
     this.#storage = storage;
@@ -180,15 +158,7 @@ export class StateBus implements AsyncDisposable {
     this.#image = parts.opened?.image;
     this.#attached = parts.attached;
     this.shards = meta?.shards ?? shardsOf(options);
-    this.opened = {
-      tick: recovery?.tick ?? parts.attached?.tick ?? 0,
-      rows: recovery?.rows ?? 0,
-      state: fault === undefined ? recovery?.end.state ?? "whole" : "damaged",
-      reason: fault ?? recovery?.end.reason ?? "",
-      ...(parts.opened === undefined ? {} : { arena: parts.opened.report }),
-      ...(recovery?.checkpoint === undefined ? {} : { checkpoint: recovery.checkpoint }),
-      ...(recovery?.passedOver?.length ? { passedOver: recovery.passedOver } : {}),
-    };
+    this.opened = openReport(parts);
     const { position } = parts;
     this.#clock = newClock(options, position?.hlc ?? recovery?.hlcLast);
     this.#engine = this.#newEngine(position?.tick ?? this.opened.tick, position);
@@ -198,6 +168,7 @@ export class StateBus implements AsyncDisposable {
     this.#opening = placeOf(recovery?.end);
     this.#checkpoints = this.#newCheckpoints(recovery);
     this.#followers = this.#newFollowers();
+    this.#ticks = this.#newTicks();
     this.#image?.show(meta?.incarnation ?? 0, this.#engine.published);
   }
 
@@ -210,33 +181,12 @@ export class StateBus implements AsyncDisposable {
    * directory, `corrupt-log` where synced bytes are lost, `version` for a newer format, `read-only`,
    * `disk-full` or `io` where the directory cannot be used, `allocation` where memory is short.
    */
-  // deno-lint-ignore require-await
   static async open(options: OpenOptions = {}): Promise<StateBus> {
-    const resolved = resolveOptions(options);
-    const { storage } = resolved;
-    if (storage !== undefined && resolved.readOnly) {
-      return new StateBus({ options: resolved, ...partsToRead(storage, resolved) });
-    }
-    if (storage === undefined) {
-      const { store, opened } = fillStore(resolved, openImage(resolved, shardsOf(resolved)));
-      return new StateBus({ options: resolved, store, opened });
-    }
-    storage.makeFolder("");
-    const unlock = storage.lock();
+    const parts = await openParts(resolveOptions(options));
     try {
-      const known = readMeta(storage) ?? newDirectory(storage, resolved);
-      checkShards(storage, resolved, known);
-      const meta = finishSwitch(storage, known);
-      const found = await stateToWrite(storage, meta, resolved);
-      try {
-        const begun = beginWriting(storage, meta, found.recovery.end, resolved);
-        return new StateBus({ options: resolved, storage, unlock, ...found, ...begun });
-      } catch (error) {
-        found.opened?.image?.abandon();
-        throw error;
-      }
+      return new StateBus(parts);
     } catch (error) {
-      unlock();
+      releaseParts(parts);
       throw error;
     }
   }
@@ -358,51 +308,19 @@ export class StateBus implements AsyncDisposable {
    */
   page(id: number): Page {
     this.#checkOpen();
-    checkInteger("page id", id, 1, PAGE_ID_MAX);
-    const attached = this.#attached;
-    const row = attached === undefined
-      ? this.#store.table.rowOf(id)
-      : attached.read((store) => rowOf(store, id));
-    if (row === 0) {
-      throw new MmsbError(
-        "invalid-handle",
-        `Cannot find page ${id}: it never was, or was deleted`,
-        {
-          values: { page: id },
-        },
-      );
-    }
-    return attached === undefined
-      ? new Page(this.#host, id, row)
-      : new AttachedPage(this.#host, attached, id);
+    return pageOfId(this.#host, id);
   }
 
   /** The page of a name, `undefined` where there is none. */
   find(name: string): Page | undefined {
     this.#checkOpen();
-    checkType("name", name, "string");
-    const attached = this.#attached;
-    if (attached === undefined) {
-      const id = this.#store.find(name);
-      return id === 0 ? undefined : this.page(id);
-    }
-    const id = attached.read((store) => {
-      const found = store.find(name);
-      return found !== 0 && rowOf(store, found) !== 0 ? found : 0;
-    });
-    return id === 0 ? undefined : new AttachedPage(this.#host, attached, id);
+    return pageOfName(this.#host, name);
   }
 
   /** Handles of all pages, staged ones too, in no order that means anything. */
   *pages(): Generator<Page> {
     this.#checkOpen();
-    if (this.#attached !== undefined) {
-      yield* attachedPages(this.#host, this.#attached);
-      return;
-    }
-    for (const row of this.#store.table.rows()) {
-      yield new Page(this.#host, this.#store.table.ids[row], row);
-    }
+    yield* pagesOf(this.#host);
   }
 
   /**
@@ -419,19 +337,7 @@ export class StateBus implements AsyncDisposable {
    */
   submit(batch: DeltaBatch, options: { readonly producer?: number } = {}): Promise<BatchReceipt> {
     this.#checkWritable();
-    if (!(batch instanceof DeltaBatch)) {
-      throw new MmsbError("usage", "Cannot submit: give a DeltaBatch");
-    }
-    checkKeys("submit", options, ["producer"]);
-    const { producer = DEFAULT_PRODUCER } = options;
-    checkInteger("producer", producer, DEFAULT_PRODUCER, PRODUCER_MAX);
-    if (batch.submitted) {
-      throw new MmsbError("usage", "Cannot submit a batch twice: await its receipt first");
-    }
-    if (batch.length === 0) {
-      throw new MmsbError("usage", "Cannot submit an empty batch: add rows first");
-    }
-    return this.#engine.submit(batch, producer);
+    return this.#ticks.submit(batch, options);
   }
 
   /**
@@ -448,13 +354,7 @@ export class StateBus implements AsyncDisposable {
     } catch (error) {
       return Promise.reject(error);
     }
-    if (this.#busy !== undefined) return this.#enqueueTick(this.#busy);
-    try {
-      const wait = this.#waitBeforeTick();
-      return wait === undefined ? Promise.resolve(this.#run()) : this.#enqueueTick(wait);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    return this.#ticks.tick();
   }
 
   /**
@@ -468,13 +368,7 @@ export class StateBus implements AsyncDisposable {
    */
   async commit(stage?: () => void): Promise<TickReport> {
     this.#checkWritable();
-    if (stage !== undefined) checkType("stage", stage, "function");
-    const before = this.#busy ?? this.#waitBeforeTick();
-    const report = before === undefined
-      ? this.#stageAndRun(stage)
-      : await this.#enqueueTick(before, stage);
-    await report.durable;
-    return report;
+    return await this.#ticks.commit(stage);
   }
 
   /**
@@ -534,9 +428,10 @@ export class StateBus implements AsyncDisposable {
    * @param moment `{ tick }`; `{ time }`, a Date, ISO text or µs since 1970: the last tick committed at
    * or before it, the last of all for a time that is still to come; or `{ page, epoch }`: the tick that
    * brought the page there.
-   * @throws {MmsbError} `out-of-bounds` for a tick or epoch that is not there yet, or a moment before
-   * {@linkcode StateBus.horizon}; `usage` for what is no moment, or on a bus without a log; `corrupt-log`
-   * where damage hides the state, with file, offset and tick; `allocation`, `closed`.
+   * @throws {MmsbError} `out-of-bounds` for a tick or epoch that is not there yet, a tick that was lost
+   * before a salvage, or a moment before {@linkcode StateBus.horizon}; `usage` for what is no moment, or
+   * on a bus without a log; `corrupt-log` where damage hides the state, with file, offset and tick;
+   * `allocation`, `closed`.
    *
    * @example What a page was before a write
    * ```ts
@@ -736,26 +631,23 @@ export class StateBus implements AsyncDisposable {
    */
   async verify(): Promise<VerifyReport> {
     this.#checkOpen();
-    await this.#busy;
+    await this.#ticks.busy;
     if (this.#attached !== undefined) return verifyAttached(this.#attached, this.#storage!);
     this.#store.checkInvariants();
     this.#clock.checkInvariants();
-    const { tick } = this.#engine, { state } = this.opened;
-    if (this.#storage === undefined) {
-      return { tick, rows: 0, compared: undefined, state, ok: true };
-    }
-    const meta = this.#past?.meta() ?? this.#meta;
-    checkHorizon(meta, tick);
-    const replayed = new PageStore(this.#options.memoryLimitBytes);
-    const recovery = recover(this.#storage, meta, replayed, tick, "earliest");
-    replayed.checkInvariants();
-    const staged = new Set(this.#engine.staging.births);
-    const compared = compareStores(this.#store, replayed);
-    const missing = compared.missing.filter((page) => !staged.has(page));
-    const same = recovery.tick === tick && compared.divergence === 0 && missing.length === 0 &&
-      compared.extra.length === 0 && compared.different.length === 0;
-    const ok = same && state !== "damaged";
-    return { tick, rows: recovery.rows, compared: { ...compared, missing, same }, state, ok };
+    const { tick, staging } = this.#engine, { state } = this.opened;
+    const storage = this.#storage, { memoryLimitBytes } = this.#options;
+    if (storage === undefined) return { tick, rows: 0, compared: undefined, state, ok: true };
+    const meta = () => this.#past?.meta() ?? this.#meta, staged = staging.births;
+    return verifyAgainstLog({
+      store: this.#store,
+      tick,
+      staged,
+      state,
+      storage,
+      meta,
+      memoryLimitBytes,
+    });
   }
 
   /**
@@ -782,7 +674,7 @@ export class StateBus implements AsyncDisposable {
   snapshot<T>(look: (at: Snapshot) => T): T {
     this.#checkOpen();
     checkType("look", look, "function");
-    const run = (): T => runSnapshot(this, look);
+    const run = (): T => runSnapshot(this, (page) => page.isOf(this.#host), look);
     return this.#attached === undefined ? run() : this.#attached.read(run);
   }
 
@@ -822,13 +714,12 @@ export class StateBus implements AsyncDisposable {
     this.#engine.forgetWaiting(
       new MmsbError("closed", "Cannot apply the batch: the bus was reset before a tick took it"),
     );
-    this.#host.wasReset = true;
-    this.#host.checkOpen = this.#host.checkWritable = refuseReset;
-    this.#host.canWrite = () => false;
+    endHandles(this.#host);
     this.#image?.begin();
     this.#store.clear();
     this.#clock = newClock(this.#options, undefined);
     this.#engine = this.#newEngine(0, undefined);
+    this.#ticks.goOnWith(this.#engine);
     this.#host = this.#newHost();
     this.#image?.end(this.#engine.published);
   }
@@ -889,7 +780,9 @@ export class StateBus implements AsyncDisposable {
    * @returns What was merged.
    * @throws {MmsbError} `usage` in memory, or where the log's beginning was dropped behind a
    * checkpoint; `corrupt-log` where the log is damaged; `allocation` where memory is short;
-   * `disk-full` or `io` where it cannot be written; `closed`, `read-only`. The log is as it was then.
+   * `disk-full` or `io` where it cannot be written; `closed` (also where the bus is closed before it
+   * begins), `read-only`. The log is as it was then, or merged if that was durable already
+   * ({@linkcode StateBus.horizon} tells): the next opening or compaction carries on.
    *
    * @example A counter, and a log that forgets its way
    * ```ts
@@ -920,7 +813,9 @@ export class StateBus implements AsyncDisposable {
     if (checkpoints === undefined || writer === undefined) {
       throw new MmsbError("usage", "Cannot compact a bus in memory: open it with a dir");
     }
-    return await checkpoints.alone(async () => {
+    const compaction = checkpoints.alone(async () => {
+      // It may have waited for a checkpoint.
+      this.#checkWritable();
       await writer.sync();
       return await compactLog(this.#storage!, {
         meta: () => this.#meta!,
@@ -928,6 +823,9 @@ export class StateBus implements AsyncDisposable {
         segmentOpen: writer.segment,
       }, { beforeTick, memoryLimitBytes: this.#options.memoryLimitBytes });
     });
+    const done = compaction.catch(() => {}).finally(() => this.#compactions.delete(done));
+    this.#compactions.add(done);
+    return await compaction;
   }
 
   /** Counts. */
@@ -971,8 +869,9 @@ export class StateBus implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    await this.#busy?.catch(() => {});
+    await this.#ticks.busy?.catch(() => {});
     await this.#checkpoints?.finish();
+    await Promise.all(this.#compactions);
     const closed = new MmsbError(
       "closed",
       "Cannot apply the batch: the bus was closed before a tick took it",
@@ -1024,22 +923,15 @@ export class StateBus implements AsyncDisposable {
   }
 
   #newHost(): MutableHost {
-    const host: MutableHost = {
+    return newHost({
       store: this.#store,
       staging: this.#engine.staging,
       attached: this.#attached,
       shards: this.shards,
-      wasReset: false,
       canWrite: () => !this.readOnly,
       checkOpen: () => this.#checkOpen(),
       checkWritable: () => this.#checkWritable(),
-    };
-    const attached = this.#attached;
-    if (attached !== undefined) {
-      // Another writer's image may take the place of the one attached to.
-      Object.defineProperty(host, "store", { get: () => attached.store });
-    }
-    return host;
+    });
   }
 
   #pastOf(what: string): Past {
@@ -1095,74 +987,25 @@ export class StateBus implements AsyncDisposable {
     return new StateBus({ options, storage: this.#storage, past: this.#past, ...state });
   }
 
-  /** Runs a tick; followers hear of it. */
-  #run(): TickReport {
-    return this.#followers.run(() => this.#engine.run());
-  }
-
-  /** Stages and ticks in one go, so that nobody else stages in between. */
-  #stageAndRun(stage: (() => unknown) | undefined): TickReport {
-    if (stage === undefined) return this.#run();
-    const mark = this.#engine.staging.mark();
-    try {
-      const result = stage();
-      if (result instanceof Promise) {
-        result.catch(() => {});
-        throw new MmsbError(
-          "usage",
-          "Cannot commit an asynchronous stage as others could stage beside it: await first, then commit",
-        );
-      }
-    } catch (error) {
-      for (const page of this.#engine.staging.rollBack(mark)) this.#store.remove(page);
-      throw error;
-    }
-    return this.#run();
-  }
-
-  #enqueueTick(before: Promise<unknown>, stage?: () => unknown): Promise<TickReport> {
-    const { staging } = this.#engine;
-    const generation = staging.isEmpty || stage !== undefined ? -1 : staging.generation;
-    const run = before.catch(() => {}).then(async () => {
-      if (this.#closed !== undefined) throw closedError();
-      this.#checkWritable();
-      for (
-        let wait = this.#waitBeforeTick();
-        wait !== undefined;
-        wait = this.#waitBeforeTick()
-      ) {
-        await wait.catch((error) => this.#engine.refuseAll(error));
-      }
-      const report = this.#stageAndRun(stage);
-      // An earlier tick may have taken what was staged when this one was asked for, and refused it.
-      const refusal = this.#engine.refusalOf(generation);
-      if (refusal !== undefined) throw refusal;
-      return report;
-    });
-    const busy = run.catch(() => {}).finally(() => {
-      if (this.#busy === busy) this.#busy = undefined;
-    });
-    this.#busy = busy;
-    return run;
-  }
-
-  /** What a tick must wait for. */
-  #waitBeforeTick(): Promise<void> | undefined {
-    return this.#engine.waitBeforeTick() ?? this.#checkpoints?.beforeTick();
+  #newTicks(): TickOrder {
+    return new TickOrder({
+      store: this.#store,
+      followers: this.#followers,
+      checkpoints: this.#checkpoints,
+      checkWritable: () => this.#checkWritable(),
+    }, this.#engine);
   }
 
   #newCheckpoints(recovery: Recovery | undefined): Checkpoints | undefined {
     if (this.#writer === undefined || this.#storage === undefined) return undefined;
-    const lanes = recovery?.end.lanes ?? [], { base } = this.#meta!;
-    const began = base?.lanes.find(({ lane }) => lane === 0)?.position ?? 0;
+    const began = this.#meta!.base?.lanes.find(({ lane }) => lane === 0)?.position ?? 0;
     return new Checkpoints({
       storage: this.#storage,
       store: this.#store,
       writer: this.#writer,
       options: this.#options.checkpoints,
       shards: this.shards,
-      otherLanes: lanes.filter(({ lane, number }) => lane !== 0 && number > 0)
-        .map(({ lane, number, offset, position }) => ({ lane, segment: number, offset, position })),
+      otherLanes: this.#opening.lanes.filter(({ lane }) => lane !== 0),
       covered: recovery?.checkpoint?.position ?? began,
       now: () => ({
         tick: this.#engine.tick,
@@ -1195,181 +1038,10 @@ export class StateBus implements AsyncDisposable {
   }
 }
 
-const PAGE_KEYS = ["size", "name", "metadata", "shard"];
-
-/** A host whose handles can be ended. */
-type MutableHost = { -readonly [key in keyof PageHost]: PageHost[key] };
-
-interface BusParts {
-  readonly options: ResolvedOptions;
-  /** The mapped file to write to, or why there is none. */
-  readonly opened?: OpenedImage;
-  /** The mapped file to read. */
-  readonly attached?: AttachedReader;
-  readonly store: PageStore;
-  readonly storage?: Storage;
-  readonly meta?: DirectoryMeta;
-  readonly writer?: LaneWriter;
-  readonly unlock?: () => void;
-  readonly recovery?: Recovery;
-  /** The past that this is a state of. */
-  readonly past?: Past;
-  /** Where another bus stood that this one goes on for. */
-  readonly position?: BusPosition;
-  /** What is wrong with the metadata of a directory that is only read. */
-  readonly fault?: string;
-}
-
-/** Attaches to a directory's mapped file where that is wanted and there is one; else reads its log. */
-function partsToRead(storage: Storage, options: ResolvedOptions): Omit<BusParts, "options"> {
-  if (options.arena !== "mmap") return readStable(storage, options);
-  const attached = attach(storage);
-  if ("reason" in attached) {
-    return { ...readStable(storage, options), opened: refused(attached.reason) };
-  }
-  const { meta, fault } = readMetaToRead(storage);
-  if (meta !== undefined) checkShards(storage, options, meta);
-  const report = { kind: "mmap", adopted: true, reason: "" } as const;
-  return { store: attached.store, storage, meta, attached, fault, opened: { report } };
-}
-
-/** The state of a directory for writing: taken over from a mapped file, or recovered. */
-async function stateToWrite(
-  storage: Storage,
-  meta: DirectoryMeta,
-  options: ResolvedOptions,
-): Promise<
-  { readonly store: PageStore; readonly recovery: Recovery; readonly opened?: OpenedImage }
-> {
-  if (options.arena !== "mmap") {
-    // Tells who reads an earlier writer's mapped file.
-    openImage(options, meta.shards);
-    const store = new PageStore(options.memoryLimitBytes);
-    const recovery = await recoverBeside(storage, meta, store);
-    checkUndamaged(storage, recovery.end);
-    return { store, recovery };
-  }
-  const end = closedEnd(storage, meta);
-  const identity = end === undefined ? undefined : identityOf(meta, meta.shards);
-  const { store, opened, value: recovery } = fillStore(
-    options,
-    openImage(options, meta.shards, identity),
-    (store, isFilled) => {
-      if (isFilled) return { tick: end!.tick, hlcLast: identity!.hlc, rows: 0, end: end! };
-      const found = recover(storage, meta, store);
-      checkUndamaged(storage, found.end);
-      return found;
-    },
-  );
-  return { store, recovery, opened };
-}
-
-/**
- * Reads a directory that another process may be writing: segments grow and appear while they are read,
- * which can look like damage. Damage stays where it is, so it counts if a second reading ends at the same
- * tick; a reading that gets further shows that the end was only being written.
- */
-function readStable(storage: Storage, options: ResolvedOptions): Omit<BusParts, "options"> {
-  let tickBefore = -1;
-  for (let attempt = 1;; attempt++) {
-    try {
-      const { meta, fault } = readMetaToRead(storage);
-      if (meta !== undefined) checkShards(storage, options, meta);
-      const store = new PageStore(options.memoryLimitBytes);
-      const view = settledView(storage);
-      const found = recover(view, meta, store);
-      const { state, tick } = found.end;
-      if (state !== "damaged" || tick === tickBefore) {
-        return { store, storage: view, meta, recovery: found, fault };
-      }
-      if (attempt >= READINGS_MAX && tickBefore >= 0) {
-        const end = { ...found.end, state: "torn" as const, reason: "the log is being written" };
-        return { store, storage, meta, recovery: { ...found, end }, fault };
-      }
-      tickBefore = tick;
-    } catch (error) {
-      // A prepared segment may be gone between the listing and the opening.
-      const isGone = error instanceof MmsbError && error.values.systemCode === "ENOENT";
-      if (!isGone || attempt >= 4 * READINGS_MAX) throw error;
-    }
-  }
-}
-
-/** Metadata for reading only: where it is lost or damaged the segments speak for themselves. */
-function readMetaToRead(storage: Storage): { meta?: DirectoryMeta; fault?: string } {
-  try {
-    const meta = readMeta(storage);
-    if (meta !== undefined) return { meta };
-  } catch (error) {
-    if (!(error instanceof MmsbError) || error.code !== "corrupt-log") throw error;
-    return { fault: error.message };
-  }
-  const hasLanes = storage.list("").some((name) => name.startsWith("lane-"));
-  if (!hasLanes) refuseNoDirectory(storage);
-  return { fault: `"${META_PATH}" is missing in ${storage.location}` };
-}
-
-/** A reader may stay at a tick that cannot be replayed any more. */
-function checkHorizon(meta: DirectoryMeta | undefined, tick: number): void {
-  const horizon = meta?.base?.horizon ?? 0;
-  if (tick >= horizon) return;
-  throw new MmsbError(
-    "out-of-bounds",
-    `Cannot replay the log to tick ${tick}: ticks before ${horizon} were merged or dropped; open the bus again`,
-    { values: { tick, horizon } },
-  );
-}
-
-function closedError(
-  message = "Cannot use a bus that was closed: open it again",
-): MmsbError {
+function closedError(message = "Cannot use a bus that was closed: open it again"): MmsbError {
   return new MmsbError("closed", message);
-}
-
-function refuseReset(): never {
-  throw new MmsbError(
-    "invalid-handle",
-    "Cannot use a page from before the bus was reset: create it again",
-  );
 }
 
 function newClock({ clock }: ResolvedOptions, last = 0n): HybridLogicalClock {
   return new HybridLogicalClock({ nowUs: () => clock.nowUs(), last });
-}
-
-function refuseNoDirectory(storage: Storage): never {
-  throw new MmsbError("io", `Cannot open ${storage.location} to read: there is no MMSB directory`, {
-    values: { location: storage.location },
-  });
-}
-
-function checkShards(storage: Storage, { shards }: ResolvedOptions, meta: DirectoryMeta): void {
-  if (shards === undefined || shards === meta.shards) return;
-  throw new MmsbError(
-    "usage",
-    `Cannot open ${storage.location} with ${shards} shards: it was made with ${meta.shards}`,
-    { values: { shards, directoryShards: meta.shards } },
-  );
-}
-
-function newDirectory(storage: Storage, options: ResolvedOptions): DirectoryMeta {
-  const foreign = storage.list("").filter((name) => name.startsWith("lane-"));
-  if (foreign.length > 0) {
-    throw new MmsbError(
-      "corrupt-log",
-      `Cannot open ${storage.location} as "meta.json" is missing beside ${
-        foreign[0]
-      }: restore it from a copy`,
-      { values: { location: storage.location, path: "meta.json" } },
-    );
-  }
-  const meta: DirectoryMeta = {
-    format: FORMAT,
-    shards: shardsOf(options),
-    incarnation: 0,
-    lanes: [],
-    closed: null,
-  };
-  writeMeta(storage, meta);
-  return meta;
 }

@@ -183,6 +183,7 @@ Deno.test("a struct that is gone, or on a closed bus, refuses", async () => {
       () => quote.get("bid"),
       () => quote.set({ bid: 1 }),
       () => quote.set({ bid: 1, size: 1 }),
+      () => quote.set({}),
       () => quote.combine("bid", "add", 1),
       () => quote.delete(),
       () => quote.epoch,
@@ -282,6 +283,37 @@ Deno.test("a clone of a struct is a struct, with its schema", async () => {
   quote.page.clone({ name: "copy" });
   await bus.tick();
   assert.deepEqual(bus.struct(Quote, "copy").get(), quote.get());
+  await bus.close();
+});
+
+Deno.test("restoring a struct keeps the schema that it has, and refuses other fields", async () => {
+  const bus = await StateBus.open();
+  const short = bus.create(struct({ a: "f64", b: "i16" }), { name: "s" });
+  await bus.commit(() => short.set({ a: 1, b: 2 }));
+  const before = short.page.snapshot();
+  const long = bus.create(struct({ a: "f64", b: "i16", c: "u32" }), { name: "s" });
+  await bus.commit(() => long.set({ b: 3, c: 4 }));
+  const after = long.page.snapshot();
+  await bus.commit(() => long.page.restore(before));
+  assert.deepEqual(long.get(), { a: 1, b: 2, c: 0 });
+  await bus.commit(() => long.set({ c: 5 }));
+  assert.throws(() => bus.create(struct({ a: "f64", b: "i16", d: "f32" }), { name: "s" }), {
+    code: "usage",
+    message: /"c" is missing/,
+  });
+  const other = bus.create(struct({ a: "f64", b: "u16" }), { name: "other" });
+  const plain = bus.createPage({ size: long.page.size });
+  await bus.tick();
+  for (const snapshot of [other.page.snapshot(), plain.snapshot()]) {
+    assert.throws(() => long.page.restore(snapshot), {
+      code: "usage",
+      message: /fields are others/,
+    });
+  }
+  assert.throws(() => other.page.restore(after), { code: "usage" });
+  assert.equal(bus.stats().staged, 0);
+  await bus.commit(() => plain.restore(after));
+  assert.deepEqual(long.get(), { a: 1, b: 2, c: 5 });
   await bus.close();
 });
 

@@ -4,8 +4,8 @@
  * Rows are appended in columns and read as columns: a scan is a loop over typed arrays that lie in the
  * pages themselves. A row has a number for ever; rows are changed in place and never removed.
  *
- * Cost: an append copies the columns once into the open batch; `get` of a number some 15 ns, `row` some
- * 30 ns a column, a scan what the typed array costs (`deno task anchors table`).
+ * Cost: an append copies the columns once into the open batch; `get` of a number some 30 ns, `row` some
+ * 45 ns a column, a scan what the typed array costs (`deno task anchors table`).
  *
  * @module
  */
@@ -30,19 +30,13 @@ import {
   typeName,
   zeroValue,
 } from "../schema/mod.ts";
-import { type BirthOptions, checkBirth, stageBirth } from "./_births.ts";
+import { type BirthOptions, stageBirth } from "./_births.ts";
 import { deltaOptions } from "./_delta_options.ts";
-import {
-  findTyped,
-  pageOf,
-  reading,
-  refuseField,
-  refuseNoSuch,
-  StoredSchema,
-  withSchema,
-} from "./_stored_schema.ts";
-import { ROOT_BYTES, stageRoot, TableCore } from "./_typed_table.ts";
+import { createTyped, openTyped, reading, refuseField, StoredSchema } from "./_stored_schema.ts";
+import { ROOT_BYTES } from "./_table_layout.ts";
+import { stageRoot, TableCore } from "./_typed_table.ts";
 import type { Page, PageHost, WriteOptions } from "./page.ts";
+import { atomically } from "./staging.ts";
 
 /** What a set of single values may say beside them; a table's values have no epoch of their own. */
 export type TableSetOptions = Omit<WriteOptions, "expectedEpoch">;
@@ -255,7 +249,7 @@ export class Table<F extends Fields> {
   columnInto<K extends NumericKey<F>>(target: ColumnOf<F[K]>, name: K, from = 0): number {
     this.#host.checkOpen();
     const field = this.#numeric(name), kind = columnConstructor(field)!;
-    if (!((target as unknown) instanceof kind)) {
+    if (!ArrayBuffer.isView(target) || !((target as unknown) instanceof kind)) {
       throw new MmsbError(
         "usage",
         `Cannot copy "${name}" into this target as it is ${
@@ -306,22 +300,15 @@ export class Table<F extends Fields> {
 
   /** All or none of what `stage` stages; nothing for a table that is about to be deleted. */
   #staged<T>(stage: () => T): T {
-    const { staging, store } = this.#host;
     this.#host.checkWritable();
-    if (staging.deaths.has(this.id)) {
+    if (this.#host.staging.deaths.has(this.id)) {
       throw new MmsbError(
         "invalid-handle",
         `Cannot change the table of page ${this.id} as its deletion is staged`,
         { values: { page: this.id } },
       );
     }
-    const mark = staging.mark();
-    try {
-      return stage();
-    } catch (error) {
-      for (const page of staging.rollBack(mark)) store.remove(page);
-      throw error;
-    }
+    return atomically(this.#host, stage);
   }
 
   #encode(columns: unknown): { count: number; bytes: Uint8Array[] } {
@@ -448,8 +435,6 @@ function coreOf(host: PageHost, root: number, shard: number | undefined): TableC
   return core;
 }
 
-const CREATE_KEYS = ["name", "metadata", "shard"];
-
 /** Creates a table, or opens the one of that name. */
 export function createTable<F extends Fields>(
   host: PageHost,
@@ -458,18 +443,16 @@ export function createTable<F extends Fields>(
 ): Table<F> {
   host.checkWritable();
   checkSchema(schema);
-  checkKeys("createTable", options, CREATE_KEYS);
-  const birth = checkBirth(host, options);
-  const found = birth.name === "" ? 0 : findTyped(host, birth.name);
-  if (found !== 0) {
-    const opened = new Table(host, pageOf(host, found), schema);
-    opened.evolve();
-    return opened;
-  }
-  const metadata = withSchema(birth.metadata, schema);
-  const root = stageBirth(host, ROOT_BYTES, { ...birth, metadata });
-  stageRoot(host, root.id, birth.shard);
-  return new Table(host, root, schema, birth.shard);
+  return createTyped(host, {
+    method: "createTable",
+    schema,
+    open: (page) => new Table(host, page, schema),
+    bear: (birth) => {
+      const root = stageBirth(host, ROOT_BYTES, birth);
+      stageRoot(host, root.id, birth.shard);
+      return new Table(host, root, schema, birth.shard);
+    },
+  }, options);
 }
 
 /** Opens the table of a name. */
@@ -480,12 +463,8 @@ export function openTable<F extends Fields>(
 ): Table<F> {
   host.checkOpen();
   checkSchema(schema);
-  checkType("name", name, "string");
-  return reading(host, () => {
-    const found = findTyped(host, name);
-    if (found === 0) refuseNoSuch("table", name);
-    return new Table(host, pageOf(host, found), schema);
-  });
+  const open = (page: Page): Table<F> => new Table(host, page, schema);
+  return openTyped(host, { schema, open }, name);
 }
 
 function checkSchema(schema: unknown): void {

@@ -354,14 +354,42 @@ Deno.test("bus.createTable() refuses what is no such table", async () => {
   await bus.close();
 });
 
-Deno.test("a clone of a table's root page is refused as a table", async () => {
-  const { bus, table } = await busWithFlights(10);
-  table.page.clone({ name: "copy" });
-  const early = bus.table(Flights, "copy");
+Deno.test("Table.append() refuses what only looks like a column, and what has no values any more", async () => {
+  const bus = await StateBus.open(SMALL);
+  const rows = bus.createTable(table({ a: "i8", b: bytes(2) }));
   await bus.tick();
-  assert.throws(() => bus.table(Flights, "copy"), { code: "usage", message: /a copy of the root/ });
-  assert.throws(() => early.row(0), { code: "usage", message: /a copy of the root/ });
-  assert.throws(() => early.append(flights(10, 1)), { code: "usage" });
+  const gone = new Int8Array(4);
+  structuredClone(gone.buffer, { transfer: [gone.buffer] });
+  const proxy = new Proxy(new Int8Array(1), {}), shaped = Object.create(Int8Array.prototype);
+  for (const a of [gone, proxy, shaped]) {
+    await assertRefused(bus, "usage", () => rows.append({ a, b: [new Uint8Array(2)] }));
+  }
+  for (const b of [[proxy], [shaped]]) {
+    await assertRefused(bus, "usage", () => rows.append({ a: [1], b: any(b) }));
+  }
+  const long: number[] = [];
+  long.length = 2 ** 32 - 1;
+  await assertRefused(bus, "limit", () => rows.append({ a: long, b: [] }));
+  await assertRefused(bus, "usage", () => rows.columnInto(proxy, "a"));
+  await bus.close();
+});
+
+Deno.test("a table's root page is not cloned, restored, resized or deleted without its rows", async () => {
+  const bus = await StateBus.open();
+  const table = bus.createTable(Flights, { name: "flights" });
+  const before = table.page.snapshot(),
+    refused = { code: "usage", message: /root page of a table/ };
+  assert.throws(() => table.page.clone(), refused);
+  await bus.commit(() => table.append(flights(0, 10)));
+  const plain = bus.createPage({ size: table.page.size });
+  await bus.tick();
+  for (const page of [table.page, plain]) assert.throws(() => page.restore(before), refused);
+  assert.throws(() => table.page.restore(plain.snapshot()), refused);
+  assert.throws(() => table.page.resize(8), refused);
+  assert.throws(() => table.page.delete(), refused);
+  assert.throws(() => table.page.clone({ name: "copy" }), refused);
+  assert.equal(bus.stats().staged, 0);
+  assert.equal(table.length, 10);
   await bus.close();
 });
 

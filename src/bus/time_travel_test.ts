@@ -177,6 +177,12 @@ Deno.test("StateBus.at() refuses what is no moment, and moments that are not the
   assert.equal(future.tickNumber, 1);
   await using text = await bus.at({ time: "2100-01-01T00:00:00.000001+01:00" });
   assert.equal(text.tickNumber, 1);
+  // Later than any timestamp is later than the last tick.
+  for (const time of ["2999-01-01T00:00:00Z", new Date(8.64e15), Number.MAX_SAFE_INTEGER]) {
+    await using last = await bus.at({ time });
+    assert.equal(last.tickNumber, 1);
+  }
+  await assert.rejects(bus.at({ time: Infinity }), { code: "usage" });
   await using first = await bus.at({ time: new Date(0) });
   assert.equal([...first.pages()].length, 0);
   assert.throws(() => future.page(1).write(0, Uint8Array.of(1)), { code: "read-only" });

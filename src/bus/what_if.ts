@@ -4,7 +4,7 @@
  * The pages' lives are replayed as they were; each delta is shown to a predicate and applied if it
  * passes. Epochs count what is applied, so they are not those of the log.
  *
- * Cost: some 500 ns a delta, most of it for the object that the predicate sees.
+ * Cost: that of a replay, and an object a delta for the predicate to see, which is most of it.
  *
  * @module
  */

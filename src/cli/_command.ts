@@ -112,7 +112,8 @@ function takeFlag(
     throw usage(command, `Cannot use a value for --${name}: it takes none`);
   }
   // `--json --quick` has most likely lost its file; a value of that form is written `--json=--quick`.
-  const isFlagLike = value !== undefined && !inlineValue && /^-./.test(value);
+  const isNumber = placeholder === "N" && /^-\d/.test(value ?? "");
+  const isFlagLike = value !== undefined && !inlineValue && /^-./.test(value) && !isNumber;
   if (placeholder !== undefined && (value === undefined || value === "" || isFlagLike)) {
     throw usage(command, `Missing value of --${name}: write --${name} ${placeholder}`);
   }

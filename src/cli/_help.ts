@@ -3,7 +3,8 @@
 import { VERSION } from "../perf/mod.ts";
 import type { Command } from "./_command.ts";
 
-const EXIT_CODES = "Exit code: 0 done, 1 a check failed, 2 wrong usage, 3 damaged data.";
+const EXIT_CODES =
+  "Exit code: 0 done, 1 a check failed or the system refused, 2 wrong usage, 3 damaged data.";
 
 /** Help of the whole command, or of a group of commands. */
 export function overview(commands: readonly Command[], group?: string): string {

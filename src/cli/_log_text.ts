@@ -11,8 +11,8 @@ import type { LogDelta, LogEnding, LogSummary, LogVerification } from "./log_too
 /** Payload bytes that a line of text shows. */
 const SHOWN_BYTES_MAX = 16;
 
-/** Pages with the highest epochs that the summary shows as text. */
-const SHOWN_PAGES_MAX = 5;
+/** Runs of missing ticks that the summary shows as text. */
+const SHOWN_GAPS_MAX = 5;
 
 /** The summary as lines of name and value. */
 export function summaryText(directory: string, summary: LogSummary): string {
@@ -22,29 +22,42 @@ export function summaryText(directory: string, summary: LogSummary): string {
     ["state", stateText(summary.state)],
     [
       "format",
-      `${summary.format}, incarnation ${summary.incarnation}, ${shards ?? "unknown"} shards`,
+      shards === undefined
+        ? "unknown, as meta.json cannot be used"
+        : `${summary.format}, incarnation ${summary.incarnation}, ${counted(shards, "shard")}`,
     ],
     ["ticks", ticks === undefined ? "none" : `${ticks.first} to ${ticks.last}`],
+    ...(summary.missing === undefined
+      ? []
+      : [["", missingText(summary.missing)] as [string, string]]),
     ["times", hlc === undefined ? "none" : `${hlcText(hlc.first)} to ${hlcText(hlc.last)}`],
     ["deltas", `${summary.deltas}, ${formatBytes(summary.payloadBytes)} of payload`],
     ...summary.kinds.map(({ kind, deltas }): [string, string] => ["", `${kind}: ${deltas}`]),
     ...summary.rows.map(({ kind, frames, rows }, index): [string, string] => [
       index === 0 ? "rows" : "",
-      `${kind}: ${rows} in ${frames} frames`,
+      `${kind}: ${rows} in ${counted(frames, "frame")}`,
     ]),
     [
       "pages",
-      `${summary.pages} live, ${formatBytes(summary.pageBytes)}; ${summary.pagesBorn} were born`,
+      `${summary.pages} live, ${formatBytes(summary.pageBytes)}; ${summary.pagesBorn} ${
+        summary.pagesBorn === 1 ? "was" : "were"
+      } born`,
     ],
-    ...summary.epochs.slice(0, SHOWN_PAGES_MAX).map((page): [string, string] => [
+    ...summary.epochs.map((page): [string, string] => [
       "",
       `page ${page.page}${
         page.name === undefined ? "" : ` ${shown(page.name)}`
       }: epoch ${page.epoch}`,
     ]),
+    ...(summary.epochs.length < summary.pages
+      ? [["", `and ${summary.pages - summary.epochs.length} more: --pages 0 names all`] as [
+        string,
+        string,
+      ]]
+      : []),
     ...lanes.map(({ lane, segments, frames, bytes }): [string, string] => [
       `lane ${lane}`,
-      `${segments} segments, ${frames} frames, ${formatBytes(bytes)}`,
+      `${counted(segments, "segment")}, ${counted(frames, "frame")}, ${formatBytes(bytes)}`,
     ]),
     ...checkpoints.map(({ tick, bytes }): [string, string] => [
       "checkpoint",
@@ -52,7 +65,7 @@ export function summaryText(directory: string, summary: LogSummary): string {
     ]),
     ...sources.map(({ source, deltas, payloadBytes }): [string, string] => [
       "source",
-      `${source === undefined ? "(none)" : shown(source)}: ${deltas} deltas, ${
+      `${source === undefined ? "(none)" : shown(source)}: ${counted(deltas, "delta")}, ${
         formatBytes(payloadBytes)
       }`,
     ]),
@@ -61,15 +74,38 @@ export function summaryText(directory: string, summary: LogSummary): string {
   return rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join("");
 }
 
-/** How a log ends, and where. */
-export function stateText({ state, file = "", offset = 0, tick, reason = "" }: LogEnding): string {
-  if (state === "whole") return state;
-  const place = `${shown(file)} at byte ${offset}${tick === undefined ? "" : `, tick ${tick}`}`;
-  return `${state}: ${place}: ${escaped(reason)}`;
+function missingText({ ticks, gaps }: NonNullable<LogSummary["missing"]>): string {
+  const list = gaps.slice(0, SHOWN_GAPS_MAX)
+    .map(({ first, last }) => first === last ? `${first}` : `${first} to ${last}`);
+  const listed = gaps.slice(0, SHOWN_GAPS_MAX)
+    .reduce((sum, { first, last }) => sum + last - first + 1, 0);
+  const more = listed < ticks ? ", …" : "";
+  return `${counted(ticks, "tick")} not in the log (merged or lost): ${list.join(", ")}${more}`;
 }
 
-/** One delta as one line. */
-export function deltaText(delta: LogDelta): string {
+/** How a log ends, and where. */
+export function stateText({ state, file = "", offset = 0, tick, reason = "" }: LogEnding): string {
+  return state === "whole" ? state : `${state}: ${placeText(file, offset, tick, reason)}`;
+}
+
+/** Where something was found, and what; a reason that begins with its tick names it once. */
+export function placeText(
+  file: string,
+  offset: number,
+  tick: number | undefined,
+  reason: string,
+): string {
+  const at = tick === undefined || /^tick \d/.test(reason) ? "" : `, tick ${tick}`;
+  return `${shown(file)} at byte ${offset}${at}: ${escaped(reason)}`;
+}
+
+/** A number and what it counts. */
+export function counted(count: number, unit: string): string {
+  return `${count} ${unit}${count === 1 ? "" : "s"}`;
+}
+
+/** One delta as one line; `done` says what a row did that is no delta. */
+export function deltaText(delta: LogDelta, done?: string): string {
   const { payload, source, intent, name, timeUs, imported } = delta;
   const bytes = toHex(payload.subarray(0, SHOWN_BYTES_MAX)) +
     (payload.length > SHOWN_BYTES_MAX ? "…" : "");
@@ -78,8 +114,9 @@ export function deltaText(delta: LogDelta): string {
     hlcText(delta.hlc),
     `page ${delta.page}${name === undefined ? "" : ` ${shown(name)}`}`,
     `epoch ${delta.epoch}`,
-    `${delta.kind} ${delta.offset}+${delta.length}`,
-    ...(bytes === "" ? [] : [bytes]),
+    ...(done === undefined
+      ? [`${delta.kind} ${delta.offset}+${delta.length}`, ...(bytes === "" ? [] : [bytes])]
+      : [done]),
     ...(source === undefined ? [] : [`source=${shown(source)}`]),
     ...(intent === undefined ? [] : [`intent=${shown(intent)}`]),
     ...(timeUs === undefined ? [] : [`time=${statedText(timeUs)}`]),
@@ -88,8 +125,8 @@ export function deltaText(delta: LogDelta): string {
 }
 
 /** A delta for JSON, which has no 64-bit integers and no bytes: the word is its digits, the payload hex. */
-export function deltaJson({ hlc, payload, ...rest }: LogDelta): object {
-  return { ...rest, hlc, time: hlcText(hlc), payload: toHex(payload) };
+export function deltaJson({ hlc, payload, ...rest }: LogDelta, done: object = {}): object {
+  return { ...rest, hlc, time: hlcText(hlc), payload: toHex(payload), ...done };
 }
 
 /** Every problem on a line, and the outcome. */
@@ -98,12 +135,12 @@ export function verificationText(directory: string, outcome: LogVerification): s
   const damage = problems.filter(({ kind }) => kind === "damage").length;
   return [
     ...problems.map(({ kind, file, offset, tick, message }) => {
-      const place = `${shown(file)} at byte ${offset}${tick === undefined ? "" : `, tick ${tick}`}`;
-      return `${kind === "damage" ? "✗ damage" : "– torn tail"}: ${place}: ${escaped(message)}\n`;
+      const place = placeText(file, offset, tick, message);
+      return `${kind === "damage" ? "✗ damage" : "– torn tail"}: ${place}\n`;
     }),
-    `${damage === 0 ? "✓ whole" : `✗ ${damage} damaged places`}: ${
-      shown(directory)
-    }, ${frames} frames, ${deltas} deltas, ${formatBytes(bytes)}, last tick ${lastTick}\n`,
+    `${damage === 0 ? "✓ whole" : `✗ ${counted(damage, "damaged place")}`}: ${shown(directory)}, ${
+      counted(frames, "frame")
+    }, ${counted(deltas, "delta")}, ${formatBytes(bytes)}, last tick ${lastTick}\n`,
   ].join("");
 }
 

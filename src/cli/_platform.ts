@@ -108,11 +108,19 @@ export async function writeFile(path: string, text: string): Promise<void> {
 }
 
 function unusable(flag: string, path: string, why: unknown): MmsbError {
-  const reason = typeof why === "string" ? why : messageOf(why);
+  const reason = typeof why === "string" ? why : reasonOf(why);
   return new MmsbError("usage", `Cannot use ${JSON.stringify(path)} as ${flag}: ${reason}`, {
     values: { flag, path },
     cause: typeof why === "string" ? undefined : why,
   });
+}
+
+/** What the system says, in words of ours where it is plain. */
+function reasonOf(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "it does not exist";
+  if (error instanceof Deno.errors.NotADirectory) return "a part of the path is no folder";
+  if (error instanceof Deno.errors.PermissionDenied) return "the system does not let it be read";
+  return messageOf(error);
 }
 
 function messageOf(error: unknown): string {

@@ -15,7 +15,9 @@ export function integerOf(
   if (text === undefined) return undefined;
   const value = /^\d{1,16}$/.test(text) ? Number(text) : NaN;
   if (!(value >= min && value <= max)) {
-    throw wrong(flag, text, `give an integer from ${min} to ${max}`);
+    const isTick = flag.includes("tick");
+    const most = max === Number.MAX_SAFE_INTEGER ? `${min} on` : `${min} to ${max}`;
+    throw wrong(flag, text, `${isTick ? "it is no tick, " : ""}give an integer from ${most}`);
   }
   return value;
 }

@@ -109,7 +109,10 @@ Deno.test("mmsb as it is published answers --help, --version and refuses what it
   ]);
   assert.equal(help.code, 0);
   assert.match(help.out, /^ {2}log query DIR {4}list deltas/m);
-  assert.match(help.out, /Exit code: 0 done, 1 a check failed, 2 wrong usage, 3 damaged data/);
+  assert.match(
+    help.out,
+    /Exit code: 0 done, 1 a check failed or the system refused, 2 wrong usage, 3 damaged data/,
+  );
   assert.deepEqual(version, { code: 0, out: `mmsb ${VERSION}\n`, err: "" });
   assert.equal(none.code, 2);
   assert.match(none.err, /^mmsb: usage: Missing command: give one of validate, log inspect, .*\n$/);
@@ -151,6 +154,11 @@ const REFUSED: readonly (readonly [string, RegExp])[] = [
   ["log query . --since yesterday", /Cannot use "yesterday" as --since: give an ISO time/],
   ["log query . --since 2026-02-30", /Cannot use "2026-02-30" as --since/],
   ["log query . --tick-from 5 --tick-to 4", /from --tick-from 5 to --tick-to 4 .*: swap them/],
+  [
+    "replay . --to-tick -1",
+    /Cannot use "-1" as --to-tick: it is no tick, give an integer from 0 on/,
+  ],
+  ["log inspect no/such", /Cannot use "no\/such" as DIR: it does not exist\n$/],
   ["log query . --page none", /invalid-handle: Cannot find page none/],
   ["doctor --dir no/such", /Cannot use "no\/such" as --dir/],
 ];
@@ -231,7 +239,7 @@ Deno.test("mmsb log query prints deltas on one line each, and as JSON lines", as
     text.out,
     'tick 41  2026-01-01T00:00:00.000001Z  page 7 board  epoch 3  set 16+2  01ff  source=feed-a  intent="line\\n\\u001b[31mred"\n',
   );
-  assert.match(text.err, /stopped after 1 deltas: write --limit 0 for all/);
+  assert.match(text.err, /stopped after 1 row: write --limit 0 for all/);
   const [first, second] = json.out.trimEnd().split("\n").map((line) => JSON.parse(line));
   assert.deepEqual(first.query, {
     page: 7,
@@ -255,7 +263,7 @@ Deno.test("mmsb log inspect sums up, and an error of ours is one line with exit 
   assert.match(text.out, /^ticks {7}1 to 41$/m);
   assert.match(text.out, /^state {7}whole$/m);
   assert.match(text.out, /^ {12}page 7 "a board": epoch 3$/m);
-  assert.match(text.out, /^lane 0 {6}1 segments, 41 frames, 64 KiB$/m);
+  assert.match(text.out, /^lane 0 {6}1 segment, 41 frames, 64 KiB$/m);
   assert.equal(JSON.parse(json.out).sources[0].source, "feed-a");
   assert.deepEqual(bug, {
     code: 1,
@@ -280,7 +288,7 @@ Deno.test("mmsb log verify ends with 3 on damage, and with 0 on a torn tail", as
   assert.equal(JSON.parse(damaged.out).ok, false);
   assert.match(
     damaged.err,
-    /^mmsb: corrupt-log: Cannot trust all of the log of "damaged" \(1 problems were found\): restore/,
+    /^mmsb: corrupt-log: Cannot trust all of the log of "damaged" \(1 problem was found\): restore/,
   );
 });
 

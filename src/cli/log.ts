@@ -10,28 +10,28 @@
 
 import { PAGE_ID_MAX } from "../base/limits.ts";
 import { MmsbError } from "../base/errors.ts";
-import { EXIT, type ExitCode, Progress } from "../perf/mod.ts";
+import { EXIT, type ExitCode } from "../perf/mod.ts";
 import type { Call, Command, Flag } from "./_command.ts";
 import {
+  counted,
   deltaJson,
   deltaText,
   json,
+  shown,
   stateText,
   summaryText,
   verificationText,
 } from "./_log_text.ts";
-import {
-  requireFolder,
-  stderrIsTerminal,
-  terminalColumns,
-  writeStderr,
-  writeStdout,
-} from "./_platform.ts";
+import { requireFolder, writeStderr, writeStdout } from "./_platform.ts";
+import { progressLine } from "./_progress.ts";
 import { integerOf, timeUsOf } from "./_values.ts";
-import type { LogQuery, LogTools } from "./log_tools.ts";
+import type { LogQuery, LogSummary, LogTools, LogVerification } from "./log_tools.ts";
 
 /** Deltas that `query` gives where no limit is. */
 const LIMIT_DEFAULT = 1000;
+
+/** Pages that `inspect` names where no number is given. */
+const PAGES_DEFAULT = 16;
 
 const JSON_FLAG: Flag = { help: "write JSON in place of text" };
 
@@ -59,12 +59,19 @@ export function logCommands(load: () => Promise<LogTools>): readonly Command[] {
       name: "log inspect",
       summary: "sum up a log: state, ticks, times, deltas, pages, lanes, sources",
       operands: ["DIR"],
-      flags: { json: JSON_FLAG },
+      flags: {
+        pages: {
+          value: "N",
+          help: `name so many pages, highest epochs first; ${PAGES_DEFAULT} if left out, 0 is all`,
+        },
+        json: JSON_FLAG,
+      },
       details: [
         "Counts the ticks that are whole. A damaged log is summed up as far as it is whole, and the\n" +
-        "exit code is 3.",
+        "exit code is 3. Ticks that were merged, or lost and given up by mmsb log salvage, are no\n" +
+        "damage: they are counted and listed. A checkpoint that is damaged is told of in a note.",
       ],
-      examples: ["mmsb log inspect ./data", "mmsb log inspect ./data --json"],
+      examples: ["mmsb log inspect data/flights", "mmsb log inspect data/flights --pages 0 --json"],
       run: (call) => inspect(call, load),
     },
     {
@@ -74,13 +81,16 @@ export function logCommands(load: () => Promise<LogTools>): readonly Command[] {
       flags: QUERY_FLAGS,
       details: [
         "Filters narrow each other. Times are ISO 8601: a date (its first moment in UTC), or a time\n" +
-        "with Z or an offset. Births and deaths of pages are rows too: create, delete, metadata.",
-        "Where the log is damaged, all that is whole before is given, and the exit code is 3.",
+        "with Z or an offset. Births and deaths of pages are rows too: create, delete,\n" +
+        "metadata, resize, migrate.",
+        "Rows are given by tick; those of one tick by shard, and those of one shard as they were applied.",
+        "Where the reading meets damage, all that is whole before is given, and the exit code is 3; a\n" +
+        "reading that ends before it, by --limit or --tick-to, does not learn of it.",
       ],
       examples: [
-        "mmsb log query ./data --page board --limit 20",
-        "mmsb log query ./data --since 2026-01-31T08:15:00Z --source feed-a --json",
-        "mmsb log query ./data --tick-from 40 --tick-to 41",
+        'mmsb log query data/flights --page "totals 07h" --limit 20',
+        "mmsb log query data/flights --since 2026-01-31T08:15:00Z --json",
+        "mmsb log query data/flights --tick-from 40 --tick-to 41",
       ],
       run: (call) => query(call, load),
     },
@@ -94,7 +104,7 @@ export function logCommands(load: () => Promise<LogTools>): readonly Command[] {
         "and every problem is named with its file, byte and tick; the directory is only read.",
         "A torn tail is what a crash leaves and the next open cuts: it is named, and exit stays 0.",
       ],
-      examples: ["mmsb log verify ./data", "mmsb log verify ./data --json"],
+      examples: ["mmsb log verify data/flights", "mmsb log verify data/flights --json"],
       run: (call) => verify(call, load),
     },
   ];
@@ -102,8 +112,10 @@ export function logCommands(load: () => Promise<LogTools>): readonly Command[] {
 
 async function inspect(call: Call, load: () => Promise<LogTools>): Promise<ExitCode> {
   const [directory] = call.operands;
+  const pages = integerOf("pages", call.text("pages"), 0, Number.MAX_SAFE_INTEGER) ?? PAGES_DEFAULT;
   await requireFolder("DIR", directory);
-  const summary = await (await load()).inspectLog(directory);
+  const tools = await load();
+  const summary = await tools.inspectLog(directory, { pages: pages === 0 ? Infinity : pages });
   writeStdout(call.has("json") ? json(summary, 2) : summaryText(directory, summary));
   if (summary.state.state !== "damaged") return EXIT.done;
   throw damaged(directory, stateText(summary.state));
@@ -115,27 +127,40 @@ async function query(call: Call, load: () => Promise<LogTools>): Promise<ExitCod
   const limit = integerOf("limit", call.text("limit"), 0, Number.MAX_SAFE_INTEGER) ?? LIMIT_DEFAULT;
   await requireFolder("DIR", directory);
   const asJson = call.has("json");
+  const tools = await load();
+  const { rowJson, rowText } = await import("./_row_text.ts");
   let count = 0;
-  for await (const delta of (await load()).queryLog(directory, filters)) {
+  for await (const delta of tools.queryLog(directory, filters)) {
     // One more than the limit was read, to know that there is more.
     if (limit > 0 && count === limit) {
-      writeStderr(`mmsb: stopped after ${limit} deltas: write --limit 0 for all\n`);
+      writeStderr(`mmsb: stopped after ${counted(limit, "row")}: write --limit 0 for all\n`);
       break;
     }
-    if (!writeStdout(asJson ? json(deltaJson(delta)) : deltaText(delta))) break;
+    const text = asJson ? json(deltaJson(delta, rowJson(delta))) : deltaText(delta, rowText(delta));
+    if (!writeStdout(text)) break;
     count++;
   }
+  const { tickFrom, tickTo } = filters;
+  if (count === 0 && (tickFrom !== undefined || tickTo !== undefined)) {
+    const note = outsideOf(await tools.inspectLog(directory), filters);
+    if (note !== undefined) writeStderr(`mmsb: no rows: ${note}\n`);
+  }
   return EXIT.done;
+}
+
+/** Why a range of ticks has nothing, where it lies outside of the log. */
+function outsideOf({ ticks }: LogSummary, { tickFrom = 0, tickTo = Infinity }: LogQuery) {
+  if (ticks === undefined) return "the log has no tick";
+  if (tickFrom > ticks.last) return `the last tick of the log is ${ticks.last}`;
+  if (tickTo >= ticks.first) return undefined;
+  const before = ticks.first === 1 ? "" : ", earlier ones were dropped, merged or lost";
+  return `the first tick of the log is ${ticks.first}${before}`;
 }
 
 async function verify(call: Call, load: () => Promise<LogTools>): Promise<ExitCode> {
   const [directory] = call.operands;
   await requireFolder("DIR", directory);
-  const progress = new Progress({
-    write: writeStderr,
-    terminal: stderrIsTerminal(),
-    columns: terminalColumns,
-  });
+  const progress = progressLine();
   const tools = await load();
   const outcome = await tools.verifyLog(directory, { progress: (text) => progress.update(text) })
     .finally(() => progress.clear());
@@ -146,7 +171,37 @@ async function verify(call: Call, load: () => Promise<LogTools>): Promise<ExitCo
       : verificationText(directory, outcome),
   );
   if (!isDamaged) return EXIT.done;
-  throw damaged(directory, `${outcome.problems.length} problems were found`);
+  const files = checkpointsOnly(outcome);
+  if (files !== undefined) throw damagedCheckpoints(directory, files, outcome);
+  const { length } = outcome.problems;
+  throw damaged(directory, `${length === 1 ? "1 problem was" : `${length} problems were`} found`);
+}
+
+/** The files of the checkpoints that are damaged, where nothing else is. */
+function checkpointsOnly({ problems }: LogVerification): string[] | undefined {
+  const damage = problems.filter(({ kind }) => kind === "damage");
+  if (damage.some(({ fault }) => fault !== "checkpoint")) return undefined;
+  return [...new Set(damage.map(({ file }) => file))];
+}
+
+function damagedCheckpoints(
+  directory: string,
+  files: readonly string[],
+  { tickBase, checkpoints }: LogVerification,
+): MmsbError {
+  const names = files.map(shown).join(", "), count = counted(files.length, "checkpoint");
+  // A log whose beginning was dropped needs one of them.
+  const isNeeded = tickBase > 0 && checkpoints === 0;
+  const advice = isNeeded
+    ? `ticks up to ${tickBase} are in no other place, so restore the file from a backup, or save what is whole with mmsb log salvage DIR --to DIR2`
+    : "delete the file, nothing is lost with it";
+  return new MmsbError(
+    "corrupt-log",
+    `Cannot use ${count} of ${
+      JSON.stringify(directory)
+    } (${names}), while the log is whole: ${advice}`,
+    { values: { directory, files } },
+  );
 }
 
 function damaged(directory: string, found: string): MmsbError {

@@ -25,8 +25,8 @@ export interface LogTools {
   /** Throws where a folder is no data directory. */
   requireDirectory(directory: string): void;
   /** Sums a log up. */
-  inspectLog(directory: string): Promise<LogSummary>;
-  /** Gives deltas in the order of the canonical log: tick, then shard, producer, sequence. */
+  inspectLog(directory: string, options?: { readonly pages?: number }): Promise<LogSummary>;
+  /** Gives deltas by tick, then shard, then as they were applied. */
   queryLog(directory: string, query: LogQuery): AsyncIterable<LogDelta>;
   /** Reads and checks everything; faults are given, not thrown. */
   verifyLog(

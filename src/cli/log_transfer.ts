@@ -19,19 +19,17 @@ import type {
   SalvageRange,
   SalvageReport,
 } from "../log/mod.ts";
-import { EXIT, type ExitCode, Progress } from "../perf/mod.ts";
+import { EXIT, type ExitCode } from "../perf/mod.ts";
 import { type Call, type Command, type Flag, usage } from "./_command.ts";
-import { escaped, json, shown } from "./_log_text.ts";
+import { counted, escaped, json, placeText, shown } from "./_log_text.ts";
 import {
   requireFile,
   requireFolder,
   requireFolderOf,
-  stderrIsTerminal,
-  terminalColumns,
-  writeStderr,
   writeStdout,
   writeStdoutBytes,
 } from "./_platform.ts";
+import { progressLine } from "./_progress.ts";
 
 /** What moves logs. Each throws an `MmsbError`, and leaves nothing half done then. */
 export interface TransferTools {
@@ -77,8 +75,8 @@ export function transferCommands(load: () => Promise<TransferTools>): readonly C
         "--to there is no file then.",
       ],
       examples: [
-        "mmsb log export ./data --to data.jsonl",
-        "mmsb log export ./data --canonical | sha256sum",
+        "mmsb log export data/flights --to flights.jsonl",
+        "mmsb log export data/flights --canonical | sha256sum",
       ],
       run: (call) => exportTo(call, load),
     },
@@ -99,8 +97,8 @@ export function transferCommands(load: () => Promise<TransferTools>): readonly C
         "code is 3.",
       ],
       examples: [
-        "mmsb log import data.jsonl --to ./data",
-        "mmsb log import old.log --snapshot old.snap --to ./data",
+        "mmsb log import flights.jsonl --to data/flights-copy",
+        "mmsb log import old.log --snapshot old.snap --to data/old",
       ],
       run: (call) => importFrom(call, load),
     },
@@ -118,7 +116,7 @@ export function transferCommands(load: () => Promise<TransferTools>): readonly C
         "The exit code is 0 where all could be read, and 3 where something is lost; DIR2 is there in\n" +
         "both cases.",
       ],
-      examples: ["mmsb log salvage ./data --to ./data-saved"],
+      examples: ["mmsb log salvage data/flights --to data/flights-saved"],
       run: (call) => salvage(call, load),
     },
   ];
@@ -141,7 +139,8 @@ async function exportTo(call: Call, load: () => Promise<TransferTools>): Promise
     tools.exportFile(directory, path, { canonical, progress })
   );
   const { ticks, rows, lines, bytes } = report;
-  const text = `${ticks} ticks, ${rows} rows, ${lines} lines, ${formatBytes(bytes)}`;
+  const counts = [counted(ticks, "tick"), counted(rows, "row"), counted(lines, "line")];
+  const text = `${counts.join(", ")}, ${formatBytes(bytes)}`;
   writeStdout(call.has("json") ? json(report, 2) : `✓ exported: ${shown(path)}, ${text}\n`);
   return EXIT.done;
 }
@@ -156,9 +155,9 @@ async function importFrom(call: Call, load: () => Promise<TransferTools>): Promi
     tools.importLog(path, target, { snapshot, progress })
   );
   const { form, frames, pages, deltas, ticks, bytes } = report;
-  const text = `${form}, ${frames} ${form.startsWith("JSON") ? "lines" : "frames"}, ${
+  const text = `${form}, ${counted(frames, form.startsWith("JSON") ? "line" : "frame")}, ${
     formatBytes(bytes)
-  }: ${pages} pages, ${deltas} deltas, last tick ${ticks}`;
+  }: ${counted(pages, "page")}, ${counted(deltas, "delta")}, last tick ${ticks}`;
   writeStdout(call.has("json") ? json(report, 2) : `✓ imported: ${shown(target)}, ${text}\n`);
   return EXIT.done;
 }
@@ -173,14 +172,11 @@ async function salvage(call: Call, load: () => Promise<TransferTools>): Promise<
   );
   writeStdout(call.has("json") ? json(report, 2) : salvageText(target, report));
   if (report.ok) return EXIT.done;
-  const found = `${
-    report.ticksLost.reduce((sum, { first, last }) => sum + last - first + 1, 0)
-  } ticks`;
+  const lost = report.ticksLost.reduce((sum, { first, last }) => sum + last - first + 1, 0);
+  const found = `${counted(lost, "tick")} ${lost === 1 ? "is" : "are"} lost`;
   throw new MmsbError(
     "corrupt-log",
-    `Cannot save all of the log of ${
-      JSON.stringify(directory)
-    } (${found} are lost): what is whole is in ${
+    `Cannot save all of the log of ${JSON.stringify(directory)} (${found}): what is whole is in ${
       JSON.stringify(target)
     }, take the rest from a backup`,
     { values: { directory, target, found } },
@@ -195,11 +191,7 @@ function targetOf(call: Call, name: string, placeholder: string): string {
 
 /** Shows progress while something is done. */
 async function withProgress<T>(work: (progress: (text: string) => void) => Promise<T>): Promise<T> {
-  const progress = new Progress({
-    write: writeStderr,
-    terminal: stderrIsTerminal(),
-    columns: terminalColumns,
-  });
+  const progress = progressLine();
   try {
     return await work((text) => progress.update(text));
   } finally {
@@ -225,8 +217,8 @@ function salvageText(target: string, report: SalvageReport): string {
   const { faults, ticksLost, pagesHurt, pagesLost, deltasLost, notes } = report;
   const lines = [
     ...faults.map(({ kind, file, offset, tick, message }) => {
-      const place = `${shown(file)} at byte ${offset}${tick === undefined ? "" : `, tick ${tick}`}`;
-      return `${kind === "damage" ? "✗ damage" : "– torn tail"}: ${place}: ${escaped(message)}`;
+      const place = placeText(file, offset, tick, message);
+      return `${kind === "damage" ? "✗ damage" : "– torn tail"}: ${place}`;
     }),
     ...ticksLost.map((ticks) => `✗ lost: ${range("tick", ticks)}`),
     ...pagesHurt.map(({ page, name, epochs, ticks, repaired }) => {
@@ -239,7 +231,9 @@ function salvageText(target: string, report: SalvageReport): string {
       }${again}`;
     }),
     ...pagesLost.map(({ page, rows, ticks }) => {
-      return `✗ lost: page ${page}: its birth, and so ${rows} deltas in ${range("tick", ticks)}`;
+      return `✗ lost: page ${page}: its birth, and so ${counted(rows, "delta")} in ${
+        range("tick", ticks)
+      }`;
     }),
   ];
   const more = lines.length - LISTED_MAX;
@@ -247,10 +241,14 @@ function salvageText(target: string, report: SalvageReport): string {
     ...lines.slice(0, LISTED_MAX),
     ...(more > 0 ? [`… and ${more} more: see --json`] : []),
     ...notes.slice(0, LISTED_MAX).map((note) => `– note: ${escaped(note)}`),
-    `${report.ok ? "✓ saved all" : "✗ saved what is whole"}: ${
-      shown(target)
-    }, ${report.ticks} ticks, ${report.deltas} deltas, ${report.pages} pages, last tick ${report.lastTick}${
-      deltasLost === 0 ? "" : `; at least ${deltasLost} deltas are lost`
+    `${report.ok ? "✓ saved all" : "✗ saved what is whole"}: ${shown(target)}, ${
+      counted(report.ticks, "tick")
+    }, ${counted(report.deltas, "delta")}, ${
+      counted(report.pages, "page")
+    }, last tick ${report.lastTick}${
+      deltasLost === 0
+        ? ""
+        : `; at least ${counted(deltasLost, "delta")} ${deltasLost === 1 ? "is" : "are"} lost`
     }`,
   ].map((line) => `${line}\n`).join("");
 }

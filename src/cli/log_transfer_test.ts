@@ -98,7 +98,7 @@ Deno.test("mmsb log export and import lead to the same log", async () => {
   assert.equal(imported.code, 0, imported.err);
   assert.match(
     imported.out,
-    /^✓ imported: copy, JSON lines 1, .*: 1 pages, 12 deltas, last tick 12\n$/,
+    /^✓ imported: copy, JSON lines 1, .*: 1 page, 12 deltas, last tick 12\n$/,
   );
   const [again, one, two, verify] = await Promise.all([
     mmsb("log export copy"),
@@ -169,7 +169,7 @@ Deno.test("mmsb log salvage saves what is whole, names the rest, and says so by 
   assert.deepEqual([whole.code, whole.err], [0, ""]);
   assert.match(
     whole.out,
-    /^✓ saved all: saved-whole, 12 ticks, 12 deltas, 1 pages, last tick 12\n$/,
+    /^✓ saved all: saved-whole, 12 ticks, 12 deltas, 1 page, last tick 12\n$/,
   );
   const bytes = await Deno.readFile(`${dir}/${LOG}`);
   bytes[bytes.length >> 1] ^= 1;
@@ -179,16 +179,42 @@ Deno.test("mmsb log salvage saves what is whole, names the rest, and says so by 
     mmsb("log salvage damaged --to saved-json --json"),
   ]);
   assert.equal(text.code, 3);
-  assert.match(text.err, /^mmsb: corrupt-log: Cannot save all of [^\n]+1 ticks are lost[^\n]+\n$/);
-  assert.match(text.out, /^✗ damage: lane-00\/0000000001\.log at byte \d+, tick \d+: /);
+  assert.match(text.err, /^mmsb: corrupt-log: Cannot save all of [^\n]+1 tick is lost[^\n]+\n$/);
+  assert.match(
+    text.out,
+    /^✗ damage: lane-00\/0000000001\.log at byte \d+(, tick \d+: |: tick \d+ )/,
+  );
   assert.match(text.out, /^✗ lost: page 1 board: epoch \d+, in tick \d+$/m);
   assert.match(
     text.out,
-    /^✗ saved what is whole: saved, 11 ticks, 11 deltas, 1 pages, last tick 12/m,
+    /^✗ saved what is whole: saved, 11 ticks, 11 deltas, 1 page, last tick 12/m,
   );
   const report = JSON.parse(asJson.out);
   assert.deepEqual([asJson.code, report.ok, report.pagesHurt.length], [3, false, 1]);
   assert.equal((await mmsb("log verify saved")).code, 0);
+  // The tick that is gone is told of, and is no damage.
+  const [{ first: gone, last }] = report.ticksLost;
+  assert.equal(last, gone);
+  const [inspect, inspectJson, replay, at] = await Promise.all([
+    mmsb("log inspect saved"),
+    mmsb("log inspect saved --json"),
+    mmsb(`replay saved --to-tick ${gone}`),
+    mmsb(`replay saved --to-tick ${gone + 1}`),
+  ]);
+  assert.deepEqual([inspect.code, replay.code, at.code], [0, 2, 0], replay.err + at.err);
+  assert.match(
+    inspect.out,
+    new RegExp(`^ticks {7}1 to 12\n {12}1 tick not in the log \\(merged or lost\\): ${gone}$`, "m"),
+  );
+  assert.deepEqual(JSON.parse(inspectJson.out).missing, {
+    ticks: 1,
+    gaps: [{ first: gone, last: gone }],
+  });
+  assert.equal(
+    replay.err,
+    `mmsb: out-of-bounds: Cannot go to tick ${gone} as it is not in the log, where it was lost or ` +
+      `merged: before it is tick ${gone - 1}, after it tick ${gone + 1}\n`,
+  );
   assert.deepEqual(await Deno.readFile(`${dir}/${LOG}`), bytes);
   const refused = await mmsb("log export damaged --to damaged.jsonl");
   assert.equal(refused.code, 3, refused.err);

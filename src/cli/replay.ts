@@ -11,16 +11,11 @@ import { formatBytes, toHex } from "../base/bytes.ts";
 import { MmsbError } from "../base/errors.ts";
 import { PAGE_ID_MAX } from "../base/limits.ts";
 import type { Moment, Page, StateBus, StateDifference } from "../bus/mod.ts";
-import { EXIT, type ExitCode, Progress } from "../perf/mod.ts";
+import { EXIT, type ExitCode, type Progress } from "../perf/mod.ts";
 import type { Call, Command } from "./_command.ts";
-import { json, shown } from "./_log_text.ts";
-import {
-  requireFolder,
-  stderrIsTerminal,
-  terminalColumns,
-  writeStderr,
-  writeStdout,
-} from "./_platform.ts";
+import { counted, json, shown } from "./_log_text.ts";
+import { requireFolder, writeStdout } from "./_platform.ts";
+import { progressLine } from "./_progress.ts";
 import { differenceJson, differenceText, hexDump } from "./_replay_text.ts";
 import { integerOf, timeUsOf } from "./_values.ts";
 
@@ -59,12 +54,13 @@ export function replayCommand(): Command {
       "The digest is SHA-256 over all pages: the same digest, the same state. With --diff or\n" +
       "--diff-tick the exit code is 1 where anything differs.",
       "A damaged log is replayed as far as it is whole, and the exit code is 3. States before the\n" +
-      "horizon, whose ticks were dropped or merged, cannot be had.",
+      "horizon, whose ticks were dropped or merged, cannot be had, nor those after single ticks that\n" +
+      "are not in the log, because they were lost: the message names the ticks beside.",
     ],
     examples: [
-      "mmsb replay ./data --to-tick 41 --page board",
-      "mmsb replay ./data --diff ./copy",
-      "mmsb replay ./data --to-tick 40 --diff-tick 41 --json",
+      'mmsb replay data/flights --to-tick 41 --page "totals 07h"',
+      "mmsb replay data/flights --diff data/flights-copy",
+      "mmsb replay data/flights --to-tick 40 --diff-tick 41 --json",
     ],
     run: replay,
   };
@@ -75,20 +71,17 @@ async function replay(call: Call): Promise<ExitCode> {
   const asked = askedOf(call);
   await requireFolder("DIR", directory);
   if (asked.diff !== undefined) await requireFolder("--diff", asked.diff);
-  const progress = new Progress({
-    write: writeStderr,
-    terminal: stderrIsTerminal(),
-    columns: terminalColumns,
-  });
+  const progress = progressLine();
   try {
     await using bus = await open(directory, progress);
     await using state = await at(directory, bus, asked.moment, progress);
-    const page = asked.page === undefined ? undefined : pageOf(state, asked.page);
+    const page = asked.page === undefined ? undefined : pageOf(directory, state, asked.page);
     progress.update("making the digest");
     const digest = state.digest();
     const differences = await differencesOf(directory, bus, state, asked, progress);
     progress.clear();
-    report(call, { directory, bus, state, digest, page, ...differences });
+    const metadata = await import("./_row_text.ts");
+    report(call, { directory, bus, state, digest, page, metadata, ...differences });
     if (bus.opened.state === "damaged") throw damaged(directory, bus);
     return differences?.differences.length ? EXIT.failed : EXIT.done;
   } finally {
@@ -145,12 +138,16 @@ async function at(
   return await bus.at(moment);
 }
 
-function pageOf(state: StateBus, wanted: number | string): Page {
-  const page = typeof wanted === "number" ? state.page(wanted) : state.find(wanted);
+function pageOf(directory: string, state: StateBus, wanted: number | string): Page {
+  const page = typeof wanted === "number"
+    ? state.pages().find(({ id }) => id === wanted)
+    : state.find(wanted);
   if (page !== undefined) return page;
   throw new MmsbError(
     "invalid-handle",
-    `Cannot find a page named ${JSON.stringify(wanted)} after tick ${state.tickNumber}`,
+    `Cannot find ${
+      typeof wanted === "number" ? `page ${wanted}` : `a page named ${JSON.stringify(wanted)}`
+    } after tick ${state.tickNumber}: see mmsb log inspect ${shown(directory)} --pages 0`,
     { values: { page: wanted, tick: state.tickNumber } },
   );
 }
@@ -198,6 +195,7 @@ interface Found extends Partial<Differences> {
   readonly state: StateBus;
   readonly digest: string;
   readonly page: Page | undefined;
+  readonly metadata: typeof import("./_row_text.ts");
 }
 
 function report(call: Call, found: Found): void {
@@ -206,7 +204,7 @@ function report(call: Call, found: Found): void {
 }
 
 function jsonOf(
-  { directory, bus, state, digest, page, against, differences, isCut }: Found,
+  { directory, bus, state, digest, page, metadata, against, differences, isCut }: Found,
 ): object {
   const { pages, pageBytes } = state.stats();
   return {
@@ -227,7 +225,7 @@ function jsonOf(
         size: page.size,
         epoch: page.epoch,
         shard: page.shard,
-        metadata: Object.fromEntries([...page.metadata].map(([key, value]) => [key, toHex(value)])),
+        ...metadata.metadataJson(page.metadata),
         bytes: toHex(page.read()),
       },
     }),
@@ -241,7 +239,7 @@ function jsonOf(
 }
 
 function* linesOf(found: Found): Generator<string> {
-  const { directory, bus, state, digest, page, against, differences, isCut } = found;
+  const { directory, bus, state, digest, page, metadata, against, differences, isCut } = found;
   const { pages, pageBytes } = state.stats();
   const { state: how, reason } = bus.opened;
   const name = (text: string) => text.padEnd(12);
@@ -255,20 +253,24 @@ function* linesOf(found: Found): Generator<string> {
   if (page !== undefined) {
     const called = page.name === "" ? "" : ` ${shown(page.name)}`;
     yield `${name("page")}${page.id}${called}: ${page.size} bytes, epoch ${page.epoch}`;
-    for (const [key, value] of page.metadata) yield `${name("")}${shown(key)}: ${toHex(value)}`;
+    for (const [key, value] of page.metadata) {
+      yield `${name("")}${metadata.metadataText(key, value)}`;
+    }
     yield* hexDump(page.read());
   }
   if (differences === undefined) return;
   for (const one of differences) yield differenceText(one);
-  const count = `${differences.length}${isCut ? " or more" : ""}`;
-  yield differences.length === 0 ? `same as ${against}` : `${count} differences from ${against}`;
+  const { length } = differences;
+  const count = isCut ? `${length} or more differences` : counted(length, "difference");
+  yield length === 0 ? `same as ${against}` : `${count} from ${against}`;
 }
 
 function damaged(directory: string, bus: StateBus): MmsbError {
   const { reason } = bus.opened, tick = bus.tickNumber;
   return new MmsbError(
     "corrupt-log",
-    `Cannot replay ${JSON.stringify(directory)} past tick ${tick} as it is damaged: ${reason}`,
+    `Cannot replay ${JSON.stringify(directory)} past tick ${tick} as it is damaged: ${reason}; ` +
+      "save what is whole behind it with mmsb log salvage DIR --to DIR2",
     { values: { directory, tick, reason } },
   );
 }

@@ -36,7 +36,7 @@ Deno.test("mmsb replay gives the state at the end, a tick, a time, and a page's 
   const [end, tick, late, page] = await Promise.all([
     mmsb("replay whole"),
     mmsb("replay whole --to-tick 5 --json --page board"),
-    mmsb("replay whole --to-time 2100-01-01 --json"),
+    mmsb("replay whole --to-time 2999-01-01 --json"),
     mmsb("replay whole --page 1"),
   ]);
   assert.deepEqual([end.code, end.err.includes("mmsb:")], [0, false], end.err);
@@ -98,6 +98,7 @@ Deno.test("mmsb replay goes as far as a damaged log is whole, with exit 3", asyn
   assert.deepEqual([state, digest], ["damaged", digests[tick]]);
   assert.equal(JSON.parse(before.out).digest, digests[2]);
   assert.equal(behind.code, 3, behind.err);
+  assert.match(behind.err, /mmsb log salvage DIR --to DIR2\n$/);
 });
 
 Deno.test("mmsb replay refuses what it cannot use, with exit 2", async () => {
@@ -118,6 +119,9 @@ Deno.test("mmsb replay refuses what it cannot use, with exit 2", async () => {
   const outcomes = await Promise.all(lines.map(mmsb));
   outcomes.forEach(({ code, out, err }, index) => {
     assert.equal(code, 2, `${lines[index]}: ${out}${err}`);
-    assert.match(err, /mmsb: (usage|invalid-handle|out-of-bounds): [^\n]+\n$/);
+    assert.match(err, /^mmsb: (usage|invalid-handle|out-of-bounds): [^\n]+\n$/);
+    if (lines[index].includes("--page")) {
+      assert.match(err, /see mmsb log inspect used --pages 0\n$/);
+    }
   });
 });

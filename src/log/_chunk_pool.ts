@@ -3,67 +3,65 @@
  * in Deno, so these are workers; where none can be had (no right to load their module, too little work
  * to be worth 30 ms of starting one), the jobs are done on this thread, a turn of its loop for each.
  *
- * Cost: a worker is some 30 ms and 10 MB while it lives, a job some 50 µs.
+ * Cost: a worker is some 30 ms, 13 of them of this thread, and 10 MB while it lives; a job some 50 µs.
  */
 
-import {
-  type ChunkJob,
-  type ChunkResult,
-  doChunkJob,
-  packChunk,
-  type PackedChunk,
-} from "./_chunk_work.ts";
+import { type ChunkJob, type ChunkResult, doChunkJob, type PackedChunk } from "./_chunk_work.ts";
 import { mayLoad, nextTurn } from "./_platform.ts";
 
 /** Most workers of one pool. */
 const WORKERS_MAX = 4;
 
+interface Thread {
+  readonly worker: Worker;
+  /** Jobs that it has. */
+  load: number;
+}
+
 interface Waiting {
   readonly job: ChunkJob;
-  readonly worker: number;
+  readonly thread: Thread;
   readonly resolve: (result: ChunkResult) => void;
 }
 
 /** Packs and unpacks chunks beside this thread. */
 export class ChunkPool {
-  #workers: Worker[] = [];
-  readonly #load: number[] = [];
+  #threads: Thread[] = [];
   readonly #waiting = new Map<number, Waiting>();
   #jobs = 0;
+  #hasFailed = false;
 
   /**
-   * Starts the workers.
+   * Starts one more worker, which stops this thread for some 13 ms.
    *
-   * @param threads How many; none for a little work.
+   * @returns Whether there is one: where one cannot be had, no other can.
    */
-  constructor(threads: number) {
+  grow(): boolean {
     const module = new URL("./_chunk_worker.ts", import.meta.url);
     // Asked first: a worker that may not load it fails with words on the standard error.
-    if (threads === 0 || !mayLoad(module)) return;
+    if (this.#hasFailed || !mayLoad(module)) return false;
     try {
-      for (let index = 0; index < threads; index++) {
-        const worker = new Worker(module, { type: "module" });
-        worker.onmessage = ({ data }: { data: ChunkResult }) => this.#settle(data);
-        worker.onerror = (event) => {
-          event.preventDefault();
-          this.#giveUp();
-        };
-        this.#workers.push(worker);
-        this.#load.push(0);
-      }
+      const thread = { worker: new Worker(module, { type: "module" }), load: 0 };
+      thread.worker.onmessage = ({ data }: { data: ChunkResult }) => this.#settle(data);
+      thread.worker.onerror = (event) => {
+        event.preventDefault();
+        this.#drop(thread);
+      };
+      this.#threads.push(thread);
+      return true;
     } catch {
-      this.#end();
+      this.#hasFailed = true;
+      return false;
     }
   }
 
   /** Workers there are. */
   get threads(): number {
-    return this.#workers.length;
+    return this.#threads.length;
   }
 
-  /** Packs data in its place; it stands in shared memory. `here`: on this thread, at once. */
-  async pack(data: Uint8Array, here: boolean): Promise<PackedChunk> {
-    if (here) return packChunk(data);
+  /** Packs data in its place; it stands in shared memory. */
+  async pack(data: Uint8Array): Promise<PackedChunk> {
     return (await this.#do({ kind: "pack", job: this.#jobs++, data })).packed!;
   }
 
@@ -74,20 +72,21 @@ export class ChunkPool {
 
   /** Ends the workers, and forgets what they have not done. */
   close(): void {
-    this.#end();
+    for (const { worker } of this.#threads) worker.terminate();
+    this.#threads = [];
     this.#waiting.clear();
   }
 
   async #do(job: ChunkJob): Promise<ChunkResult> {
-    if (this.#workers.length === 0) {
+    if (this.#threads.length === 0) {
       await nextTurn();
       return doChunkJob(job);
     }
-    const worker = this.#load.indexOf(Math.min(...this.#load));
-    this.#load[worker]++;
+    const thread = this.#threads.reduce((least, other) => other.load < least.load ? other : least);
+    thread.load++;
     const { promise, resolve } = Promise.withResolvers<ChunkResult>();
-    this.#waiting.set(job.job, { job, worker, resolve });
-    this.#workers[worker].postMessage(job);
+    this.#waiting.set(job.job, { job, thread, resolve });
+    thread.worker.postMessage(job);
     return promise;
   }
 
@@ -95,19 +94,21 @@ export class ChunkPool {
     const waiting = this.#waiting.get(result.job);
     if (waiting === undefined) return;
     this.#waiting.delete(result.job);
-    this.#load[waiting.worker]--;
+    waiting.thread.load--;
     waiting.resolve(result);
   }
 
-  #end(): void {
-    for (const worker of this.#workers) worker.terminate();
-    this.#workers = [];
-  }
-
-  /** A worker that could not start takes no job: all of them are done here. */
-  #giveUp(): void {
-    this.#end();
-    for (const { job } of [...this.#waiting.values()]) this.#settle(doChunkJob(job));
+  /**
+   * A worker that could not start has touched none of its jobs: they are done here. Jobs of others go on,
+   * because they change data in its place.
+   */
+  #drop(thread: Thread): void {
+    this.#hasFailed = true;
+    thread.worker.terminate();
+    this.#threads = this.#threads.filter((other) => other !== thread);
+    for (const waiting of [...this.#waiting.values()]) {
+      if (waiting.thread === thread) this.#settle(doChunkJob(waiting.job));
+    }
   }
 }
 

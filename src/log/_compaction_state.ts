@@ -5,8 +5,8 @@
  * it last, why, at what time, and in how many rows. Every page was born zero in these ticks, so its
  * bytes at the horizon are all that its rows came to, a float add too; bytes that are zero need no row.
  *
- * Cost: the memory of all pages once more and 24 bytes a page; a replay, and 20 ns a row for what is
- * noted.
+ * Cost: the memory of all pages once more and 24 bytes a page; a replay, and some
+ * words a row for what is noted.
  */
 
 import {

@@ -11,12 +11,12 @@
  * was found.
  */
 
-import { alignUp } from "../base/mod.ts";
+import { isZero } from "./_lane_evidence.ts";
+import { isHeader, SegmentBuffer, segmentNumbers, wholeHeaders } from "./_segment_files.ts";
 import type { LogFault, LogFaultName } from "./fault.ts";
 import {
   FRAME_HEADER_BYTES,
   FRAME_MAGIC,
-  laneFolder,
   ROW_KIND,
   SEGMENT_HEADER_BYTES,
   segmentPath,
@@ -29,7 +29,6 @@ import {
   readFrameHeader,
   readSegmentHeader,
   type SegmentBytes,
-  segmentBytes,
   type SegmentHeader,
 } from "./frame_reader.ts";
 import { digestOf } from "./frame_writer.ts";
@@ -317,7 +316,7 @@ export class LaneWalk {
     const segment = this.#buffer.load(this.#storage, path);
     this.bytes += segment.length;
     const header = readSegmentHeader(segment, path);
-    const isMissing = number !== due && !(isWhole(header) && header.position === 0);
+    const isMissing = number !== due && !(isHeader(header) && header.position === 0);
     if (isMissing) {
       if (this.#isCutHere()) return false;
       this.#lost = this.#isShifted = true;
@@ -339,9 +338,9 @@ export class LaneWalk {
       : undefined;
     this.#goesOn = false;
     this.#due = number + 1;
-    if (isWhole(header) && fault === undefined) return this.#follow(segment, header, path);
+    if (isHeader(header) && fault === undefined) return this.#follow(segment, header, path);
     this.#lost = this.#isShifted = true;
-    if (!isWhole(header)) {
+    if (!isHeader(header)) {
       return this.#faultAt("segment-header", path, 0, this.#position, fault ?? "it is unreadable");
     }
     this.#damage("segment-header", path, 0, `it does not belong here: ${fault}`);
@@ -488,58 +487,7 @@ function commitFault(commit: CommitRow, frames: readonly FrameHeader[]): string 
   return commit.rows === rows ? undefined : `it counts ${commit.rows} of ${rows} rows`;
 }
 
-/** Headers of frames that are whole, from a place on; what stands in such a frame is data. */
-function* wholeHeaders(
-  segment: SegmentBytes,
-  offset: number,
-  path: string,
-): Generator<FrameHeader, undefined> {
-  const words = new Int32Array(segment.buffer, 0, segment.length >>> 2);
-  for (let at = alignUp(offset, 8); at + FRAME_HEADER_BYTES <= segment.length; at += 8) {
-    if (words[at >>> 2] !== FRAME_MAGIC) continue;
-    const frame = readFrameHeader(segment, at, path);
-    if ("fault" in frame) continue;
-    yield frame;
-    at += frame.length - 8;
-  }
-}
-
 function endsInHeader({ view, length }: SegmentBytes, at: number): boolean {
   if (at + 4 > length || view.getUint32(at, true) !== FRAME_MAGIC) return false;
   return at + FRAME_HEADER_BYTES > length || at + view.getUint16(at + 10, true) > length;
-}
-
-function isWhole(header: SegmentHeader | "unused" | { fault: string }): header is SegmentHeader {
-  return header !== "unused" && !("fault" in header);
-}
-
-function segmentNumbers(storage: Storage, lane: number): number[] {
-  return storage.list(laneFolder(lane))
-    .flatMap((name) => /^(\d{10})\.log$/.exec(name)?.[1] ?? [])
-    .map(Number)
-    .sort((a, b) => a - b);
-}
-
-function isZero(bytes: Uint8Array): boolean {
-  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
-  return true;
-}
-
-/** A buffer that one segment after the other is read into. */
-class SegmentBuffer {
-  last: SegmentBytes = segmentBytes(new ArrayBuffer(0), 0);
-
-  load(storage: Storage, path: string): SegmentBytes {
-    const file = storage.open(path, "read");
-    try {
-      const size = file.size();
-      const { buffer } = this.last;
-      const room = size > buffer.byteLength ? new ArrayBuffer(alignUp(size, 4096)) : buffer;
-      const bytes = segmentBytes(room, size);
-      const read = file.read(bytes.bytes.subarray(0, size), 0);
-      return this.last = read === size ? bytes : segmentBytes(room, read);
-    } finally {
-      file.close();
-    }
-  }
 }

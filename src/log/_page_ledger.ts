@@ -6,7 +6,7 @@
  * fault of one shows in the other. Where frames were lost, the pages' past is not known any more: then each page is believed
  * once, at its next row, so that one lost frame is one fault and not a thousand.
  *
- * Cost: some 60 ns a row, 40 bytes and an entry of a map a page.
+ * Cost: a look at each row; 40 bytes and an entry of a map a page.
  */
 
 import { MmsbError, PAGE_BYTES_MAX, PAGE_ID_MAX } from "../base/mod.ts";

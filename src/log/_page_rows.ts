@@ -7,8 +7,8 @@
  * while that is not twice as long. A look has a handful of runs to search, and each row is sorted
  * again some log2(rows) times at most.
  *
- * Cost: a row takes 4 bytes, a page of a run 8; sorting takes some 20 ns a row (a radix sort in
- * two passes of 16 bits), looking up a page a binary search a run.
+ * Cost: a row takes 4 bytes, a page of a run 8; a run is sorted by a radix sort in two passes of
+ * 16 bits, and looking up a page is a binary search a run.
  */
 
 /** Rows by page, sorted once. */

@@ -12,7 +12,7 @@ import { encodeMetadata, PageStore } from "../physical/mod.ts";
 import { checkpointPath } from "./checkpoint_format.ts";
 import { Checkpoint, listCheckpoints } from "./checkpoint_reader.ts";
 import { LogReader, type LogTick } from "./log_reader.ts";
-import type { DirectoryMeta } from "./meta.ts";
+import { type DirectoryMeta, hasPlace, type LogBase } from "./meta.ts";
 import { Replayer } from "./replay.ts";
 import type { Storage } from "./storage.ts";
 
@@ -30,7 +30,8 @@ export function auditCheckpoints(
     try {
       using checkpoint = Checkpoint.open(storage, tick);
       checkpoint.check();
-      good.push(tick);
+      // A crash may leave one whose part of the log was merged or dropped: nobody uses it.
+      if (isNeeded(checkpoint, meta?.base)) good.push(tick);
     } catch (error) {
       // A writer may have removed it meanwhile.
       const path = checkpointPath(tick);
@@ -39,6 +40,11 @@ export function auditCheckpoints(
     }
   }
   return good.length === 0 ? 0 : good.length - compareWithLog(storage, meta, good, sink);
+}
+
+function isNeeded({ header, footer }: Checkpoint, base: LogBase | undefined): boolean {
+  const { tick } = header.place;
+  return hasPlace(base, tick) || tick === base?.tick && footer.tick === base.horizon;
 }
 
 /** A state that a replay takes forward. */
@@ -77,7 +83,18 @@ function compareWithLog(
           sink(checkpointPath(tick), tick, `page ${page} is not as the log has it at tick ${tick}`);
           wrong++;
         }
-      } else if (found.tick === tick) log = found;
+      } else {
+        const reason = log === undefined ? undefined : endBefore(log);
+        if (reason !== undefined) {
+          sink(
+            checkpointPath(tick),
+            tick,
+            `the log ends at tick ${log!.tick}, before it: ${reason}`,
+          );
+          wrong++;
+        }
+        log = found;
+      }
     } catch (error) {
       // What is wrong with the log itself is told by those who check it.
       if (!(error instanceof MmsbError)) throw error;
@@ -103,8 +120,14 @@ function overCheckpoint(
     ahead: undefined,
     tick: place.tick,
   };
-  goForward(replay, tick);
-  return replay;
+  if (goForward(replay, tick)) return replay;
+  // The log was durable up to there before the checkpoint got its name.
+  const { path } = checkpoint, { reason } = replay.reader.end();
+  throw new MmsbError(
+    "snapshot",
+    `Cannot use "${path}": the log after it ends at tick ${replay.tick}: ${reason}`,
+    { values: { path, tick: replay.tick } },
+  );
 }
 
 function replayOf(reader: LogReader, tick: number): Replay {
@@ -123,6 +146,13 @@ function goForward(replay: Replay, tick: number): boolean {
     replay.ahead = undefined;
   }
   return replay.tick === tick;
+}
+
+/** How a log ends that does not go on; nothing where it is damaged, which others tell. */
+function endBefore({ reader, ahead }: Replay): string | undefined {
+  if (ahead !== undefined) return undefined;
+  const { state, reason } = reader.end();
+  return state === "damaged" ? undefined : reason;
 }
 
 /** The first page that two states do not share. */

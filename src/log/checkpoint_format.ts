@@ -71,7 +71,7 @@
  * | 8 | u16 | checkpoint format |
  * | 10 | u16 | zero |
  * | 12 | u32 | the header's CRC-32 |
- * | 16 | u64 | tick: the last one at which an image was made, from which on the checkpoint is good |
+ * | 16 | u64 | tick: the last one at which an image was made or a page found dead; the checkpoint is good from there on |
  * | 24 | u64 | first byte of the table |
  * | 32 | u32 | CRC-32 of the table |
  * | 36 | u32 | chunks |

@@ -128,35 +128,53 @@ export class Checkpoint implements Disposable {
 
   /** The same, with other threads to help. */
   async loadBeside(store: PageStore): Promise<StoreImages> {
-    const pool = new ChunkPool(threadsFor(this.footer.pageBytes, THREAD_BYTES_MIN));
+    const pool = new ChunkPool(), placer = new ImagePlacer(store);
+    const underWay = new Set<Promise<void>>(), free: Uint8Array[] = [];
     try {
-      const placer = new ImagePlacer(store);
-      const underWay = new Set<Promise<void>>(), free: Uint8Array[] = [];
+      const threads = threadsFor(this.footer.pageBytes, THREAD_BYTES_MIN);
       for (const entry of this.chunks) {
         const chunk = this.#head(entry);
-        if (chunk.form === CHUNK_FORM.raw || underWay.size >= WAITING_MAX * pool.threads) {
-          // Where the others have enough to do, this thread helps, and then hears what they have done.
-          this.#placeData(placer, chunk, placer.create(chunk.columns, chunk.tick));
-          if (underWay.size > 0) await nextTurn();
+        const slots = placer.create(chunk.columns, chunk.tick);
+        const isPacked = chunk.form === CHUNK_FORM.zstd;
+        if (isPacked && pool.threads < threads) pool.grow();
+        if (isPacked && underWay.size < WAITING_MAX * pool.threads) {
+          const done = this.#unpack(pool, placer, chunk, slots, free)
+            .finally(() => void underWay.delete(done));
+          done.catch(() => {});
+          underWay.add(done);
           continue;
         }
-        const slots = placer.create(chunk.columns, chunk.tick);
-        const stored = take(free, chunk.storedBytes), target = take(free, chunk.dataBytes);
-        this.#read(stored, chunk.dataAt);
-        const done = pool.unpack(stored, chunk.dataCheck, target).then((fault) => {
-          this.#accept(fault);
-          placer.fill(chunk.columns, slots, target);
-          free.push(stored, target);
-          underWay.delete(done);
-        });
-        done.catch(() => {});
-        underWay.add(done);
+        // Where the others have enough to do, this thread helps, and then hears what they have done.
+        this.#placeData(placer, chunk, slots);
+        if (underWay.size > 0) await nextTurn();
       }
       await Promise.all(underWay);
       return this.#finish(placer);
     } finally {
+      // Others may write to the store's memory until they are done.
+      await Promise.allSettled(underWay);
       pool.close();
     }
+  }
+
+  /** Unpacks a chunk on another thread: to its pages, where they follow each other in shared memory. */
+  async #unpack(
+    pool: ChunkPool,
+    placer: ImagePlacer,
+    chunk: OpenChunk,
+    slots: Uint32Array,
+    free: Uint8Array[],
+  ): Promise<void> {
+    const stored = take(free, chunk.storedBytes);
+    this.#read(stored, chunk.dataAt);
+    const spans = placer.spans(chunk.columns, slots);
+    const isDirect = spans.length === 1 && spans[0].buffer instanceof SharedArrayBuffer;
+    const target = isDirect ? spans[0] : take(free, chunk.dataBytes);
+    this.#accept(await pool.unpack(stored, chunk.dataCheck, target));
+    free.push(stored);
+    if (isDirect) return;
+    placer.fill(chunk.columns, slots, target);
+    free.push(target);
   }
 
   /**

@@ -3,7 +3,8 @@
  *
  * A clean close cuts each lane's last segment to size, syncs it and states in the metadata where it
  * ends. Who has the state of that tick from elsewhere needs no more than that to write on: the
- * segment's header and its length must agree with the metadata, and nothing may stand behind it.
+ * segment's header and its length must agree with the metadata, and nothing may stand behind it but a
+ * segment that was prepared and never begun.
  *
  * Cost: one small read a lane. Damage further up is not looked for.
  *
@@ -12,6 +13,7 @@
 
 import type { LogEnd } from "./log_reader.ts";
 import { lanesOf } from "./_directory.ts";
+import { segmentHeaderOf } from "./_segment_files.ts";
 import { SEGMENT_HEADER_BYTES, segmentPath } from "./format.ts";
 import { readSegmentHeader, segmentBytes } from "./frame_reader.ts";
 import type { LaneEnd } from "./lane_reader.ts";
@@ -41,7 +43,7 @@ function laneEnd(
   { lane, segment, position }: LaneMeta,
   lastTick: number,
 ): LaneEnd | undefined {
-  if (storage.exists(segmentPath(lane, segment + 1))) return undefined;
+  if (!isUnused(storage, segmentPath(lane, segment + 1))) return undefined;
   for (let number = segment; number > 0; number--) {
     const path = segmentPath(lane, number);
     if (!storage.exists(path)) return undefined;
@@ -53,6 +55,11 @@ function laneEnd(
     return { ...end, state: "whole", reason: "the lane ends", lastTick, synced: position };
   }
   return undefined;
+}
+
+/** Whether a segment is not there, or was prepared only: who takes it away may have been cut off. */
+function isUnused(storage: Storage, path: string): boolean {
+  return !storage.exists(path) || segmentHeaderOf(storage, path) === "unused";
 }
 
 /** Length of a segment, and the position in the lane at which it starts if its header is good. */

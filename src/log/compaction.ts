@@ -19,6 +19,7 @@
 import {
   checkInteger,
   checkKeys,
+  checkType,
   MEMORY_LIMIT_BYTES_DEFAULT,
   MmsbError,
   SEGMENT_BYTES_MAX,
@@ -28,6 +29,7 @@ import { CompactionState } from "./_compaction_state.ts";
 import { CompactionWriter } from "./_compaction_writer.ts";
 import { lanesOf } from "./_directory.ts";
 import { nextTurn } from "./_platform.ts";
+import { segmentNumbers } from "./_segment_files.ts";
 import { carryOut, finishSwitch, removeMerged } from "./compaction_switch.ts";
 import {
   FRAME_HEADER_BYTES,
@@ -44,7 +46,7 @@ import {
   type SegmentHeader,
 } from "./frame_reader.ts";
 import { LogReader } from "./log_reader.ts";
-import { type DirectoryMeta, type LogBase, readMeta, writeMeta } from "./meta.ts";
+import { type DirectoryMeta, type LogBase, type LogSwitch, readMeta, writeMeta } from "./meta.ts";
 import type { Storage } from "./storage.ts";
 
 /** What a compaction may do. */
@@ -95,7 +97,8 @@ const LANE = 0;
  * @returns What was merged.
  * @throws {MmsbError} `locked` where a writer has it, `usage` where it is no directory or was not
  * closed cleanly, `corrupt-log` where it is damaged, `allocation` where memory is short, `disk-full`
- * or `io` where it cannot be written. The log is then as it was.
+ * or `io` where it cannot be written. The log is then as it was, or merged if that was durable already;
+ * the next opening or compaction carries on.
  *
  * @example A counter, and a log that forgets its way
  * ```ts
@@ -119,6 +122,7 @@ export async function compactDirectory(
   options: CompactionOptions = {},
 ): Promise<CompactionReport> {
   checkKeys("compactDirectory", options, ["beforeTick", "memoryLimitBytes", "tickBytes"]);
+  checkType("storage.lock", (checkType("storage", storage, "object") as Storage).lock, "function");
   const unlock = storage.lock();
   try {
     const found = readMeta(storage);
@@ -163,10 +167,14 @@ export async function compactLog(
       { values: { location: storage.location, base: meta.base?.tick ?? 0 } },
     );
   }
-  const range = findRange(storage, meta, host.segmentOpen, beforeTick);
+  // What an earlier one decided and could not carry out.
+  if (meta.pending !== undefined) await settle(storage, host, meta.pending);
+  // An error may have hidden that it was stored: what it speaks of goes only once it does not count.
+  else if (readMeta(storage)?.pending !== undefined) writeMeta(storage, meta);
+  const range = findRange(storage, host.meta(), host.segmentOpen, beforeTick);
   if (range === undefined) return unchanged(meta, 0);
   const before = range.end - range.position;
-  const state = await replayed(storage, meta, range, memoryLimitBytes);
+  const state = await replayed(storage, host.meta(), range, memoryLimitBytes);
   if (state.ticks <= 1) return unchanged(meta, before);
   removeMerged(storage, LANE);
   const writer = new CompactionWriter(storage, {
@@ -240,10 +248,8 @@ function findRange(
   beforeTick: number,
 ): Range | undefined {
   const from = meta.base?.lanes.find(({ lane }) => lane === LANE)?.segment ?? 1;
-  const numbers = storage.list(laneFolder(LANE))
-    .map((name) => Number(/^(\d{10})\.log$/.exec(name)?.[1] ?? 0))
-    .filter((number) => number >= from && number < segmentOpen)
-    .sort((a, b) => a - b);
+  const numbers = segmentNumbers(storage, LANE)
+    .filter((number) => number >= from && number < segmentOpen);
   const first = numbers[0];
   if (first !== from) return undefined;
   const { position } = headOf(storage, first).header ?? {};
@@ -348,19 +354,25 @@ async function switchOver(
     horizon,
     lanes: [{ lane: LANE, segment: first, offset, position }],
   };
-  const store = (meta: DirectoryMeta) => {
-    writeMeta(storage, meta);
-    host.stored(meta);
-  };
   const pending = { lane: LANE, first, count };
   // All up to here is durable, so that what was known of the lane before need not be known any more.
   const next = { lane: LANE, segment: range.last + 1, position: range.end };
   const lanes = host.meta().lanes.map((lane) =>
     lane.lane === LANE && lane.segment <= range.last && host.meta().closed === null ? next : lane
   );
-  store({ ...host.meta(), lanes, base, pending });
+  store(storage, host, { ...host.meta(), lanes, base, pending });
+  await settle(storage, host, pending);
+}
+
+/** Carries a switch out that the metadata says is pending. */
+async function settle(storage: Storage, host: CompactionHost, pending: LogSwitch): Promise<void> {
   await carryOut(storage, pending, () => {
     const { pending: _, ...settled } = host.meta();
-    store(settled);
+    store(storage, host, settled);
   }, nextTurn);
+}
+
+function store(storage: Storage, host: CompactionHost, meta: DirectoryMeta): void {
+  writeMeta(storage, meta);
+  host.stored(meta);
 }

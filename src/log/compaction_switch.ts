@@ -19,11 +19,22 @@ import { MmsbError } from "../base/mod.ts";
 import { CHECKPOINT_FOLDER } from "./checkpoint_format.ts";
 import { Checkpoint, listCheckpoints } from "./checkpoint_reader.ts";
 import { laneFolder, segmentPath } from "./format.ts";
-import { type DirectoryMeta, hasPlace, type LogSwitch, readMeta, writeMeta } from "./meta.ts";
-import type { Storage } from "./storage.ts";
+import { readSegmentHeader, segmentBytes } from "./frame_reader.ts";
+import {
+  type DirectoryMeta,
+  hasPlace,
+  type LogSwitch,
+  META_PATH,
+  metaOf,
+  readMeta,
+  writeMeta,
+} from "./meta.ts";
+import { parentFolder, type Storage } from "./storage.ts";
 
 /** Bytes that are copied at one go. */
 const PIECE_BYTES = 4 * 1024 * 1024;
+/** Readings of a directory whose beginning moves. */
+const READINGS_MAX = 8;
 const MERGED_NAME = /^merged-\d{6}\.(new|copy)$/;
 
 /** Path of a merged segment before it gets its real name, and of a copy of it. */
@@ -73,15 +84,19 @@ export async function carryOut(
  * Carries out the switch that a crash cut off, if there is one, and removes what an earlier one left.
  *
  * @returns The metadata without the switch.
+ * @throws {MmsbError} `corrupt-log` where a merged segment is lost; nothing is removed then.
  */
 export function finishSwitch(storage: Storage, meta: DirectoryMeta): DirectoryMeta {
   const { pending, ...settled } = meta;
   if (pending !== undefined) {
     const { lane, first, count } = pending;
+    const place = meta.base!.lanes.find((place) => place.lane === lane)!;
+    let position = place.position - place.offset;
     for (let index = 0; index < count; index++) {
+      const path = segmentPath(lane, first + index);
       const bytes = storage.readAll(mergedPath(lane, index));
-      // Whoever was cut off behind this may have removed some already.
-      if (bytes !== undefined) storage.replace(segmentPath(lane, first + index), bytes);
+      if (bytes !== undefined) storage.replace(path, bytes);
+      position = endOfMerged(storage, path, mergedPath(lane, index), position);
     }
     writeMeta(storage, settled);
   }
@@ -94,6 +109,20 @@ export function finishSwitch(storage: Storage, meta: DirectoryMeta): DirectoryMe
   for (const path of useless) storage.remove(path);
   if (useless.length > 0) storage.syncFolder(CHECKPOINT_FOLDER);
   return settled;
+}
+
+/** Position at which a merged segment under its real name ends; throws where it is none. */
+function endOfMerged(storage: Storage, path: string, merged: string, position: number): number {
+  const bytes = Uint8Array.from(storage.readAll(path) ?? []);
+  const header = readSegmentHeader(segmentBytes(bytes.buffer, bytes.length), path);
+  if (header !== "unused" && !("fault" in header) && header.position === position) {
+    return position + bytes.length;
+  }
+  throw new MmsbError(
+    "corrupt-log",
+    `Cannot open ${storage.location} as "${merged}" is missing, which is to become "${path}": restore it from a copy, or salvage what is there`,
+    { values: { location: storage.location, path: merged } },
+  );
 }
 
 /** Checkpoints that begin at a place that is merged now. */
@@ -157,45 +186,95 @@ function removeReplacedNow(storage: Storage, lane: number, first: number): void 
 
 /**
  * A directory as its metadata means it: while a switch is pending, merged segments are read under the
- * names that they were written under.
+ * names that they were written under. Whoever reads the metadata again through it reads the segments as
+ * that means them.
  *
  * @param storage The directory; it is only read.
- * @returns The same storage where nothing is pending, or the metadata cannot be read.
+ * @param meta Its metadata. Default: what it holds.
  */
-export function settledView(storage: Storage): Storage {
-  let pending: LogSwitch | undefined;
-  try {
-    pending = readMeta(storage)?.pending;
-  } catch (error) {
-    if (!(error instanceof MmsbError)) throw error;
-  }
-  if (pending === undefined) return storage;
-  const { lane, first, count } = pending;
-  const merged = new Map(
-    Array.from({ length: count }, (_, i) => [segmentPath(lane, first + i), mergedPath(lane, i)]),
-  );
+export function settledView(
+  storage: Storage,
+  meta: DirectoryMeta | null | undefined = quietMeta(storage),
+): Storage {
+  let merged = mergedNames(meta);
   const place = (path: string) => {
     const other = merged.get(path);
     return other !== undefined && storage.exists(other) ? other : path;
   };
-  const folder = laneFolder(lane);
+  const readAll = (path: string) => {
+    const bytes = storage.readAll(place(path));
+    if (path === META_PATH) merged = mergedNames(quietMeta(storage, bytes));
+    return bytes;
+  };
+  const list = (folder: string) => {
+    const names = new Set(storage.list(folder));
+    for (const path of merged.keys()) {
+      if (parentFolder(path) === folder) names.add(path.slice(folder.length + 1));
+    }
+    return [...names].sort();
+  };
+  const open = (path: string, mode: "read") => storage.open(place(path), mode);
+  const exists = (path: string) => storage.exists(place(path));
+  const own: Readonly<Record<PropertyKey, unknown>> = { open, readAll, exists, list };
   return new Proxy(storage, {
     get(target, key) {
-      if (key === "open") {
-        return (path: string, mode: "read") => target.open(place(path), mode);
-      }
-      if (key === "readAll") return (path: string) => target.readAll(place(path));
-      if (key === "exists") return (path: string) => target.exists(place(path));
-      if (key === "list") {
-        return (path: string) => {
-          const names = target.list(path);
-          if (path !== folder) return names;
-          const all = [...merged.keys()].map((path) => path.slice(folder.length + 1));
-          return [...new Set([...names, ...all])].sort();
-        };
-      }
+      if (Object.hasOwn(own, key)) return own[key];
       const value = Reflect.get(target, key, target);
       return typeof value === "function" ? value.bind(target) : value;
     },
   });
+}
+
+/** Metadata; none where it cannot be read, as whoever needs it says so. */
+function quietMeta(
+  storage: Storage,
+  bytes = storage.readAll(META_PATH),
+): DirectoryMeta | undefined {
+  try {
+    return metaOf(bytes);
+  } catch (error) {
+    if (!(error instanceof MmsbError)) throw error;
+    return undefined;
+  }
+}
+
+/** Where the segments of a pending switch are read, by the names that they are to get. */
+function mergedNames(meta: DirectoryMeta | null | undefined): ReadonlyMap<string, string> {
+  const { lane, first, count } = meta?.pending ?? { lane: 0, first: 0, count: 0 };
+  return new Map(
+    Array.from({ length: count }, (_, i) => [segmentPath(lane, first + i), mergedPath(lane, i)]),
+  );
+}
+
+/**
+ * Reads a directory whose early ticks another process may be merging or dropping: what is read while
+ * they go can look like damage, so where it fails and the log begins elsewhere now it is read again.
+ *
+ * @typeParam T What a reading gives.
+ * @param storage The directory.
+ * @param metaOf Its metadata as it stands.
+ * @param read Reads all that it needs anew.
+ * @param isGood Whether a reading may be believed at once. Default: all that do not throw.
+ */
+export function readSettled<T>(
+  storage: Storage,
+  metaOf: () => DirectoryMeta | undefined,
+  read: (storage: Storage, meta: DirectoryMeta | undefined) => T,
+  isGood: (reading: T) => boolean = () => true,
+): T {
+  for (let readings = 1;; readings++) {
+    const meta = metaOf(), isLast = readings >= READINGS_MAX;
+    const hasMoved = () => beginningOf(metaOf()) !== beginningOf(meta);
+    try {
+      const reading = read(settledView(storage, meta ?? null), meta);
+      if (isGood(reading) || isLast || !hasMoved()) return reading;
+    } catch (error) {
+      if (!(error instanceof MmsbError) || isLast || !hasMoved()) throw error;
+    }
+  }
+}
+
+/** Where a log begins, and where its beginning is read, as text to be compared. */
+export function beginningOf(meta: DirectoryMeta | undefined): string {
+  return JSON.stringify([meta?.base ?? null, meta?.pending ?? null]);
 }

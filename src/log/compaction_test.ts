@@ -373,3 +373,9 @@ Deno.test("compactDirectory() refuses what it must not touch, and leaves it as i
   assert.deepEqual(stateOf(full), whole);
   assert.ok(![...full.image().keys()].some((path) => path.includes("merged")));
 });
+
+Deno.test("compactDirectory() refuses what is no storage", async () => {
+  for (const storage of [null, undefined, {}, "x", 7]) {
+    await assert.rejects(compactDirectory(storage as unknown as MemoryStorage), { code: "usage" });
+  }
+});

@@ -7,6 +7,7 @@
 import { resolve } from "node:path";
 import { MmsbError } from "../base/mod.ts";
 import * as platform from "./_platform.ts";
+import { checkExport, checkPlace } from "./_transfer_options.ts";
 import { exportLog, type ExportOptions } from "./export_log.ts";
 import { temporaryPath } from "./storage.ts";
 
@@ -76,12 +77,37 @@ export async function exportText(
  * @returns What was exported.
  * @throws {MmsbError} as {@linkcode exportLog}; `disk-full`, `read-only` or `io` where the file cannot
  * be written. There is no file then, or the old one.
+ *
+ * @example Two logs of the same inputs
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { exportFile, StateBus } from "@mmsb/mmsb";
+ *
+ * const folder = await Deno.makeTempDir();
+ * const texts: string[] = [];
+ * for (const name of ["first", "second"]) {
+ *   const dir = `${folder}/${name}`;
+ *   {
+ *     await using bus = await StateBus.open({ dir });
+ *     const page = bus.createPage({ size: 8 });
+ *     await bus.commit(() => page.write(0, Uint8Array.of(7)));
+ *   }
+ *   const { lines } = await exportFile(dir, `${dir}.jsonl`, { canonical: true });
+ *   assert.equal(lines, 4);
+ *   texts.push(await Deno.readTextFile(`${dir}.jsonl`));
+ * }
+ * assert.equal(texts[0], texts[1]);
+ * await Deno.remove(folder, { recursive: true });
+ * ```
  */
 export async function exportFile(
   directory: string,
   path: string,
   options: ExportOptions = {},
 ): Promise<ExportReport> {
+  checkPlace("directory", directory);
+  checkPlace("path", path);
+  checkExport(options);
   const target = resolve(path), temporary = temporaryPath(target);
   const handle = platform.openHandle(temporary, "open-or-create");
   try {

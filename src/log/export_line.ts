@@ -40,7 +40,7 @@ export interface HeaderLine {
   /** Its type. */
   readonly type: "header";
   /** Always "mmsb-log". */
-  readonly format: typeof EXPORT_FORMAT;
+  readonly format: "mmsb-log";
   /** Version of the format. */
   readonly version: number;
   /** Whether it is the canonical form. */

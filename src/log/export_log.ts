@@ -6,7 +6,7 @@
  *
  * Of a log whose beginning was dropped behind a checkpoint, the first tick stands for all before it.
  *
- * Cost: some 3 µs a delta; one tick at a time, and an entry of a map a page. The canonical form holds a
+ * Cost: an object a line; one tick at a time, and an entry of a map a page. The canonical form holds a
  * number a row of the tick besides.
  *
  * @module
@@ -15,17 +15,20 @@
 import { MmsbError } from "../base/mod.ts";
 import { addTo, timestampHi, timestampLo } from "../temporal/mod.ts";
 import { findMeta, openDirectory, settle } from "./_directory.ts";
+import { checkExport, checkPlace } from "./_transfer_options.ts";
+import { settledView } from "./compaction_switch.ts";
 import { baseLines } from "./export_base.ts";
 import { EXPORT_FORMAT, EXPORT_VERSION, type ExportLine } from "./export_line.ts";
 import {
-  birthLine,
-  changeLine,
-  deltaLine,
-  isBirth,
-  isStructural,
-  type Part,
-  stepOf,
-} from "./export_rows.ts";
+  bearPage,
+  type ExportedPage,
+  moveAndDelete,
+  type Phase,
+  rowsAsLogged,
+  sortedRows,
+  unknownPage,
+} from "./export_order.ts";
+import { birthLine, changeLine, deltaLine, type Part, stepOf } from "./export_rows.ts";
 import { ROW_KIND, ROW_KIND_NAMES, STRUCTURAL } from "./format.ts";
 import { RowDecoder } from "./frame_reader.ts";
 import { stateOf } from "./inspect.ts";
@@ -51,13 +54,31 @@ const PROGRESS_TICKS = 256;
  * @param directory The directory; it is only read.
  * @param options Which form, progress.
  * @returns The lines, as objects; one at a time is in memory.
- * @throws {MmsbError} `usage` where it is no data directory, `version` where a newer MMSB wrote it,
- * `corrupt-log` where damage ends the reading, `io` where files cannot be read.
+ * @throws {MmsbError} `usage` where it is no data directory or options are wrong, `version` where a
+ * newer MMSB wrote it, `corrupt-log` where damage ends the reading, `io` where files cannot be read.
+ *
+ * @example What a page was made of
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { exportLog, StateBus } from "@mmsb/mmsb";
+ *
+ * const dir = await Deno.makeTempDir();
+ * {
+ *   await using bus = await StateBus.open({ dir });
+ *   const page = bus.createPage({ size: 8 });
+ *   await bus.commit(() => page.write(0, Uint8Array.of(7), { source: "feed-a" }));
+ * }
+ * const lines = await Array.fromAsync(exportLog(dir, { canonical: true }));
+ * assert.deepEqual(lines.map(({ type }) => type), ["header", "birth", "delta", "end"]);
+ * await Deno.remove(dir, { recursive: true });
+ * ```
  */
 export async function* exportLog(
   directory: string,
   options: ExportOptions = {},
 ): AsyncGenerator<ExportLine> {
+  checkPlace("directory", directory);
+  checkExport(options);
   yield* exportStorage(openDirectory(directory), options);
 }
 
@@ -72,23 +93,15 @@ export function exportStorage(
   storage: Storage,
   options: ExportOptions = {},
 ): Generator<ExportLine> {
-  return new Export(storage, options).run();
+  return new Export(settledView(storage), options).run();
 }
-
-interface Page {
-  shard: number;
-  epoch: number;
-}
-
-/** Rows of a tick come in this order. */
-type Phase = "births" | "deltas" | "changes";
 
 class Export {
   readonly #storage: Storage;
   readonly #canonical: boolean;
   readonly #progress: (text: string) => void;
   readonly #decoders: RowDecoder[] = [];
-  readonly #pages = new Map<number, Page>();
+  readonly #pages = new Map<number, ExportedPage>();
   #ticks = 0;
   #rows = 0;
 
@@ -167,8 +180,9 @@ class Export {
   *#tick(tick: LogTick): Generator<ExportLine> {
     try {
       const parts = this.#parts(tick);
-      if (this.#canonical) yield* this.#sorted(parts);
-      else yield* this.#inOrder(parts);
+      const rows = this.#canonical ? sortedRows(parts, this.#pages) : rowsAsLogged(parts);
+      for (const [part, row, phase] of rows) yield this.#line(part, row, phase);
+      if (this.#canonical) moveAndDelete(parts, this.#pages);
     } catch (error) {
       if (!(error instanceof MmsbError)) throw error;
       throw damaged(this.#storage, error.message);
@@ -205,84 +219,6 @@ class Export {
     return parts;
   }
 
-  *#inOrder(parts: readonly Part[]): Generator<ExportLine> {
-    for (const phase of ["births", "deltas", "changes"] as const) {
-      for (const part of parts) {
-        if (isStructural(part) === (phase === "deltas")) continue;
-        for (let row = 0; row < part.decoded.rows; row++) {
-          if (phase !== "deltas" && isBirth(part, row) !== (phase === "births")) continue;
-          yield this.#line(part, row, phase);
-        }
-      }
-    }
-  }
-
-  /** Rows by shard, then births, deltas by producer and sequence, changes. */
-  *#sorted(parts: readonly Part[]): Generator<ExportLine> {
-    const byProducer = [...parts].sort(({ frame: a }, { frame: b }) =>
-      a.producer - b.producer || a.sequence - b.sequence || a.lane - b.lane || a.index - b.index
-    );
-    const shards = this.#byShard(byProducer);
-    for (const shard of [...shards.keys()].sort((a, b) => a - b)) {
-      const places = shards.get(shard)!;
-      for (const phase of ["births", "deltas", "changes"] as const) {
-        for (const [part, row] of placesOf(places[phase], byProducer)) {
-          yield this.#line(part, row, phase);
-        }
-      }
-    }
-    for (const part of parts) if (isStructural(part)) this.#settle(part);
-  }
-
-  /** The places of a tick's rows by shard and phase; the pages that it bears are known afterwards. */
-  #byShard(parts: readonly Part[]): Map<number, Record<Phase, number[]>> {
-    for (const part of parts.filter(isStructural)) {
-      for (let row = 0; row < part.decoded.rows; row++) {
-        if (isBirth(part, row)) this.#bear(part, row);
-      }
-    }
-    const shards = new Map<number, Record<Phase, number[]>>();
-    parts.forEach((part, index) => {
-      const { columns, rows } = part.decoded;
-      const structural = isStructural(part);
-      for (let row = 0; row < rows; row++) {
-        const page = this.#pages.get(columns.page[row] >>> 0);
-        if (page === undefined) throw unknownPage(columns.page[row] >>> 0);
-        let places = shards.get(page.shard);
-        if (places === undefined) {
-          shards.set(page.shard, places = { births: [], deltas: [], changes: [] });
-        }
-        const phase = !structural ? "deltas" : isBirth(part, row) ? "births" : "changes";
-        places[phase].push(index * PLACE_ROWS + row);
-      }
-    });
-    const page = (place: number) => {
-      return parts[Math.floor(place / PLACE_ROWS)].decoded.columns.page[place % PLACE_ROWS] >>> 0;
-    };
-    for (const { births, changes } of shards.values()) {
-      births.sort((a, b) => page(a) - page(b));
-      changes.sort((a, b) => page(a) - page(b) || a - b);
-    }
-    return shards;
-  }
-
-  #bear({ decoded: { columns, shards } }: Part, row: number): Page {
-    const page = { shard: shards?.[row] ?? 0, epoch: 0 };
-    this.#pages.set(columns.page[row] >>> 0, page);
-    return page;
-  }
-
-  /** Takes migrations and deaths, once all of the tick was given. */
-  #settle({ decoded: { columns, rows, shards } }: Part): void {
-    for (let row = 0; row < rows; row++) {
-      const page = columns.page[row] >>> 0;
-      if (columns.kind[row] === STRUCTURAL.deletePage) this.#pages.delete(page);
-      if (columns.kind[row] === STRUCTURAL.migratePage) {
-        this.#pages.get(page)!.shard = shards?.[row] ?? 0;
-      }
-    }
-  }
-
   #line(part: Part, row: number, phase: Phase): ExportLine {
     const { frame, decoded } = part;
     const { hlcFirst } = frame;
@@ -294,7 +230,7 @@ class Export {
     this.#rows++;
     if (phase === "births") {
       // The canonical form knows its births beforehand.
-      const { shard } = this.#canonical ? this.#pages.get(page)! : this.#bear(part, row);
+      const { shard } = this.#canonical ? this.#pages.get(page)! : bearPage(this.#pages, part, row);
       return birthLine(part, row, about, shard);
     }
     const known = this.#pages.get(page);
@@ -307,20 +243,6 @@ class Export {
     if (operation === STRUCTURAL.deletePage && !this.#canonical) this.#pages.delete(page);
     return changeLine(part, row, about);
   }
-}
-
-/** More rows than a frame can have: a place is a part's index times this, plus the row. */
-const PLACE_ROWS = 2 ** 27;
-
-function* placesOf(
-  places: readonly number[],
-  parts: readonly Part[],
-): Generator<readonly [Part, number]> {
-  for (const place of places) yield [parts[Math.floor(place / PLACE_ROWS)], place % PLACE_ROWS];
-}
-
-function unknownPage(page: number): MmsbError {
-  return new MmsbError("corrupt-log", `page ${page} is not there`);
 }
 
 function damaged(storage: Storage, reason: string): MmsbError {

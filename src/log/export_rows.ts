@@ -5,11 +5,11 @@
  */
 
 import { MmsbError } from "../base/mod.ts";
-import { decodeMetadata, KIND_MASKED, maskedPayloadBytes } from "../physical/mod.ts";
+import { decodeMetadata } from "../physical/mod.ts";
 import { decodeBirth } from "./birth.ts";
 import { bytesJson, type ExportLine, metadataJson, type RowLine } from "./export_line.ts";
 import { ROW_KIND, STRUCTURAL } from "./format.ts";
-import type { DecodedRows, FrameHeader } from "./frame_reader.ts";
+import { type DecodedRows, type FrameHeader, importedId, payloadLength } from "./frame_reader.ts";
 import type { LaneTick } from "./lane_reader.ts";
 
 /** A frame of the tick at hand, decoded. */
@@ -72,7 +72,7 @@ export function deltaLine(
     ...(frame.rowKind === ROW_KIND.derived ? { derived: true as const } : {}),
     ...(imported === undefined ? {} : {
       imported: {
-        id: String(oldId(imported.idLow[row], imported.idHigh[row])),
+        id: String(importedId(imported, row)),
         epoch: imported.epoch[row] >>> 0,
       },
     }),
@@ -108,18 +108,10 @@ export function stepOf({ advance }: DecodedRows, row: number): number {
   return advance === undefined ? 1 : advance[row] >>> 0;
 }
 
-/** The id that an imported delta had. */
-function oldId(low: number, high: number): bigint {
-  return BigInt(high >>> 0) << 32n | BigInt(low >>> 0);
-}
-
 function payloadOf({ lane, frame, decoded }: Part, row: number): Uint8Array {
-  const { columns, payloadEnd } = decoded;
-  const { bytes } = lane.segment;
-  const start = columns.start[row], length = columns.length[row] >>> 0;
-  const isMasked = frame.rowKind !== ROW_KIND.structural && columns.kind[row] === KIND_MASKED;
-  const size = isMasked ? maskedPayloadBytes(bytes, start, length) : length;
-  if (size > 0 && (start < 0 || start + size > payloadEnd)) {
+  const { bytes } = lane.segment, start = decoded.columns.start[row];
+  const size = payloadLength(lane.segment, frame, decoded, row);
+  if (size > 0 && (start < 0 || start + size > decoded.payloadEnd)) {
     throw new MmsbError("corrupt-log", `the payload of row ${row} is not in its frame`);
   }
   return bytes.subarray(start, start + size);

@@ -37,6 +37,7 @@ const ALLOCATE_PIECE_BYTES = 8 * 1024 * 1024;
  * @example Write, sync, read
  * ```ts
  * import assert from "node:assert/strict";
+ * import { FileStorage } from "@mmsb/mmsb";
  *
  * const directory = Deno.makeTempDirSync();
  * const storage = new FileStorage(directory);

@@ -166,6 +166,15 @@ export const STRUCTURAL = {
   migratePage: 7,
 } as const;
 
+/** Words for the operations, as queries and histories give them. */
+export const STRUCTURAL_NAMES: Readonly<Record<number, string>> = {
+  [STRUCTURAL.createPage]: "create",
+  [STRUCTURAL.deletePage]: "delete",
+  [STRUCTURAL.setMetadata]: "metadata",
+  [STRUCTURAL.resizePage]: "resize",
+  [STRUCTURAL.migratePage]: "migrate",
+};
+
 /** Path of a lane's folder. */
 export function laneFolder(lane: number): string {
   return `lane-${String(lane).padStart(2, "0")}`;

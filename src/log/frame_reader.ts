@@ -9,7 +9,13 @@
  */
 
 import { alignUp, crc32, decodeUtf8, MmsbError, TICK_ROWS_MAX, toHex } from "../base/mod.ts";
-import { type KernelColumns, kernelColumns, ROW_BYTES } from "../physical/mod.ts";
+import {
+  type KernelColumns,
+  kernelColumns,
+  KIND_MASKED,
+  maskedPayloadBytes,
+  ROW_BYTES,
+} from "../physical/mod.ts";
 import { fitsRows, readColumn, readTimes, type WholeColumn } from "./column_codec.ts";
 import {
   FORMAT,
@@ -142,6 +148,23 @@ export interface DecodedRows {
   readonly imported?: ImportedColumns;
 }
 
+/** Bytes that a row's payload takes in its frame: of a masked delta the mask and the bytes it sets. */
+export function payloadLength(
+  { bytes }: SegmentBytes,
+  { rowKind }: FrameHeader,
+  { columns }: DecodedRows,
+  row: number,
+): number {
+  const length = columns.length[row] >>> 0;
+  const isMasked = rowKind !== ROW_KIND.structural && columns.kind[row] === KIND_MASKED;
+  return isMasked ? maskedPayloadBytes(bytes, columns.start[row], length) : length;
+}
+
+/** The id that a page of an imported delta had in the log it comes from. */
+export function importedId({ idLow, idHigh }: ImportedColumns, row: number): bigint {
+  return BigInt(idHigh[row] >>> 0) << 32n | BigInt(idLow[row] >>> 0);
+}
+
 /**
  * Reads a segment's header.
  *
@@ -264,7 +287,7 @@ export function readCommit(segment: SegmentBytes, frame: FrameHeader): CommitRow
 }
 
 /** Columns of whole numbers: those of batches, and those that only some frames have. */
-const COLUMNS: readonly number[] = [
+export const WHOLE_COLUMNS: readonly number[] = [
   SECTION.page,
   SECTION.offset,
   SECTION.length,
@@ -275,13 +298,12 @@ const COLUMNS: readonly number[] = [
   SECTION.epoch,
   SECTION.advance,
   SECTION.shard,
-  SECTION.importedIdLow,
-  SECTION.importedIdHigh,
-  SECTION.importedEpoch,
 ];
 
 /** Columns of imported rows. */
 const IMPORTED = [SECTION.importedIdLow, SECTION.importedIdHigh, SECTION.importedEpoch];
+
+const COLUMNS = [...WHOLE_COLUMNS, ...IMPORTED];
 
 const NO_STRINGS: readonly string[] = [""];
 

@@ -6,7 +6,7 @@
  * Each line is checked against those before it, as the bus checks rows: pages are born once, spans are
  * inside them, epochs and times rise. A file without its last line was cut, and is refused.
  *
- * Cost: some 6 µs a line; one tick, and an entry of a map a page.
+ * Cost: parsing and checking a line at a time; one tick, and an entry of a map a page.
  *
  * @module
  */

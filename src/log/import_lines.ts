@@ -4,7 +4,7 @@
  * Whatever is wrong is refused with the line's number, its byte and the field, because a file of a
  * million lines is searched by those.
  *
- * Cost: some 2 µs a line; memory for the longest line, at most 64 MiB.
+ * Cost: a parse a line; memory for the longest line, at most 64 MiB.
  *
  * @module
  */

@@ -7,6 +7,7 @@
 
 import { equalBytes, MmsbError } from "../base/mod.ts";
 import { systemNowUs } from "../temporal/mod.ts";
+import { checkImport, checkPlace } from "./_transfer_options.ts";
 import { importJson } from "./import_json.ts";
 import { OLD_LOG_MAGIC } from "./import_mmsblog.ts";
 import { OLD_SNAPSHOT_MAGIC } from "./import_mmsbsnap.ts";
@@ -30,14 +31,37 @@ export type ImportForm = "MMSBLOG1" | "MMSBSNAP" | "JSON lines";
  * @returns What was imported.
  * @throws {MmsbError} `corrupt-log` or `limit` where the file is wrong, with `offset`, `field`,
  * `reason` and the number of the `frame`, `page` or `line` in `values`, `version` where it is newer,
- * `usage` where it is none of these forms or the directory is not empty, `disk-full`, `read-only` or
- * `io` where the system refuses. Nothing is there then.
+ * `usage` where it is none of these forms, the directory is not empty or options are wrong,
+ * `disk-full`, `read-only` or `io` where the system refuses. Nothing is there then.
+ *
+ * @example A log as lines, and a log from them
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { exportFile, importLog, StateBus } from "@mmsb/mmsb";
+ *
+ * const folder = await Deno.makeTempDir();
+ * {
+ *   await using bus = await StateBus.open({ dir: `${folder}/data` });
+ *   const board = bus.createPage({ size: 8, name: "board" });
+ *   await bus.commit(() => board.write(0, Uint8Array.of(7)));
+ * }
+ * await exportFile(`${folder}/data`, `${folder}/data.jsonl`);
+ * const { pages, deltas } = await importLog(`${folder}/data.jsonl`, `${folder}/copy`);
+ * assert.deepEqual([pages, deltas], [1, 1]);
+ * const copy = await StateBus.open({ dir: `${folder}/copy`, readOnly: true });
+ * assert.equal(copy.find("board")!.read(0, 1)[0], 7);
+ * await copy.close();
+ * await Deno.remove(folder, { recursive: true });
+ * ```
  */
 export async function importLog(
   path: string,
   directory: string,
   options: ImportOptions = {},
 ): Promise<ImportReport> {
+  checkPlace("path", path);
+  checkPlace("directory", directory);
+  checkImport(options);
   checkTarget(directory);
   const source = fileSource(path);
   let snapshot: ImportSource | undefined;

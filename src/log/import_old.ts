@@ -15,7 +15,8 @@
  * bytes (or there are none for a page), the page gets a row with those of the checkpoint, and the
  * deltas behind come after. That needs the pages in memory, as opening the directory will.
  *
- * Cost: some 4 µs a delta of 256 flags; memory for a map of the pages and one tick of 4 MiB or one delta.
+ * Cost: two passes over each file; memory for a map of the pages, and for one tick of 4 MiB or one
+ * delta.
  *
  * @module
  */

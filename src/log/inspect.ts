@@ -5,27 +5,25 @@
  * It counts the ticks that recovery would keep, and nothing behind them: where a log is damaged, the
  * summary says where, and sums up what is whole.
  *
- * Cost: the log is read once, some 50 ns a delta.
+ * Cost: the log is read and decoded once, and each checkpoint read once.
  *
  * @module
  */
 
-import { MEMORY_LIMIT_BYTES_DEFAULT, MmsbError } from "../base/mod.ts";
-import {
-  decodeMetadata,
-  KIND_MASKED,
-  kindName,
-  maskedPayloadBytes,
-  PageStore,
-} from "../physical/mod.ts";
+import { MmsbError } from "../base/mod.ts";
+import { decodeMetadata, KIND_MASKED, kindName, maskedPayloadBytes } from "../physical/mod.ts";
+import { basePages } from "./_base_pages.ts";
 import { decodeBirth } from "./birth.ts";
 import { findMeta, holderOf, lanesOf, openDirectory, settle } from "./_directory.ts";
+import { segmentNumbers } from "./_segment_files.ts";
+import { checkpointPath } from "./checkpoint_format.ts";
 import { Checkpoint, listCheckpoints } from "./checkpoint_reader.ts";
-import { FORMAT, laneFolder, ROW_KIND, ROW_KIND_NAMES, segmentPath, STRUCTURAL } from "./format.ts";
+import { ROW_KIND, ROW_KIND_NAMES, segmentPath, STRUCTURAL } from "./format.ts";
 import { type DecodedRows, type FrameHeader, RowDecoder } from "./frame_reader.ts";
 import type { LaneTick } from "./lane_reader.ts";
 import { type LogEnd, LogReader } from "./log_reader.ts";
 import type { DirectoryMeta } from "./meta.ts";
+import { horizonOf } from "./retention.ts";
 import type { Storage } from "./storage.ts";
 
 /** How a log ends, and where, if it does not end well. */
@@ -56,16 +54,26 @@ export interface LogPage {
 
 /** A log, summed up. */
 export interface LogInspection {
-  /** Format version. */
-  readonly format: number;
-  /** How often the directory was opened for writing. */
-  readonly incarnation: number;
+  /** Format version; absent where the metadata is lost. */
+  readonly format?: number;
+  /** How often the directory was opened for writing; absent where the metadata is lost. */
+  readonly incarnation?: number;
   /** Shards; absent where the metadata is lost. */
   readonly shards?: number;
   /** How the log ends. */
   readonly state: LogState;
   /** First and last whole tick; absent where there is none. */
   readonly ticks?: { readonly first: number; readonly last: number };
+  /**
+   * Ticks that the log has no more, as a later one stands for them: merged, or lost and given up by a
+   * salvage; absent where there is none.
+   */
+  readonly missing?: {
+    /** How many. */
+    readonly ticks: number;
+    /** The first runs of them; at most 16. */
+    readonly gaps: readonly { readonly first: number; readonly last: number }[];
+  };
   /** First and last hybrid logical timestamp; absent where there is none. */
   readonly hlc?: { readonly first: bigint; readonly last: bigint };
   /** Deltas, derived ones included. */
@@ -86,7 +94,7 @@ export interface LogInspection {
   readonly pageBytes: number;
   /** Pages that were ever born. */
   readonly pagesBorn: number;
-  /** The pages with the highest epochs, those first; at most 16. */
+  /** The pages with the highest epochs, those first; at most 16, or as many as were asked for. */
   readonly epochs: readonly LogPage[];
   /** Lanes, by number. */
   readonly lanes: readonly {
@@ -95,7 +103,7 @@ export interface LogInspection {
     readonly frames: number;
     readonly bytes: number;
   }[];
-  /** Checkpoints that can be opened, oldest first. */
+  /** Checkpoints that can be opened, oldest first; notes tell of the others. */
   readonly checkpoints: readonly { readonly tick: number; readonly bytes: number }[];
   /** Sources, those with the most deltas first. */
   readonly sources: readonly {
@@ -107,7 +115,15 @@ export interface LogInspection {
   readonly notes: readonly string[];
 }
 
+/** Options of {@linkcode inspectLog}. */
+export interface InspectOptions {
+  /** Most pages that are named with their epochs. Default 16. */
+  readonly pages?: number;
+}
+
 const PAGES_SHOWN_MAX = 16;
+/** Runs of missing ticks that are named. */
+const GAPS_SHOWN_MAX = 16;
 
 /**
  * Makes sure that a folder is a bus's directory, whatever state it is in.
@@ -123,15 +139,20 @@ export function requireDirectory(directory: string): void {
  * Sums up the log of a directory, which may be in use.
  *
  * @param directory The directory; it is only read.
+ * @param options How many pages to name.
  * @returns The summary.
  * @throws {MmsbError} `usage` where it is no data directory, `version` where a newer MMSB wrote it,
  * `io` where files cannot be read.
  */
-export async function inspectLog(directory: string): Promise<LogInspection> {
+export async function inspectLog(
+  directory: string,
+  options: InspectOptions = {},
+): Promise<LogInspection> {
+  const { pages = PAGES_SHOWN_MAX } = options;
   const storage = openDirectory(directory);
   await Promise.resolve();
   const { reading, damage } = settle(
-    () => new Inspection(storage).run(),
+    () => new Inspection(storage, pages).run(),
     ({ state }) => state.state === "damaged" ? [`${state.file} ${state.offset}`] : [],
   );
   const isDamaged = damage.size > 0;
@@ -175,6 +196,7 @@ interface Count {
 
 class Inspection {
   readonly #storage: Storage;
+  readonly #pagesMax: number;
   readonly #decoder = new RowDecoder();
   readonly #pages = new Map<number, Page>();
   readonly #sources = new Map<string, Count>();
@@ -186,9 +208,12 @@ class Inspection {
   #payloadBytes = 0;
   #first: { tick: number; hlc: bigint } | undefined;
   #last = { tick: 0, hlc: 0n };
+  #missing = 0;
+  readonly #gaps: { first: number; last: number }[] = [];
 
-  constructor(storage: Storage) {
+  constructor(storage: Storage, pagesMax: number) {
     this.#storage = storage;
+    this.#pagesMax = pagesMax;
   }
 
   run(): LogInspection {
@@ -198,18 +223,21 @@ class Inspection {
     let state: LogState | undefined;
     for (let tick = reader.next(); tick !== undefined && !state; tick = reader.next()) {
       for (const lane of tick.lanes) state ??= this.#lane(lane);
+      if (tick.span > 0) this.#gap(tick.tick - tick.span, tick.tick - 1);
     }
     state ??= stateOf(reader.end());
     const lanes = laneNumbers(this.#storage, meta).map((lane) => this.#laneSize(lane));
-    const horizon = meta?.base?.horizon ?? 0;
+    const horizon = horizonOf(this.#storage, meta);
+    const { checkpoints, notes } = checkpointsOf(this.#storage);
     return {
-      format: meta?.format ?? FORMAT,
-      incarnation: meta?.incarnation ?? 0,
-      ...(meta === undefined ? {} : { shards: meta.shards }),
+      ...(meta === undefined
+        ? {}
+        : { format: meta.format, incarnation: meta.incarnation, shards: meta.shards }),
       state: fault === undefined || state.state === "damaged"
         ? state
         : { state: "damaged", file: "meta.json", offset: 0, reason: fault },
       ...this.#range(),
+      ...(this.#missing === 0 ? {} : { missing: { ticks: this.#missing, gaps: this.#gaps } }),
       deltas: this.#deltas,
       payloadBytes: this.#payloadBytes,
       kinds: this.#kindCounts(),
@@ -222,32 +250,28 @@ class Inspection {
       pagesBorn: this.#born,
       epochs: this.#highest(),
       lanes,
-      checkpoints: checkpointsOf(this.#storage),
+      checkpoints,
       sources: [...this.#sources].sort(([, a], [, b]) => b.deltas - a.deltas)
         .map(([source, count]) => source === "" ? count : { source, ...count }),
-      notes: horizon === 0
-        ? []
-        : [`states before tick ${horizon} are gone: their ticks were merged or dropped`],
+      notes: [
+        ...(horizon === 0
+          ? []
+          : [`states before tick ${horizon} are gone: their ticks were merged or dropped`]),
+        ...notes,
+      ],
     };
   }
 
   /** Where the log's beginning was dropped, its checkpoint tells of the pages before. */
   #begin(meta: DirectoryMeta | undefined): void {
-    const { base } = meta ?? {};
-    if (base === undefined || base.tick === 0) return;
-    const store = new PageStore(MEMORY_LIMIT_BYTES_DEFAULT);
-    try {
-      using checkpoint = Checkpoint.open(this.#storage, base.horizon);
-      const images = checkpoint.load(store);
-      for (const row of store.table.rows()) {
-        const page = store.table.ids[row], imageTick = images.tickOf(page) ?? 0;
-        const size = store.table.sizeOf(row), epoch = store.table.epoch(row);
-        this.#pages.set(page, { name: store.nameOf(page), size, epoch, imageTick });
-      }
-    } catch (error) {
-      // Then only the pages are told of that the log has.
-      if (!(error instanceof MmsbError)) throw error;
+    for (const { page, name, size, epoch, imageTick } of basePages(this.#storage, meta)) {
+      this.#pages.set(page, { name, size, epoch, imageTick });
     }
+  }
+
+  #gap(first: number, last: number): void {
+    this.#missing += last - first + 1;
+    if (this.#gaps.length < GAPS_SHOWN_MAX) this.#gaps.push({ first, last });
   }
 
   /** Counts a tick on one lane; gives the state where its rows cannot be read. */
@@ -354,7 +378,7 @@ class Inspection {
   #highest(): LogPage[] {
     return [...this.#pages]
       .sort(([idA, a], [idB, b]) => b.epoch - a.epoch || idA - idB)
-      .slice(0, PAGES_SHOWN_MAX)
+      .slice(0, this.#pagesMax)
       .map(([page, { name, size, epoch }]) => ({
         page,
         ...(name === "" ? {} : { name }),
@@ -365,10 +389,8 @@ class Inspection {
 
   #laneSize(lane: number): LogInspection["lanes"][number] {
     let segments = 0, bytes = 0;
-    for (const name of this.#storage.list(laneFolder(lane))) {
-      const digits = /^(\d{10})\.log$/.exec(name)?.[1];
-      if (digits === undefined) continue;
-      const file = this.#storage.open(segmentPath(lane, Number(digits)), "read");
+    for (const number of segmentNumbers(this.#storage, lane)) {
+      const file = this.#storage.open(segmentPath(lane, number), "read");
       bytes += file.size();
       segments++;
       file.close();
@@ -377,16 +399,22 @@ class Inspection {
   }
 }
 
-function checkpointsOf(storage: Storage): LogInspection["checkpoints"] {
-  return listCheckpoints(storage).reverse().flatMap((tick) => {
+/** The checkpoints that can be opened, and a note on each whose bytes are not right. */
+function checkpointsOf(storage: Storage): Pick<LogInspection, "checkpoints" | "notes"> {
+  const checkpoints: { tick: number; bytes: number }[] = [], notes: string[] = [];
+  for (const tick of listCheckpoints(storage).reverse()) {
     try {
       using checkpoint = Checkpoint.open(storage, tick);
-      return [{ tick, bytes: checkpoint.bytes }];
+      checkpoints.push({ tick, bytes: checkpoint.bytes });
+      checkpoint.check();
     } catch (error) {
-      if (error instanceof MmsbError) return [];
-      throw error;
+      if (!(error instanceof MmsbError)) throw error;
+      // A writer may have removed it meanwhile.
+      if (!storage.exists(checkpointPath(tick))) continue;
+      notes.push(`a checkpoint is damaged, see mmsb log verify: ${error.message}`);
     }
-  });
+  }
+  return { checkpoints, notes };
 }
 
 function laneNumbers(storage: Storage, meta: DirectoryMeta | undefined): number[] {

@@ -14,15 +14,9 @@
  * @module
  */
 
-import { alignUp } from "../base/mod.ts";
 import { FOREIGN, isZero, LaneEvidence, type LaneState, UNKNOWN, worse } from "./_lane_evidence.ts";
-import {
-  FRAME_HEADER_BYTES,
-  laneFolder,
-  ROW_KIND,
-  SEGMENT_HEADER_BYTES,
-  segmentPath,
-} from "./format.ts";
+import { SegmentBuffer, segmentNumbers } from "./_segment_files.ts";
+import { FRAME_HEADER_BYTES, ROW_KIND, SEGMENT_HEADER_BYTES, segmentPath } from "./format.ts";
 import {
   bodyFault,
   type CommitRow,
@@ -31,7 +25,6 @@ import {
   readFrameHeader,
   readSegmentHeader,
   type SegmentBytes,
-  segmentBytes,
   type SegmentHeader,
 } from "./frame_reader.ts";
 import { digestOf } from "./frame_writer.ts";
@@ -115,8 +108,8 @@ export class LaneReader {
   readonly #numbers: number[];
   readonly #evidence: LaneEvidence;
   readonly #begin: LaneBegin | undefined;
-  #buffer = new ArrayBuffer(0);
-  #segment: SegmentBytes = segmentBytes(new ArrayBuffer(0), 0);
+  readonly #buffer = new SegmentBuffer();
+  #segment: SegmentBytes = this.#buffer.last;
   #header: SegmentHeader | undefined;
   #offset = 0;
   #frameOffset = 0;
@@ -141,12 +134,8 @@ export class LaneReader {
     this.#synced = this.#known.position;
     this.#begin = begin;
     this.#lastTick = begin?.tick ?? 0;
-    this.#numbers = storage.list(laneFolder(lane))
-      .map((name) => /^(\d{10})\.log$/.exec(name)?.[1])
-      .filter((digits) => digits !== undefined)
-      .map(Number)
-      .filter((number) => number >= (begin?.segment ?? 0))
-      .sort((a, b) => a - b);
+    this.#numbers = segmentNumbers(storage, lane)
+      .filter((number) => number >= (begin?.segment ?? 0));
     this.#evidence = new LaneEvidence(lane, this.#numbers, (path) => this.#load(path));
   }
 
@@ -452,15 +441,6 @@ export class LaneReader {
   }
 
   #load(path: string): SegmentBytes {
-    const file = this.#storage.open(path, "read");
-    try {
-      const size = file.size();
-      if (size > this.#buffer.byteLength) this.#buffer = new ArrayBuffer(alignUp(size, 4096));
-      const segment = segmentBytes(this.#buffer, size);
-      const read = file.read(segment.bytes.subarray(0, size), 0);
-      return read === size ? segment : segmentBytes(this.#buffer, read);
-    } finally {
-      file.close();
-    }
+    return this.#buffer.load(this.#storage, path);
   }
 }

@@ -9,7 +9,7 @@
  * Nothing is known of the directory until `close` has written its end; a builder that is given up
  * leaves files that nobody should open.
  *
- * Cost: that of the log itself, some 30 ns a row of 16 bytes, and one tick in memory.
+ * Cost: that of writing the log itself, and one tick in memory.
  *
  * @module
  */

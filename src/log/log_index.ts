@@ -203,6 +203,30 @@ export class LogIndex {
     return { tick: before, lanes };
   }
 
+  /**
+   * The last tick before another one, and the first at or after it; `undefined` where there is none,
+   * as far as the log is indexed.
+   */
+  around(tick: number): { readonly before?: number; readonly after?: number } {
+    let before = this.tickBase, after = Infinity;
+    for (const { lane, closed, open } of this.#lanes.values()) {
+      const last = open?.summary.tickLast ?? closed.at(-1)?.tickLast ?? this.tickBase;
+      if (last < tick) before = Math.max(before, last);
+      for (const { summary, columns } of this.segments(lane, tick)) {
+        before = Math.max(
+          before,
+          columns.ticks.findLast((each) => each < tick) ?? summary.tickBefore,
+        );
+        after = Math.min(after, columns.ticks.find((each) => each >= tick) ?? Infinity);
+        break;
+      }
+    }
+    return {
+      ...(before === 0 ? {} : { before }),
+      ...(after === Infinity ? {} : { after }),
+    };
+  }
+
   /** Waits until indices that are being stored are. */
   async flush(): Promise<void> {
     await this.#writing;

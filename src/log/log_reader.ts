@@ -9,7 +9,7 @@
  * @module
  */
 
-import { LANES_MAX } from "../base/mod.ts";
+import { LANES_MAX, toHex } from "../base/mod.ts";
 import { FRAME_HEADER_BYTES, laneFolder } from "./format.ts";
 import { type LaneEnd, LaneReader, type LaneTick } from "./lane_reader.ts";
 import type { DirectoryMeta, LogPlace } from "./meta.ts";
@@ -193,8 +193,7 @@ export function participantsOf(lanes: readonly number[]): Uint8Array {
   return bytes;
 }
 
-function participantsHex(lanes: readonly number[]): string {
-  let text = "";
-  for (const byte of participantsOf(lanes)) text += byte.toString(16).padStart(2, "0");
-  return text;
+/** The same as a frame's header gives it. */
+export function participantsHex(lanes: readonly number[]): string {
+  return toHex(participantsOf(lanes));
 }

@@ -7,11 +7,11 @@
  * @module
  */
 
-import { LANES_MAX } from "../base/mod.ts";
+import { LANES_MAX, MmsbError } from "../base/mod.ts";
 import { laneFolder } from "./format.ts";
 import type { LaneTick } from "./lane_reader.ts";
 import type { LogTick } from "./log_reader.ts";
-import type { DirectoryMeta, LanePlace, LogPlace } from "./meta.ts";
+import { type DirectoryMeta, type LanePlace, type LogPlace, readMeta } from "./meta.ts";
 import type { Storage } from "./storage.ts";
 import { LaneTail, type TailFault, type TailLimit } from "./tail.ts";
 
@@ -63,9 +63,21 @@ export class LogTail {
    * The next whole tick, if there is one yet; its bytes are good until the next call.
    *
    * @param limit How far to read; the position counts for each lane.
-   * @throws {MmsbError} `version` for a newer format, `io` where a file cannot be read.
+   * @throws {MmsbError} `out-of-bounds` where the ticks behind its place were merged or dropped since,
+   * `version` for a newer format, `io` where a file cannot be read.
    */
   next(limit: TailLimit = {}): LogTick | undefined {
+    try {
+      const found = this.#next(limit);
+      if (found === undefined && this.fault !== undefined) this.#checkThere();
+      return found;
+    } catch (error) {
+      this.#checkThere();
+      throw error;
+    }
+  }
+
+  #next(limit: TailLimit): LogTick | undefined {
     if (this.#gap !== undefined || this.#tick >= (limit.tickMax ?? Infinity)) return undefined;
     for (let looks = 0; looks < 2; looks++) {
       for (const [lane, tail] of this.#lanes) {
@@ -84,6 +96,27 @@ export class LogTail {
   /** Gives the memory back that was needed to read, until it reads again. */
   release(): void {
     for (const lane of this.#lanes.values()) lane.release();
+  }
+
+  /** What looks damaged may be gone, because the log begins later now. */
+  #checkThere(): void {
+    let base: DirectoryMeta["base"];
+    try {
+      base = readMeta(this.#storage)?.base;
+    } catch {
+      return;
+    }
+    // Of dropped ticks the log has those behind its beginning; of merged ones it has the last.
+    const begin = base === undefined || base.tick > 0 ? base?.tick ?? 0 : base.horizon;
+    if (this.#tick >= begin) return;
+    const tick = this.#tick + 1, horizon = base!.horizon;
+    throw new MmsbError(
+      "out-of-bounds",
+      `Cannot go on from tick ${tick}: ticks up to ${begin} were merged or dropped meanwhile; begin with tick ${
+        begin + 1
+      }, or open the bus again`,
+      { values: { tick, horizon, location: this.#storage.location } },
+    );
   }
 
   #whole(): LogTick | undefined {

@@ -99,7 +99,19 @@ export function hasPlace(base: LogBase | undefined, tick: number): boolean {
  * @throws {MmsbError} `version` where a newer MMSB wrote it, `corrupt-log` where it cannot be read.
  */
 export function readMeta(storage: Storage): DirectoryMeta | undefined {
-  const bytes = storage.readAll(META_PATH);
+  return metaOf(storage.readAll(META_PATH), storage.location);
+}
+
+/**
+ * Metadata from the bytes of its file.
+ *
+ * @param location The directory, for the error.
+ * @throws {MmsbError} as {@linkcode readMeta}.
+ */
+export function metaOf(
+  bytes: Uint8Array | undefined,
+  location = "the directory",
+): DirectoryMeta | undefined {
   if (bytes === undefined) return undefined;
   let stored: DirectoryMeta & { readonly check?: unknown };
   try {
@@ -107,16 +119,16 @@ export function readMeta(storage: Storage): DirectoryMeta | undefined {
   } catch (cause) {
     throw new MmsbError(
       "corrupt-log",
-      `Cannot read "${META_PATH}" in ${storage.location}: it is no JSON; restore it from a copy`,
-      { values: { path: META_PATH, location: storage.location }, cause },
+      `Cannot read "${META_PATH}" in ${location}: it is no JSON; restore it from a copy, or save what is whole with mmsb log salvage`,
+      { values: { path: META_PATH, location }, cause },
     );
   }
   const format = stored?.format;
   if (Number.isInteger(format) && format > FORMAT) {
     throw new MmsbError(
       "version",
-      `Cannot open ${storage.location} as its format is ${format}: this MMSB knows up to ${FORMAT}, use a newer one`,
-      { values: { path: META_PATH, location: storage.location, format, formatMax: FORMAT } },
+      `Cannot open ${location} as its format is ${format}: this MMSB knows up to ${FORMAT}, use a newer one`,
+      { values: { path: META_PATH, location, format, formatMax: FORMAT } },
     );
   }
   const { check, ...meta } = stored ?? {};
@@ -124,8 +136,8 @@ export function readMeta(storage: Storage): DirectoryMeta | undefined {
   if (field !== undefined) {
     throw new MmsbError(
       "corrupt-log",
-      `Cannot use "${META_PATH}" in ${storage.location} as "${field}" is wrong: restore it from a copy`,
-      { values: { path: META_PATH, location: storage.location, field } },
+      `Cannot use "${META_PATH}" in ${location} as "${field}" is wrong: restore it from a copy, or save what is whole with mmsb log salvage`,
+      { values: { path: META_PATH, location, field } },
     );
   }
   return meta;

@@ -6,20 +6,27 @@
  * it, and only where the query reaches that far.
  *
  * Cost: of a page, the ticks that have rows of it, where the log's indices are stored; otherwise a pass
- * over the log up to the last tick asked for, some 50 ns a delta;
+ * over the log up to the last tick asked for;
  * two small objects a delta of a tick that is given.
  *
  * @module
  */
 
 import { MmsbError } from "../base/mod.ts";
-import { KIND_MASKED, kindName, maskedPayloadBytes } from "../physical/mod.ts";
+import { kindName } from "../physical/mod.ts";
 import { addTo, physicalUs, timestampHi, timestampLo } from "../temporal/mod.ts";
+import { basePages } from "./_base_pages.ts";
 import { decodeBirth } from "./birth.ts";
 import { findMeta, openDirectory, settle } from "./_directory.ts";
 import { type QueryTicks, ticksFor } from "./_query_ticks.ts";
-import { ROW_KIND, STRUCTURAL } from "./format.ts";
-import { type DecodedRows, type FrameHeader, RowDecoder } from "./frame_reader.ts";
+import { ROW_KIND, STRUCTURAL, STRUCTURAL_NAMES } from "./format.ts";
+import {
+  type DecodedRows,
+  type FrameHeader,
+  importedId,
+  payloadLength,
+  RowDecoder,
+} from "./frame_reader.ts";
 import { stateOf } from "./inspect.ts";
 import type { LaneTick } from "./lane_reader.ts";
 import { LogReader, type LogTick } from "./log_reader.ts";
@@ -97,19 +104,16 @@ export async function* queryLog(
   yield* new Query(storage, query).run();
 }
 
-const STRUCTURAL_NAMES: Readonly<Record<number, string>> = {
-  [STRUCTURAL.createPage]: "create",
-  [STRUCTURAL.deletePage]: "delete",
-  [STRUCTURAL.setMetadata]: "metadata",
-  [STRUCTURAL.resizePage]: "resize",
-  [STRUCTURAL.migratePage]: "migrate",
-};
-
 interface Page {
   readonly name: string;
   shard: number;
+  /** Its epoch so far; up to `imageTick` that of the image it is known from. */
   epoch: number;
+  readonly imageTick: number;
 }
+
+/** The epoch of a page that nothing tells of: one that no row is past. */
+const EPOCH_UNKNOWN = 2 ** 32 - 1;
 
 /** A frame of the tick at hand, decoded. */
 interface Part {
@@ -133,6 +137,8 @@ class Query {
   readonly #decoders: RowDecoder[] = [];
   readonly #pages = new Map<number, Page>();
   readonly #wanted = new Set<number>();
+  /** Whether there were pages before the log begins. */
+  #isDropped = false;
 
   constructor(storage: Storage, query: DeltaQuery) {
     this.#storage = storage;
@@ -142,6 +148,7 @@ class Query {
   *run(): Generator<LoggedDelta> {
     const { tickFrom = 0, tickTo = Infinity, untilUs = Infinity, page } = this.#query;
     const { meta, fault } = findMeta(this.#storage);
+    this.#begin(meta);
     const found = this.#ticksFor(meta, page);
     for (const tick of found.ticks) {
       const isLater = tick.tick > tickTo || firstUs(tick) >= untilUs;
@@ -172,10 +179,31 @@ class Query {
     }
   }
 
+  /** Where the log's beginning was dropped, the pages before are known from a checkpoint. */
+  #begin(meta: DirectoryMeta | undefined): void {
+    this.#isDropped = (meta?.base?.tick ?? 0) > 0;
+    const { page: wanted } = this.#query;
+    for (const { page, name, shard, epoch, imageTick } of basePages(this.#storage, meta)) {
+      this.#pages.set(page, { name, shard, epoch, imageTick });
+      if (wanted === page || wanted === name) this.#wanted.add(page);
+    }
+  }
+
+  /** A page of which only rows are there: born before the log begins, and dead before any image. */
+  #stranger(id: number): Page | undefined {
+    if (!this.#isDropped) return undefined;
+    const page = { name: "", shard: 0, epoch: EPOCH_UNKNOWN, imageTick: Infinity };
+    this.#pages.set(id, page);
+    if (this.#query.page === id) this.#wanted.add(id);
+    return page;
+  }
+
   /** The ticks to look at: by index where the log has one that can be read. */
   #ticksFor(meta: DirectoryMeta | undefined, page: number | string | undefined): QueryTicks {
+    // The index knows names from births only.
+    const isNamed = this.#isDropped && typeof page === "string";
     try {
-      return ticksFor(this.#storage, meta, page);
+      return ticksFor(this.#storage, meta, isNamed ? undefined : page);
     } catch (error) {
       // Damage that hides the answer is met again, and named, where all is read.
       if (!(error instanceof MmsbError) || error.code !== "corrupt-log") throw error;
@@ -193,7 +221,9 @@ class Query {
     }, (state) => state.state === "damaged" ? [`${state.file} ${state.offset}`] : []);
     if (damage.size > 0) {
       const { tick, reason, file, offset } = reading;
-      throw damaged(this.#storage, `tick ${tick}: ${reason} (${file}, byte ${offset})`);
+      // Some reasons begin with their tick.
+      const where = reason?.startsWith("tick ") ? "" : `tick ${tick}: `;
+      throw damaged(this.#storage, `${where}${reason} (${file}, byte ${offset})`);
     }
     if (fault !== undefined) throw damaged(this.#storage, fault);
   }
@@ -226,10 +256,10 @@ class Query {
       if ((operation === STRUCTURAL.createPage) !== births) continue;
       if (births) {
         const { name } = decodeBirth(payloadOf(part, row));
-        this.#pages.set(id, { name, shard: shards?.[row] ?? 0, epoch: 0 });
+        this.#pages.set(id, { name, shard: shards?.[row] ?? 0, epoch: 0, imageTick: 0 });
         if (this.#query.page === id || this.#query.page === name) this.#wanted.add(id);
       }
-      const page = this.#pages.get(id);
+      const page = this.#pages.get(id) ?? this.#stranger(id);
       if (page === undefined) continue;
       if (this.#query.source === undefined && this.#query.intent === undefined && this.#has(id)) {
         matches.push({ part, row, ...page });
@@ -241,18 +271,26 @@ class Query {
 
   #data(part: Part, matches: Match[]): void {
     const { columns, rows, strings, advance } = part.decoded;
+    const { tick } = part.frame;
     const { source, intent, page: wanted } = this.#query;
     const sourceNumber = source === undefined ? -1 : strings.indexOf(source);
     const intentNumber = intent === undefined ? -1 : strings.indexOf(intent);
     for (let row = 0; row < rows; row++) {
       const id = columns.page[row] >>> 0;
-      const page = this.#pages.get(id);
+      const page = this.#pages.get(id) ?? this.#stranger(id);
       if (page === undefined) continue;
-      page.epoch += advance === undefined ? 1 : advance[row] >>> 0;
+      let { epoch } = page;
+      if (tick > page.imageTick) {
+        page.epoch += advance === undefined ? 1 : advance[row] >>> 0;
+        epoch = page.epoch;
+      } else {
+        // The row has the low half of its epoch, which is that of the image or an earlier one.
+        epoch -= epoch - columns.epoch[row] >>> 0;
+      }
       if (wanted !== undefined && !this.#wanted.has(id)) continue;
       if (source !== undefined && columns.source[row] !== sourceNumber) continue;
       if (intent !== undefined && columns.intent[row] !== intentNumber) continue;
-      matches.push({ part, row, ...page });
+      matches.push({ part, row, ...page, epoch });
     }
   }
 
@@ -307,7 +345,7 @@ function deltaOf(match: Match): LoggedDelta {
     ...(isMove ? { shard: decoded.shards?.[row] ?? 0 } : {}),
     ...(imported === undefined ? {} : {
       imported: {
-        id: BigInt(imported.idHigh[row] >>> 0) << 32n | BigInt(imported.idLow[row] >>> 0),
+        id: importedId(imported, row),
         epoch: imported.epoch[row] >>> 0,
       },
     }),
@@ -315,11 +353,9 @@ function deltaOf(match: Match): LoggedDelta {
 }
 
 function payloadOf({ lane, frame, decoded }: Part, row: number): Uint8Array {
-  const { columns } = decoded;
-  const start = columns.start[row], length = columns.length[row] >>> 0;
-  const isMasked = frame.rowKind !== ROW_KIND.structural && columns.kind[row] === KIND_MASKED;
-  const bytes = isMasked ? maskedPayloadBytes(lane.segment.bytes, start, length) : length;
-  return lane.segment.bytes.subarray(start, start + bytes);
+  const start = decoded.columns.start[row];
+  const length = payloadLength(lane.segment, frame, decoded, row);
+  return lane.segment.bytes.subarray(start, start + length);
 }
 
 function damaged(storage: Storage, reason: string): MmsbError {

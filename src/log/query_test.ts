@@ -229,7 +229,7 @@ Deno.test("inspectLog() and queryLog() take a damaged log as far as it is whole"
     const given: number[] = [];
     await assert.rejects(async () => {
       for await (const { tick } of queryLog(folder)) given.push(tick);
-    }, { code: "corrupt-log", message: /tick 6: .* \(lane-00\/0000000001\.log, byte \d+\)/ });
+    }, { code: "corrupt-log", message: /tick 6 .* \(lane-00\/0000000001\.log, byte \d+\)/ });
     assert.equal(given.length, 12);
 
     await Deno.remove(`${folder}/${META_PATH}`);

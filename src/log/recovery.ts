@@ -22,8 +22,8 @@ import {
 } from "../base/mod.ts";
 import type { PageStore } from "../physical/mod.ts";
 import { RecoverySearch } from "./_recovery_search.ts";
-import { FORMAT, laneFolder, SEGMENT_HEADER_BYTES, segmentPath } from "./format.ts";
-import { readSegmentHeader, segmentBytes } from "./frame_reader.ts";
+import { isHeader, segmentHeaderOf, segmentNumbers } from "./_segment_files.ts";
+import { FORMAT, laneFolder, segmentPath } from "./format.ts";
 import type { LaneEnd } from "./lane_reader.ts";
 import { LaneWriter } from "./lane_writer.ts";
 import type { LogEnd } from "./log_reader.ts";
@@ -251,15 +251,8 @@ function rewrite(file: StorageFile, from: number, to: number): void {
 
 /** The position at which a segment begins that was read as whole. */
 function positionOf(storage: Storage, lane: number, number: number): number {
-  const path = segmentPath(lane, number), bytes = new ArrayBuffer(SEGMENT_HEADER_BYTES);
-  const file = storage.open(path, "read");
-  try {
-    file.read(new Uint8Array(bytes), 0);
-  } finally {
-    file.close();
-  }
-  const header = readSegmentHeader(segmentBytes(bytes, SEGMENT_HEADER_BYTES), path);
-  if (header === "unused" || "fault" in header) {
+  const path = segmentPath(lane, number), header = segmentHeaderOf(storage, path);
+  if (!isHeader(header)) {
     throw new MmsbError("io", `Cannot read "${path}" again: its header has changed`, {
       values: { path },
     });
@@ -272,9 +265,7 @@ function laneMeta(lane: LaneEnd): DirectoryMeta["lanes"][number] {
 }
 
 function segmentsAfter(storage: Storage, lane: LaneEnd): number[] {
-  return storage.list(laneFolder(lane.lane))
-    .map((name) => Number(/^(\d{10})\.log$/.exec(name)?.[1] ?? 0))
-    .filter((number) => number > lane.number);
+  return segmentNumbers(storage, lane.lane).filter((number) => number > lane.number);
 }
 
 function cut(storage: Storage, lane: LaneEnd, later: readonly number[]): void {

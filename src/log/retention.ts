@@ -3,8 +3,9 @@
  *
  * The newest checkpoints are kept, and the log from the place of the oldest of them on. Order matters,
  * because a crash may come between any two steps: a checkpoint is removed only when a newer one is
- * durable; where the log begins is stored before a segment goes; so what is lost in the middle is only
- * files that nobody needs, and the next opening takes them away.
+ * durable, and when the log is stored as beginning with one that stays; where the log begins is stored
+ * before a segment goes; so what is lost in the middle is only files that nobody needs, and the next
+ * opening takes them away.
  *
  * @module
  */
@@ -39,15 +40,20 @@ export async function removeCheckpoints(storage: Storage, keep: number): Promise
 }
 
 /**
- * Where the log may begin: at the place of the oldest good checkpoint.
+ * Where the log may begin: at the place of the oldest good checkpoint of those that are kept.
  *
+ * @param keep How many of the newest are.
  * @returns `undefined` where nothing can be dropped.
  */
-export function laterBase(storage: Storage, meta: DirectoryMeta): LogBase | undefined {
+export function laterBase(
+  storage: Storage,
+  meta: DirectoryMeta,
+  keep: number,
+): LogBase | undefined {
   const { base } = meta;
   // Merged segments on their way to their names: where the log begins is about to change.
   if (meta.pending !== undefined) return undefined;
-  for (const tick of listCheckpoints(storage).reverse()) {
+  for (const tick of listCheckpoints(storage).slice(0, keep).reverse()) {
     const found = openQuietly(storage, tick);
     if (found === undefined) continue;
     using checkpoint = found;
@@ -57,6 +63,16 @@ export function laterBase(storage: Storage, meta: DirectoryMeta): LogBase | unde
     return { ...place, horizon: tick };
   }
   return undefined;
+}
+
+/**
+ * The first tick whose state can be had; 0 where all can. Where the log's beginning was dropped that takes
+ * a checkpoint, and those that are not needed go before the metadata says so.
+ */
+export function horizonOf(storage: Storage, meta: DirectoryMeta | undefined): number {
+  const { tick = 0, horizon = 0 } = meta?.base ?? {};
+  if (tick === 0) return horizon;
+  return listCheckpoints(storage).findLast((tick) => tick >= horizon) ?? horizon;
 }
 
 /** Stores where the log begins; what is before it may go from then on. */

@@ -9,7 +9,7 @@
  *
  * The source is only read. A torn tail, which recovery would cut, is no loss and is not taken.
  *
- * Cost: two passes over the log, some 1 µs a row; one tick, and some entries of maps a page.
+ * Cost: two passes over the log; one tick in memory, and some entries of maps a page.
  *
  * @module
  */
@@ -17,6 +17,8 @@
 import { resolve } from "node:path";
 import { MmsbError, SHARDS_DEFAULT } from "../base/mod.ts";
 import { findMeta, holderOf, type MetaFound, openDirectory } from "./_directory.ts";
+import { checkPlace, checkSalvage } from "./_transfer_options.ts";
+import { settledView } from "./compaction_switch.ts";
 import type { LogFault } from "./fault.ts";
 import { buildDirectory, checkTarget } from "./import_target.ts";
 import { LogBuilder } from "./log_builder.ts";
@@ -42,12 +44,41 @@ import type { Storage } from "./storage.ts";
  * @returns What was saved and what is lost; losses are given, not thrown.
  * @throws {MmsbError} `usage` where the one is no data directory or the other is not empty, `version`
  * where a newer MMSB wrote it, `disk-full`, `read-only` or `io` where the system refuses.
+ *
+ * @example A segment with a flipped bit
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { salvageLog, StateBus } from "@mmsb/mmsb";
+ *
+ * const folder = await Deno.makeTempDir(), dir = `${folder}/data`;
+ * {
+ *   await using bus = await StateBus.open({ dir });
+ *   const page = bus.createPage({ size: 8, name: "board" });
+ *   for (const text of ["first", "second", "third"]) {
+ *     await bus.commit(() => page.write(0, new TextEncoder().encode(text)));
+ *   }
+ * }
+ * const path = `${dir}/lane-00/0000000001.log`;
+ * const segment = await Deno.readFile(path);
+ * segment[new TextDecoder("latin1").decode(segment).indexOf("second")] ^= 1;
+ * await Deno.writeFile(path, segment);
+ * await assert.rejects(StateBus.open({ dir }), { code: "corrupt-log" });
+ * const { ticksLost } = await salvageLog(dir, `${folder}/saved`);
+ * assert.deepEqual(ticksLost, [{ first: 2, last: 2 }]);
+ * const saved = await StateBus.open({ dir: `${folder}/saved`, readOnly: true });
+ * assert.equal(new TextDecoder().decode(saved.find("board")!.read(0, 5)), "third");
+ * await saved.close();
+ * await Deno.remove(folder, { recursive: true });
+ * ```
  */
 export async function salvageLog(
   directory: string,
   target: string,
   options: SalvageOptions = {},
 ): Promise<SalvageReport> {
+  checkPlace("directory", directory);
+  checkPlace("target", target);
+  checkSalvage(options);
   checkTarget(target);
   const storage = openDirectory(directory);
   if (`${resolve(target)}/`.startsWith(`${storage.location}/`)) {
@@ -74,6 +105,14 @@ export async function salvageStorage(
   target: Storage,
   options: SalvageOptions = {},
 ): Promise<SalvageReport> {
+  return await salvageSettled(settledView(storage), target, options);
+}
+
+async function salvageSettled(
+  storage: Storage,
+  target: Storage,
+  options: SalvageOptions,
+): Promise<SalvageReport> {
   const { progress = () => {} } = options;
   const found = findMeta(storage), { meta } = found;
   const end = endOf(storage, found);
@@ -84,15 +123,18 @@ export async function salvageStorage(
   const base = meta?.base?.tick ?? 0;
   const isHurt = plan.gaps.size > 0 || plan.tail !== undefined ||
     (meta?.closed?.tick ?? 0) > plan.lastTick || plan.lastTick === 0;
-  const images = base > 0 || (isHurt && !end.isTorn)
-    ? findImages(storage, meta, base > 0 ? "oldest" : "newest", (text) => passedOver.push(text))
-    : undefined;
-  const writer = new SalvageWriter(builder, plan, images, progress);
+  const note = (text: string) => {
+    if (!passedOver.includes(text)) passedOver.push(text);
+  };
+  const begin = base > 0 ? findImages(storage, meta, "oldest", note) : undefined;
+  const newest = isHurt && !end.isTorn ? findImages(storage, meta, "newest", note) : undefined;
+  const repair = newest !== undefined && newest.tick > (begin?.tick ?? 0) ? newest : undefined;
+  const writer = new SalvageWriter(builder, plan, { begin, repair }, progress);
   try {
     await writer.run(storage, meta);
     await builder.close({
       incarnation: meta?.incarnation,
-      horizon: base > 0 ? images?.tick : meta?.base?.horizon,
+      horizon: base > 0 ? begin?.tick : meta?.base?.horizon,
     });
   } catch (error) {
     await builder.abandon();
@@ -113,14 +155,15 @@ export async function salvageStorage(
     pages: size,
     ticksLost,
     deltasLost,
-    pagesHurt: hurt.map((page) => withRepair(page, images)).sort((a, b) => a.page - b.page),
+    pagesHurt: hurt.map((page) => withRepair(page, repair)).sort((a, b) => a.page - b.page),
     pagesLost,
     notes: [
       ...notesOf(storage, found, shards),
-      ...(images === undefined ? [] : [
-        base > 0
-          ? `the log begins with the checkpoint of tick ${images.tick}: earlier ticks are one state`
-          : `the checkpoint of tick ${images.tick} gave the pages back what they lost before it`,
+      ...(begin === undefined ? [] : [
+        `the log begins with the checkpoint of tick ${begin.tick}: earlier ticks are one state`,
+      ]),
+      ...(repair === undefined ? [] : [
+        `the checkpoint of tick ${repair.tick} gave the pages back what they lost before it`,
       ]),
       ...passedOver,
       ...writer.notes,

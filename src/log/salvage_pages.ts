@@ -4,7 +4,7 @@
  * A row is kept where its page is known and its bytes are inside. Where a page's epoch leaps, the rows
  * between are lost: the row behind them stands for them as well, so that the page's epoch stays true.
  *
- * Cost: some 60 ns a row, an entry of a map a page.
+ * Cost: a look at each row once, and an entry of a map a page.
  *
  * @module
  */

@@ -6,7 +6,7 @@
 
 import { lanesOf } from "./_directory.ts";
 import type { LogFault } from "./fault.ts";
-import { participantsOf } from "./log_reader.ts";
+import { participantsHex } from "./log_reader.ts";
 import type { DirectoryMeta } from "./meta.ts";
 import { type FoundTick, SalvageWalk } from "./salvage_walk.ts";
 import type { Storage } from "./storage.ts";
@@ -57,7 +57,7 @@ function tickOf(
   lanes: readonly FoundTick[],
   report: (fault: LogFault) => void,
 ): SalvagedTick {
-  const present = hex(lanes.map(({ lane }) => lane));
+  const present = participantsHex(lanes.map(({ lane }) => lane));
   const committed = lanes.filter(({ commit }) => commit !== undefined);
   const isWhole = committed.length === lanes.length &&
     committed.every(({ commit }) => commit!.frame.participants === present);
@@ -69,8 +69,4 @@ function tickOf(
   }
   const span = Math.max(0, ...committed.map(({ commit }) => commit!.frame.span));
   return { tick, span, lanes, isWhole };
-}
-
-function hex(lanes: readonly number[]): string {
-  return [...participantsOf(lanes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -12,17 +12,10 @@
  * @module
  */
 
-import { alignUp } from "../base/mod.ts";
 import { isZero } from "./_lane_evidence.ts";
+import { SegmentBuffer, segmentNumbers, wholeHeaders } from "./_segment_files.ts";
 import type { LogFault, LogFaultName } from "./fault.ts";
-import {
-  FRAME_HEADER_BYTES,
-  FRAME_MAGIC,
-  laneFolder,
-  ROW_KIND,
-  SEGMENT_HEADER_BYTES,
-  segmentPath,
-} from "./format.ts";
+import { FRAME_HEADER_BYTES, ROW_KIND, SEGMENT_HEADER_BYTES, segmentPath } from "./format.ts";
 import {
   bodyFault,
   type CommitRow,
@@ -31,7 +24,6 @@ import {
   readFrameHeader,
   readSegmentHeader,
   type SegmentBytes,
-  segmentBytes,
 } from "./frame_reader.ts";
 import { digestOf } from "./frame_writer.ts";
 import type { LanePlace } from "./meta.ts";
@@ -59,7 +51,7 @@ export class SalvageWalk {
   readonly #lane: number;
   readonly #report: (fault: LogFault) => void;
   readonly #begin: LanePlace | undefined;
-  #buffer = new ArrayBuffer(0);
+  readonly #buffer = new SegmentBuffer();
   /** Position in the lane at which the next segment should begin, if that is known. */
   #position: number | undefined = 0;
   #path = "";
@@ -88,9 +80,7 @@ export class SalvageWalk {
   /** The ticks, in order, each once. */
   *ticks(): Generator<FoundTick> {
     let due = this.#begin?.segment ?? 1, tickLast = 0;
-    const numbers = this.#storage.list(laneFolder(this.#lane))
-      .flatMap((name) => /^(\d{10})\.log$/.exec(name)?.[1] ?? [])
-      .map(Number).filter((number) => number >= due).sort((a, b) => a - b);
+    const numbers = segmentNumbers(this.#storage, this.#lane).filter((number) => number >= due);
     for (const number of numbers) {
       const isLast = number === numbers.at(-1);
       for (; due < number; due++) {
@@ -116,7 +106,7 @@ export class SalvageWalk {
 
   *#segment(number: number, from: number, isLast: boolean): Generator<FoundTick> {
     const path = segmentPath(this.#lane, number);
-    const segment = this.#load(path);
+    const segment = this.#buffer.load(this.#storage, path);
     const header = readSegmentHeader(segment, path);
     const isBlank = isZero(segment.bytes.subarray(0, segment.length));
     this.#goesOn = false;
@@ -218,19 +208,6 @@ export class SalvageWalk {
     const place = { kind: "damage" as const, fault, file, offset, message };
     this.#report(tick === undefined ? place : { ...place, tick });
   }
-
-  #load(path: string): SegmentBytes {
-    const file = this.#storage.open(path, "read");
-    try {
-      const size = file.size();
-      if (size > this.#buffer.byteLength) this.#buffer = new ArrayBuffer(alignUp(size, 4096));
-      const segment = segmentBytes(this.#buffer, size);
-      const read = file.read(segment.bytes.subarray(0, size), 0);
-      return read === size ? segment : segmentBytes(this.#buffer, read);
-    } finally {
-      file.close();
-    }
-  }
 }
 
 /** The frames of the tick at hand. */
@@ -283,10 +260,5 @@ class FrameGroup {
 
 /** Where the next whole header of a frame stands; the segment's end where none does. */
 function nextFrame(segment: SegmentBytes, from: number, path: string): number {
-  const words = new Int32Array(segment.buffer, 0, segment.length >>> 2);
-  for (let at = alignUp(from, 8); at + FRAME_HEADER_BYTES <= segment.length; at += 8) {
-    if (words[at >>> 2] !== FRAME_MAGIC) continue;
-    if (!("fault" in readFrameHeader(segment, at, path))) return at;
-  }
-  return segment.length;
+  return wholeHeaders(segment, from, path).next().value?.at ?? segment.length;
 }

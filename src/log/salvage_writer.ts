@@ -27,6 +27,14 @@ import type { Storage } from "./storage.ts";
 
 const PROGRESS_TICKS = 256;
 
+/** The checkpoints that a salvage uses. */
+export interface SalvageCheckpoints {
+  /** The one with which a log begins whose own beginning was dropped. */
+  readonly begin: SalvageImages | undefined;
+  /** A later one, behind what is lost. */
+  readonly repair: SalvageImages | undefined;
+}
+
 /** Writes what can be saved. */
 export class SalvageWriter {
   /** The pages. */
@@ -42,23 +50,29 @@ export class SalvageWriter {
   readonly #decoder = new RowDecoder();
   /** The checkpoint that is still to be used. */
   #images: SalvageImages | undefined;
+  /** The one after it. */
+  #repair: SalvageImages | undefined;
   #incarnation = 1;
   #openSequence = 0;
 
-  /** Writes into `builder` what `plan` says, and repairs the pages by a checkpoint if there is one. */
+  /**
+   * Writes into `builder` what `plan` says, behind the checkpoint with which the log begins, if its
+   * beginning was dropped, and repairs the pages by a later one, if there is one.
+   */
   constructor(
     builder: LogBuilder,
     plan: SalvagePlan,
-    images: SalvageImages | undefined,
+    { begin, repair }: SalvageCheckpoints,
     progress: (text: string) => void,
   ) {
     this.#builder = builder;
     this.#plan = plan;
-    this.#images = images;
+    this.#images = begin ?? repair;
+    this.#repair = begin === undefined ? undefined : repair;
     this.#progress = progress;
-    if (images === undefined) return;
-    const { table } = images.store;
-    this.pages.repairBy((page, tick) => tick <= images.tick && table.rowOf(page) !== 0);
+    if (repair === undefined) return;
+    const { table } = repair.store;
+    this.pages.repairBy((page, tick) => tick <= repair.tick && table.rowOf(page) !== 0);
   }
 
   /** Writes all of it. */
@@ -108,16 +122,23 @@ export class SalvageWriter {
   }
 
   /** One tick in the place of those that are lost. */
-  async #bridge(gap: SalvageGap, isLoss = true): Promise<void> {
-    const images = this.#images;
+  async #bridge(gap: SalvageGap, isLoss = true, repairs = true): Promise<void> {
+    const images = this.#images, { first, last } = gap.ticks;
+    const isDue = repairs && images !== undefined && last >= images.tick;
+    const resizes = isDue && last > first ? this.#resizes(images, gap) : [];
+    if (resizes.length > 0) {
+      // Resizes come last in a tick, so they need one of their own before the bytes.
+      const changes = [...gap.changes, ...resizes];
+      await this.#bridge({ ...gap, ticks: { first, last: last - 1 }, changes }, isLoss, false);
+      gap = { ticks: { first: last, last }, births: new Map(), changes: [] };
+    }
     const imaged = images === undefined || gap.ticks.first > images.tick
       ? []
-      : unborn(images, this.#plan);
+      : unborn(images, isLoss ? this.#plan.born : NO_PAGES);
     const births = [...gap.births.values(), ...imaged].filter(({ page }) => !this.pages.has(page))
       .map((row) => this.#bear(row, gap.ticks.first));
     const changes = gap.changes.filter((row) => this.pages.has(row.page));
-    const isDue = images !== undefined && gap.ticks.last >= images.tick;
-    const repairs = isDue ? this.#repairs(images, gap.ticks.last, changes, isLoss) : undefined;
+    const repaired = isDue ? this.#repairs(images, gap.ticks.last, changes, isLoss) : undefined;
     const rows = this.#builder.rows();
     const dead = new Set<number>();
     for (const row of births) rows.push(row);
@@ -126,20 +147,35 @@ export class SalvageWriter {
       if (row.kind === STRUCTURAL.deletePage) dead.add(row.page);
       rows.push(row);
     }
-    if (rows.rows === 0 && repairs === undefined) return;
+    if (rows.rows === 0 && repaired === undefined) return;
     await this.#builder.begin({ tick: gap.ticks.last });
     const hlc = this.#builder.hlcLast + 1n;
     this.#builder.frame(rows, { rowKind: ROW_KIND.structural, hlc });
-    if (repairs !== undefined) {
-      this.#builder.frame(repairs, {
+    if (repaired !== undefined) {
+      this.#builder.frame(repaired, {
         producer: 0,
-        sequence: ++this.#openSequence,
+        sequence: repaired.rows === 0 ? 0 : ++this.#openSequence,
         hlc: this.#later(0n),
       });
     }
     const nextPageId = births.reduce((next, { page }) => Math.max(next, page + 1), 1);
     await this.#builder.commit(this.#later(0n), nextPageId);
     for (const row of changes) this.pages.change(row);
+  }
+
+  /** The rows that give pages the sizes that a checkpoint says, where theirs are others. */
+  #resizes({ store }: SalvageImages, { births, changes }: SalvageGap): LogRow[] {
+    const sizes = new Map(this.pages.ids().map((id) => [id, this.pages.at(id)!.size]));
+    for (const [id, { offset }] of births) sizes.set(id, offset);
+    for (const { page, kind, offset } of changes) {
+      if (kind === STRUCTURAL.resizePage) sizes.set(page, offset);
+    }
+    const rows: LogRow[] = [];
+    for (const [id, known] of sizes) {
+      const row = store.table.rowOf(id), size = row === 0 ? known : store.table.sizeOf(row);
+      if (size !== known) rows.push(structuralRow(id, STRUCTURAL.resizePage, { size }));
+    }
+    return rows;
   }
 
   /** The rows that bring the pages to what a checkpoint says; deaths and the like go to `changes`. */
@@ -149,7 +185,8 @@ export class SalvageWriter {
     changes: LogRow[],
     isLoss: boolean,
   ): RowColumns {
-    this.#images = undefined;
+    this.#images = this.#repair;
+    this.#repair = undefined;
     const { store } = images, rows = this.#builder.rows();
     const dead = new Set(
       changes.filter(({ kind }) => kind === STRUCTURAL.deletePage).map(({ page }) => page),
@@ -161,6 +198,13 @@ export class SalvageWriter {
         continue;
       }
       const epoch = store.table.epoch(row), metadata = store.metadataOf(id);
+      const size = store.table.sizeOf(row);
+      if (size !== known.size) {
+        changes.push(structuralRow(id, STRUCTURAL.resizePage, { size }));
+        if (size > known.size) {
+          this.notes.push(`page ${id} lost its bytes from ${known.size} on, to which it had grown`);
+        }
+      }
       if (metadata.size > 0) {
         const payload = encodeMetadata(metadata);
         changes.push(structuralRow(id, STRUCTURAL.setMetadata, { payload }));
@@ -211,7 +255,7 @@ export class SalvageWriter {
     for (const row of changes.slice(own)) more.push(row);
     this.#builder.frame(repairs, {
       producer: 0,
-      sequence: ++this.#openSequence,
+      sequence: repairs.rows === 0 ? 0 : ++this.#openSequence,
       hlc: this.#later(0n),
     });
     this.#builder.frame(more, { rowKind: ROW_KIND.structural, hlc: this.#later(0n) });
@@ -294,12 +338,14 @@ export class SalvageWriter {
   }
 }
 
+const NO_PAGES: ReadonlySet<number> = new Set();
+
 /** Births of the pages of a checkpoint whose own are lost. */
-function unborn({ store }: SalvageImages, plan: SalvagePlan): LogRow[] {
+function unborn({ store }: SalvageImages, born: ReadonlySet<number>): LogRow[] {
   const rows: LogRow[] = [];
   for (const row of store.table.rows()) {
     const page = store.table.ids[row];
-    if (plan.born.has(page)) continue;
+    if (born.has(page)) continue;
     const payload = encodeBirth(store.nameOf(page), store.metadataOf(page));
     const about = { size: store.table.sizeOf(row), shard: store.table.shards[row], payload };
     rows.push(structuralRow(page, STRUCTURAL.createPage, about));

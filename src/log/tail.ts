@@ -15,19 +15,13 @@
  */
 
 import { alignUp } from "../base/mod.ts";
-import {
-  FRAME_HEADER_BYTES,
-  laneFolder,
-  ROW_KIND,
-  SEGMENT_HEADER_BYTES,
-  segmentPath,
-} from "./format.ts";
+import { isHeader, segmentHeaderOf, segmentNumbers } from "./_segment_files.ts";
+import { FRAME_HEADER_BYTES, ROW_KIND, SEGMENT_HEADER_BYTES, segmentPath } from "./format.ts";
 import {
   bodyFault,
   type FrameHeader,
   readCommit,
   readFrameHeader,
-  readSegmentHeader,
   type SegmentBytes,
   segmentBytes,
   type SegmentHeader,
@@ -342,26 +336,16 @@ export class LaneTail {
   #headerOf(number: number): SegmentHeader | undefined {
     const path = segmentPath(this.lane, number);
     if (!this.#storage.exists(path)) return undefined;
-    const bytes = new ArrayBuffer(SEGMENT_HEADER_BYTES);
-    const file = this.#storage.open(path, "read");
-    let read: number;
-    try {
-      read = file.read(new Uint8Array(bytes), 0);
-    } finally {
-      file.close();
-    }
-    const header = readSegmentHeader(segmentBytes(bytes, read), path);
-    if (header === "unused" || "fault" in header) return undefined;
+    const header = segmentHeaderOf(this.#storage, path);
+    if (!isHeader(header)) return undefined;
     return header.lane === this.lane && header.number === number ? header : undefined;
   }
 
   /** A segment may be absent for a moment; that a later one is there shows that it is lost. */
   #checkMissing(fault: TailFault): undefined {
     this.#seen = fault;
-    const goesOn = this.#storage.list(laneFolder(this.lane)).some((name) => {
-      const number = Number(/^(\d{10})\.log$/.exec(name)?.[1] ?? 0);
-      return number > this.#number + 1 && this.#headerOf(number) !== undefined;
-    });
+    const goesOn = segmentNumbers(this.#storage, this.lane)
+      .some((number) => number > this.#number + 1 && this.#headerOf(number) !== undefined);
     if (!goesOn) return undefined;
     const next = this.#number + 1;
     // It may have come meanwhile.

@@ -7,7 +7,7 @@
  * replay, so that it finds what they would miss; a fault never ends it. What is damaged and what is
  * only a torn tail is told apart by the evidence that recovery uses.
  *
- * Cost: the log is read once, some 50 ns a delta; a second time where damage was found, because a
+ * Cost: the log is read and decoded once; a second time where damage was found, because a
  * log that is being written can look damaged for a moment.
  *
  * @module
@@ -18,10 +18,11 @@ import { findMeta, holderOf, lanesOf, openDirectory, settle } from "./_directory
 import { LaneWalk, type WalkedTick } from "./_lane_walk.ts";
 import { PageLedger } from "./_page_ledger.ts";
 import { auditCheckpoints } from "./checkpoint_audit.ts";
+import { readSettled } from "./compaction_switch.ts";
 import { faultKey, type LogFault, type LogFaultName } from "./fault.ts";
 import { ROW_KIND, ROW_KIND_NAMES } from "./format.ts";
 import { type DecodedRows, type FrameHeader, RowDecoder } from "./frame_reader.ts";
-import { participantsOf } from "./log_reader.ts";
+import { participantsHex } from "./log_reader.ts";
 import { META_PATH } from "./meta.ts";
 import type { Storage } from "./storage.ts";
 
@@ -54,6 +55,8 @@ export interface LogAudit {
   readonly sequenceGaps: number;
   /** Checkpoints that are good. */
   readonly checkpoints: number;
+  /** Ticks up to this one are in checkpoints only, as the log's beginning was dropped; 0 for none. */
+  readonly tickBase: number;
   /** All that is wrong, lane by lane in the order of the log. */
   readonly problems: readonly LogFault[];
 }
@@ -89,7 +92,12 @@ const PROGRESS_TICKS = 256;
  * ```
  */
 export function auditLog(storage: Storage, options: AuditOptions = {}): LogAudit {
-  return new Audit(storage, options).run();
+  return readSettled(
+    storage,
+    () => findMeta(storage).meta,
+    (view) => new Audit(view, options).run(),
+    ({ problems }) => problems.every(({ kind }) => kind !== "damage"),
+  );
 }
 
 /**
@@ -158,7 +166,8 @@ class Audit {
       const begin = meta?.base?.lanes.find((place) => place.lane === lane);
       return new LaneWalk(this.#storage, lane, known, (problem) => this.#report(problem), begin);
     });
-    this.#lastTick = meta?.base?.tick ?? 0;
+    const tickBase = meta?.base?.tick ?? 0;
+    this.#lastTick = tickBase;
     this.#horizon = meta?.base?.horizon ?? 0;
     // The births before the log's beginning are in a checkpoint: pages are believed at first sight.
     if (this.#lastTick > 0) this.#ledger.lose();
@@ -191,6 +200,7 @@ class Audit {
       pages: this.#ledger.living,
       sequenceGaps: this.#gaps,
       checkpoints,
+      tickBase,
       problems: this.#problems,
     };
   }
@@ -214,7 +224,7 @@ class Audit {
   /** Whether every lane has the tick that took part in it; `false` where the log ends in it. */
   #isWhole(tick: number, lanes: readonly WalkedTick[], walks: readonly LaneWalk[]): boolean {
     const committed = lanes.filter((lane) => lane.commit !== undefined);
-    const present = hex(lanes.map(({ lane }) => lane));
+    const present = participantsHex(lanes.map(({ lane }) => lane));
     const absent = committed.find((lane) => lane.commit!.frame.participants !== present);
     if (absent === undefined || lanes.some(({ isLossy }) => isLossy)) return true;
     const { frame } = absent.commit!;
@@ -310,7 +320,8 @@ class Audit {
     sink: (fault: LogFaultName, message: string) => void,
   ): void {
     const { producer, sequence, incarnation } = frame;
-    if (frame.tick <= this.#horizon) return;
+    // A merged frame is nobody's batch.
+    if (frame.tick <= this.#horizon || sequence === 0) return;
     const before = this.#sequences.get(producer);
     this.#sequences.set(producer, { incarnation, sequence });
     const isNew = before === undefined || before.incarnation !== incarnation;
@@ -380,8 +391,4 @@ class Audit {
   #report(problem: LogFault): void {
     if (this.#problems.length < PROBLEMS_MAX) this.#problems.push(problem);
   }
-}
-
-function hex(lanes: readonly number[]): string {
-  return [...participantsOf(lanes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -95,6 +95,7 @@ Deno.test("auditLog() counts, and finds nothing in a log that is right", () => {
     pages: 1,
     sequenceGaps: 0,
     checkpoints: 0,
+    tickBase: 0,
     problems: [],
   });
 });

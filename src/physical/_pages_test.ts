@@ -1,6 +1,6 @@
 /** Pages for the tests of this folder: an arena, its allocator and table, and what they hold. */
 
-import type { KernelColumns } from "./delta_batch.ts";
+import type { KernelColumns } from "./kernel_columns.ts";
 import type { DeltaBatch } from "./delta_batch.ts";
 import { SharedArena } from "./arena.ts";
 import { SlotAllocator } from "./allocator.ts";

@@ -13,7 +13,7 @@
 import type { Arena } from "./arena.ts";
 import { REGION_SHIFT } from "./arena.ts";
 import { applyCombine } from "./combine.ts";
-import type { KernelColumns } from "./delta_batch.ts";
+import type { KernelColumns } from "./kernel_columns.ts";
 import { KIND_MASKED, KIND_SET } from "./kind.ts";
 import type { BatchShape } from "./resolve.ts";
 

@@ -9,7 +9,7 @@
  */
 
 import type { Arena } from "./arena.ts";
-import type { KernelColumns } from "./delta_batch.ts";
+import type { KernelColumns } from "./kernel_columns.ts";
 import { elementBytes } from "./kind.ts";
 
 const scratchBytes = new Uint8Array(8);

@@ -8,19 +8,15 @@ import {
   type MmsbErrorCode,
   STRING_BYTES_MAX,
 } from "../base/mod.ts";
-import {
-  DeltaBatch,
-  type DeltaBatchOptions,
-  type DeltaRow,
-  maskedPayloadBytes,
-  ROW_BYTES,
-} from "./delta_batch.ts";
+import { DeltaBatch, type DeltaBatchOptions, type DeltaRow } from "./delta_batch.ts";
+import { maskedPayloadBytes, ROW_BYTES } from "./kernel_columns.ts";
 import {
   combineKind,
   type CombineOperation,
   type CombineType,
   KIND_MASKED,
   KIND_SET,
+  kindName,
 } from "./kind.ts";
 import { COMBINE_KINDS, maskedPayload, repeated } from "./_rows_test.ts";
 
@@ -681,4 +677,20 @@ Deno.test("maskedPayloadBytes() counts the mask and its set bits", () => {
       assert.equal(maskedPayloadBytes(pool, start, length), payload.length);
     }),
   );
+});
+
+Deno.test("DeltaBatch.from(), append() and extend() refuse what is no row and no batch", () => {
+  const any = (value: unknown) => value as never;
+  const batch = new DeltaBatch({ rows: 2, payloadBytes: 16 });
+  for (const value of [undefined, null, 1, "x", {}, [], [null], Symbol("x")]) {
+    if (!Array.isArray(value) || value.length > 0) {
+      assert.throws(() => DeltaBatch.from(any(value)), { code: "usage" });
+    }
+    assert.throws(() => batch.append(any(value)), { code: "usage" });
+    assert.throws(() => batch.extend(any(value)), { code: "usage" });
+  }
+  const proxy = new Proxy(new Uint8Array(1), {});
+  assert.throws(() => batch.push(1, 0, proxy), { code: "usage" });
+  assert.throws(() => kindName(any(null)), { code: "usage" });
+  assert.equal(batch.length, 0);
 });

@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { KernelColumns } from "./delta_batch.ts";
+import type { KernelColumns } from "./kernel_columns.ts";
 import { type EpochColumns, RECORD_SHIFT } from "./page_table.ts";
 
 /**

@@ -11,7 +11,7 @@
  * @module
  */
 
-import { checkOneOf } from "../base/mod.ts";
+import { checkInteger, checkOneOf } from "../base/mod.ts";
 
 /** Puts the payload's bytes on the span. */
 export const KIND_SET = 0;
@@ -65,6 +65,7 @@ export function isKind(kind: number): boolean {
 
 /** A kind in words: `set`, `masked`, `add f64`. */
 export function kindName(kind: number): string {
+  checkInteger("kind", kind, 0, 2 ** 32 - 1);
   if (kind === KIND_SET) return "set";
   if (kind === KIND_MASKED) return "masked";
   if (!isKind(kind)) return `unknown kind ${kind}`;

@@ -81,8 +81,13 @@ function bytesSet(word: number): number {
   return high >>> 7 & 1 | high >>> 14 & 2 | high >>> 21 & 4 | high >>> 28 & 8;
 }
 
-/** Number of set bits of a mask. */
+/**
+ * Number of set bits of a mask.
+ *
+ * @throws {MmsbError} `usage` where it is no `Uint8Array`.
+ */
 export function maskPopulation(mask: Uint8Array): number {
+  checkBytes("mask", mask);
   let set = 0, i = 0;
   if ((mask.byteOffset & 3) === 0) {
     const words = new Int32Array(mask.buffer, mask.byteOffset, mask.length >>> 2);
@@ -124,8 +129,11 @@ export function nextBit(mask: Uint8Array, length: number, from: number, value: 0
  * @param mask The mask.
  * @param length Its bits.
  * @param gapMax Unset bits up to which two spans are given as one, as two would cost more.
+ * @throws {MmsbError} `usage` for wrong types, `out-of-bounds` for more bits than the mask has.
  */
 export function maskSpans(mask: Uint8Array, length: number, gapMax = 0): MaskSpan[] {
+  checkInteger("length", length, 0, 8 * checkBytes("mask", mask).length);
+  checkInteger("gapMax", gapMax, 0, Number.MAX_SAFE_INTEGER);
   const spans: MaskSpan[] = [];
   let first = nextBit(mask, length, 0, 1);
   while (first < length) {
@@ -165,8 +173,10 @@ export function setBits(mask: Uint8Array, offset: number, length: number): void 
  * @param bytes A span.
  * @param mask Its mask.
  * @returns As many bytes as the mask has set bits.
+ * @throws {MmsbError} `usage` where they are no bytes or of different length.
  */
 export function packMasked(bytes: Uint8Array, mask: Uint8Array): Uint8Array<ArrayBuffer> {
+  checkFit(checkBytes("mask", mask), checkBytes("bytes", bytes).length);
   const packed = new Uint8Array(maskPopulation(mask));
   let at = 0;
   for (const { offset, length } of maskSpans(mask, bytes.length)) {
@@ -207,16 +217,7 @@ export const MASK_FORM = {
  */
 export function compressMask(mask: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
   checkInteger("length", length, 0, PAGE_BYTES_MAX);
-  checkBytes("mask", mask);
-  if (mask.length !== maskBytes(length) || hasBitsPast(mask, length)) {
-    throw new MmsbError(
-      "usage",
-      `Cannot compress a mask of ${mask.length} bytes for ${length} bits: give ${
-        maskBytes(length)
-      } bytes with no bits past the end`,
-      { values: { maskBytes: mask.length, length } },
-    );
-  }
+  checkFit(checkBytes("mask", mask), length);
   const { runs, gapMax, set } = measure(mask, length);
   const width = 32 - Math.clz32(gapMax);
   const packedBytes = varintBytes(set) + 1 + maskBytes(set * width);
@@ -317,6 +318,18 @@ function readGaps(reader: Reader, mask: Uint8Array, length: number): void {
     if (bit >= length) reader.refuse("a gap leads past its end");
     mask[bit >>> 3] |= 1 << (bit & 7);
   }
+}
+
+/** Refuses a mask that is not one of so many bits. */
+function checkFit(mask: Uint8Array, length: number): void {
+  if (mask.length === maskBytes(length) && !hasBitsPast(mask, length)) return;
+  throw new MmsbError(
+    "usage",
+    `Cannot use a mask of ${mask.length} bytes for ${length} bits: give ${
+      maskBytes(length)
+    } bytes with no bits past the end`,
+    { values: { maskBytes: mask.length, length } },
+  );
 }
 
 /** Whether a mask has bits behind its length, which nothing may have. */

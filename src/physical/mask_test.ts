@@ -164,3 +164,22 @@ Deno.test("maskSpans(), nextBit(), maskPopulation() and setBits() agree with fla
     assert.deepEqual(rebuilt, mask);
   }));
 });
+
+Deno.test("masks are refused where they are none or do not fit", () => {
+  const any = (value: unknown) => value as Uint8Array;
+  const proxy = new Proxy(new Uint8Array(1), {}), bytes = new Uint8Array(8);
+  for (const mask of [undefined, null, "a", [1], {}, new Uint16Array(1), proxy].map(any)) {
+    assert.throws(() => maskPopulation(mask), { code: "usage" });
+    assert.throws(() => maskSpans(mask, 8), { code: "usage" });
+    assert.throws(() => packMasked(bytes, mask), { code: "usage" });
+    assert.throws(() => packMasked(mask, Uint8Array.of(1)), { code: "usage" });
+  }
+  for (const mask of [new Uint8Array(0), new Uint8Array(2)]) {
+    assert.throws(() => packMasked(bytes, mask), { code: "usage" });
+  }
+  assert.throws(() => packMasked(new Uint8Array(3), Uint8Array.of(0x10)), { code: "usage" });
+  for (const length of [-1, 9]) {
+    assert.throws(() => maskSpans(Uint8Array.of(255), length), { code: "out-of-bounds" });
+  }
+  assert.throws(() => maskSpans(Uint8Array.of(255), NaN), { code: "usage" });
+});

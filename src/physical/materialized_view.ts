@@ -10,7 +10,13 @@
  * @module
  */
 
-import { checkInteger, MmsbError, PAGE_BYTES_MAX, PAGE_BYTES_MIN } from "../base/mod.ts";
+import {
+  checkInteger,
+  checkIterable,
+  MmsbError,
+  PAGE_BYTES_MAX,
+  PAGE_BYTES_MIN,
+} from "../base/mod.ts";
 import { PageFold } from "./_page_fold.ts";
 import { DeltaBatch, type DeltaRow } from "./delta_batch.ts";
 import { maskBytes } from "./mask.ts";
@@ -61,7 +67,7 @@ export class MaterializedView {
    */
   static from(size: number, deltas: Iterable<DeltaRow>): MaterializedView {
     const view = new MaterializedView(size);
-    for (const delta of deltas) view.apply(delta);
+    for (const delta of checkIterable("deltas", deltas)) view.apply(delta);
     return view;
   }
 

@@ -89,3 +89,9 @@ Deno.test("MaterializedView refuses what does not fit and stays as it was", () =
   assert.throws(() => new MaterializedView(0), { code: "out-of-bounds" });
   assert.throws(() => new MaterializedView(1n as never), { code: "usage" });
 });
+
+Deno.test("MaterializedView.from() refuses what is no list of deltas", () => {
+  for (const deltas of [undefined, null, 1, {}, [null], [1]]) {
+    assert.throws(() => MaterializedView.from(8, deltas as never), { code: "usage" });
+  }
+});

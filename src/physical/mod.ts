@@ -21,6 +21,7 @@ export { combineElement } from "./combine.ts";
 export * from "./attached_image.ts";
 export * from "./delta_batch.ts";
 export * from "./epochs.ts";
+export * from "./kernel_columns.ts";
 export * from "./kind.ts";
 export * from "./mask.ts";
 export * from "./materialized_view.ts";

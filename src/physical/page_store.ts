@@ -95,6 +95,9 @@ export class PageStore {
     this.learn(memory.found.records, true);
     for (const id of this.#names.keys()) if (this.table.rowOf(id) === 0) this.#forget(id);
     for (const id of this.#metadata.keys()) if (this.table.rowOf(id) === 0) this.#forget(id);
+    // What was staged and never ticked: its id will be given to another page.
+    const { nextPageId, records } = memory.found;
+    if (records.some(({ page }) => page >= nextPageId)) this.#directory?.rewrite(this.#records());
   }
 
   /**

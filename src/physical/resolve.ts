@@ -14,7 +14,7 @@
  */
 
 import { MmsbError, PAGE_BYTES_MAX } from "../base/mod.ts";
-import { type KernelColumns, maskedPayloadBytes } from "./delta_batch.ts";
+import { type KernelColumns, maskedPayloadBytes } from "./kernel_columns.ts";
 import { elementBytes, isKind, KIND_MASKED, KIND_SET, kindName } from "./kind.ts";
 import {
   type PageTable,

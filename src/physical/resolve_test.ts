@@ -122,15 +122,18 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     return "usage";
   },
   "payload ends past the pool": (batch, row) => {
-    batch.columns.payloadStart[row] = batch.payloadLength - batch.payloadBytesOf(row) + 1;
-    if (batch.columns.kind[row] !== KIND_MASKED) return "usage";
-    // A mask read from another place has other bits, so its payload has another length.
-    const { payloadStart, length } = batch.columns;
+    const { payloadStart, length } = batch.columns, end = batch.payloadLength;
+    if (batch.columns.kind[row] !== KIND_MASKED) {
+      payloadStart[row] = end - batch.payloadBytesOf(row) + 1;
+      return "usage";
+    }
+    // A mask of its own behind all others: its one bit asks for a byte that is not there.
     const bytes = length[row] + 7 >>> 3;
-    batch.payload.fill(0, payloadStart[row], payloadStart[row] + bytes);
-    payloadStart[row] = batch.payloadLength - bytes;
-    batch.payload.fill(0, payloadStart[row], batch.payloadLength);
-    batch.payload[payloadStart[row]] = 1;
+    if (end + bytes > batch.payload.length) return undefined;
+    batch.setLength(batch.length, end + bytes);
+    batch.payload.fill(0, end, end + bytes);
+    batch.payload[end] = 1;
+    payloadStart[row] = end;
     return "usage";
   },
   "payload starts at the pool's end": (batch, row) => {

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { checkType, MmsbError } from "../base/mod.ts";
+import { checkInteger, checkIterable, checkType, MmsbError } from "../base/mod.ts";
 
 /** A semiring over numbers. */
 export interface Semiring {
@@ -79,6 +79,7 @@ function checkNeutral(name: string, value: unknown): void {
  * @throws {MmsbError} `usage` where there is none.
  */
 export function semiring(name: string): Semiring {
+  checkType("name", name, "string");
   const found = registered.get(name);
   if (found === undefined) {
     throw new MmsbError(
@@ -98,15 +99,36 @@ export interface Accumulated {
   readonly product: number;
 }
 
-/** Folds a column with plus, from zero. */
+/** Refuses a semiring and a column that are none. */
+function checkFold(ring: Semiring, column: ArrayLike<number>): void {
+  checkType("semiring", ring, "object");
+  checkType("plus of the semiring", ring.plus, "function");
+  checkType("times of the semiring", ring.times, "function");
+  checkNeutral("zero", ring.zero);
+  checkNeutral("one", ring.one);
+  const { length } = checkType("column", column, "object") as ArrayLike<number>;
+  checkInteger("length of the column", length, 0, Number.MAX_SAFE_INTEGER);
+}
+
+/**
+ * Folds a column with plus, from zero.
+ *
+ * @throws {MmsbError} `usage` for what is no semiring or no column.
+ */
 export function foldSum(ring: Semiring, column: ArrayLike<number>): number {
+  checkFold(ring, column);
   let sum = ring.zero;
   for (let i = 0; i < column.length; i++) sum = ring.plus(sum, column[i]);
   return sum;
 }
 
-/** Folds a column with times, from one. */
+/**
+ * Folds a column with times, from one.
+ *
+ * @throws {MmsbError} as {@linkcode foldSum}.
+ */
 export function foldProduct(ring: Semiring, column: ArrayLike<number>): number {
+  checkFold(ring, column);
   let product = ring.one;
   for (let i = 0; i < column.length; i++) product = ring.times(product, column[i]);
   return product;
@@ -114,6 +136,8 @@ export function foldProduct(ring: Semiring, column: ArrayLike<number>): number {
 
 /**
  * Folds a column both ways in one pass.
+ *
+ * @throws {MmsbError} as {@linkcode foldSum}.
  *
  * @example The cheapest step, and the cost of all
  * ```ts
@@ -123,6 +147,7 @@ export function foldProduct(ring: Semiring, column: ArrayLike<number>): number {
  * ```
  */
 export function accumulate(ring: Semiring, column: ArrayLike<number>): Accumulated {
+  checkFold(ring, column);
   let sum = ring.zero, product = ring.one;
   for (let i = 0; i < column.length; i++) {
     sum = ring.plus(sum, column[i]);
@@ -135,8 +160,11 @@ export function accumulate(ring: Semiring, column: ArrayLike<number>): Accumulat
  * Checks the laws of a semiring on samples.
  *
  * @returns The first law that fails, in words, or `undefined`.
+ * @throws {MmsbError} as {@linkcode foldSum}.
  */
 export function checkSemiring(ring: Semiring, samples: readonly number[]): string | undefined {
+  checkFold(ring, samples);
+  checkIterable("samples", samples);
   const { zero, one } = ring;
   const plus = (a: number, b: number) => ring.plus(a, b);
   const times = (a: number, b: number) => ring.times(a, b);

@@ -105,3 +105,21 @@ Deno.test("registerSemiring() refuses what is no semiring", () => {
   }
   assert.throws(() => semiring("bad"), { code: "usage" });
 });
+
+Deno.test("what is no semiring, or no column, is refused", () => {
+  const any = (value: unknown) => value as never;
+  for (
+    const ring of [undefined, null, 1, "x", {}, { ...tropical, plus: 1 }, {
+      ...tropical,
+      zero: "0",
+    }]
+  ) {
+    for (const fold of [foldSum, foldProduct, accumulate, checkSemiring]) {
+      assert.throws(() => fold(any(ring), [1]), { code: "usage" });
+      assert.throws(() => fold(tropical, any(ring)), { code: "usage" });
+    }
+  }
+  for (const name of [undefined, null, Symbol("x"), {}]) {
+    assert.throws(() => semiring(any(name)), { code: "usage" });
+  }
+});

@@ -10,7 +10,7 @@
  * @module
  */
 
-import { checkInteger, decodeUtf8, encodeUtf8, MmsbError } from "../base/mod.ts";
+import { checkInteger, decodeUtf8, encodeUtf8, isBytes, MmsbError } from "../base/mod.ts";
 import { ADDRESS_BYTES, type Arena, REGION_SHIFT } from "../physical/mod.ts";
 import { TYPE_CODE, typeName, UTF8_LENGTH_BYTES } from "./field_type.ts";
 import type { Field } from "./schema.ts";
@@ -129,7 +129,7 @@ function checkBig(field: Field, value: unknown, row: number, min: bigint, max: b
 }
 
 function checkFixed(field: Field, value: unknown, row: number): Uint8Array {
-  if (!(value instanceof Uint8Array)) refuseType(field, value, row, "a Uint8Array");
+  if (!isBytes(value)) refuseType(field, value, row, "a Uint8Array");
   if (value.length !== field.bound) {
     throw new MmsbError(
       "usage",
@@ -192,31 +192,29 @@ export function zeroValue(field: Field): unknown {
 export function readValue(field: Field, arena: Arena, slot: number, offset: number): unknown {
   const { code } = field;
   if (code === TYPE_CODE.f64) return arena.doubles[(slot << 1) + (offset >>> 3)];
-  if (code >= TYPE_CODE.bytes) return readBytes(field, arena, slot, offset);
-  const word = arena.words[(slot << 2) + (offset >>> 2)];
-  const shift = (offset & 3) << 3;
+  if (code > TYPE_CODE.u32) return readOther(field, arena, slot, offset);
+  // Up to the top of the word and down again; the codes of the signed types are odd.
+  const rest = 32 - (field.width << 3);
+  const high = arena.words[(slot << 2) + (offset >>> 2)] << rest - ((offset & 3) << 3);
+  return (code & 1) === 1 ? high >> rest : high >>> rest;
+}
+
+/** All types but f64 and the small integers; apart, so that reading those is compiled into its callers. */
+function readOther(field: Field, arena: Arena, slot: number, offset: number): unknown {
+  const { code } = field, at = (slot << 2) + (offset >>> 2);
   switch (code) {
-    case TYPE_CODE.i8:
-      return word << (24 - shift) >> 24;
-    case TYPE_CODE.u8:
-      return word >>> shift & 0xff;
-    case TYPE_CODE.i16:
-      return word << (16 - shift) >> 16;
-    case TYPE_CODE.u16:
-      return word >>> shift & 0xffff;
-    case TYPE_CODE.i32:
-      return word;
-    case TYPE_CODE.u32:
-      return word >>> 0;
     case TYPE_CODE.f32:
-      int32[0] = word;
+      int32[0] = arena.words[at];
       return float32[0];
     case TYPE_CODE.bool:
-      return (word >>> shift & 0xff) !== 0;
-    default:
-      int32[0] = word;
-      int32[1] = arena.words[(slot << 2) + (offset >>> 2) + 1];
+      return (arena.words[at] >>> ((offset & 3) << 3) & 0xff) !== 0;
+    case TYPE_CODE.i64:
+    case TYPE_CODE.u64:
+      int32[0] = arena.words[at];
+      int32[1] = arena.words[at + 1];
       return code === TYPE_CODE.i64 ? int64[0] : uint64[0];
+    default:
+      return readBytes(field, arena, slot, offset);
   }
 }
 

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { MmsbError } from "../base/mod.ts";
+import { BATCH_PAYLOAD_BYTES_MAX, MmsbError } from "../base/mod.ts";
 import { checkScalar, encodeValue } from "./codec.ts";
 import { type FieldType, type ScalarType, TYPE_CODE, typeName } from "./field_type.ts";
 import type { Field, Fields } from "./schema.ts";
@@ -88,14 +88,16 @@ export function columnConstructor(field: Field): ColumnConstructor | undefined {
  * @param field The column.
  * @param values A typed array of the column's kind, or an array (of any kind) of values.
  * @returns The bytes; those of a typed array of the column's kind are its own.
- * @throws {MmsbError} `usage` for what is no array; otherwise as {@linkcode encodeValue}.
+ * @throws {MmsbError} `usage` for what is no array, or one whose buffer was transferred; `limit` for more
+ * than a batch takes; otherwise as {@linkcode encodeValue}.
  */
 export function encodeColumn(field: Field, values: unknown): Uint8Array {
   const own = columnConstructor(field);
-  if (own !== undefined && field.code !== TYPE_CODE.bool && values instanceof own) {
+  const isTyped = ArrayBuffer.isView(values) && !(values instanceof DataView);
+  if (isTyped && (values.buffer as ArrayBuffer).detached) refuseDetached(field);
+  if (isTyped && own !== undefined && field.code !== TYPE_CODE.bool && values instanceof own) {
     return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   }
-  const isTyped = ArrayBuffer.isView(values) && !(values instanceof DataView);
   if (!Array.isArray(values) && !isTyped) {
     throw new MmsbError(
       "usage",
@@ -106,6 +108,7 @@ export function encodeColumn(field: Field, values: unknown): Uint8Array {
     );
   }
   const list = values as ArrayLike<unknown>, count = list.length;
+  if (count * field.width > BATCH_PAYLOAD_BYTES_MAX) refuseMany(field, count);
   if (field.code === TYPE_CODE.bool && values instanceof Uint8Array) {
     return checkBits(field, values);
   }
@@ -119,6 +122,24 @@ export function encodeColumn(field: Field, values: unknown): Uint8Array {
     target.set(encodeValue(field, list[row], row), row * field.width);
   }
   return target;
+}
+
+/** An array whose buffer went elsewhere has no values any more, which must not pass for no rows. */
+function refuseDetached(field: Field): never {
+  throw new MmsbError(
+    "usage",
+    `Cannot use the values of column "${field.name}" as their buffer was transferred: give a copy`,
+    { values: { column: field.name } },
+  );
+}
+
+/** More than a batch takes is refused before memory is asked for. */
+function refuseMany(field: Field, count: number): never {
+  throw new MmsbError(
+    "limit",
+    `Cannot use ${count} values of column "${field.name}" at once: append fewer rows at a time`,
+    { values: { column: field.name, count, bytesMax: BATCH_PAYLOAD_BYTES_MAX } },
+  );
 }
 
 /** Bools as bytes must be 0 or 1, as no other byte would come back as it was. */

@@ -48,6 +48,14 @@ export function addedFields(what: string, stored: Schema, wanted: Schema): numbe
   return wanted.fields.length - stored.fields.length;
 }
 
+/** Whether a schema is the stored one, or that with fields added at the end. */
+export function continues(stored: Schema, wanted: Schema): boolean {
+  return stored.kind === wanted.kind && stored.fields.every(({ name, type }, index) => {
+    const given = wanted.fields[index];
+    return given?.name === name && typeName(given.type) === typeName(type);
+  });
+}
+
 function refuse(what: string, field: string, reason: string): never {
   throw new MmsbError("usage", `Cannot open ${what} with this schema as ${reason}`, {
     values: { what, field },

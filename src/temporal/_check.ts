@@ -18,7 +18,7 @@ export function requireTimestamp(timestamp: bigint): void {
   if (typeof timestamp === "bigint" && BigInt.asUintN(64, timestamp) === timestamp) return;
   throw new MmsbError(
     "usage",
-    `Cannot take ${timestamp} as a timestamp: give a bigint of 64 bits without sign`,
+    `Cannot take ${String(timestamp)} as a timestamp: give a bigint of 64 bits without sign`,
     { values: { timestamp } },
   );
 }
@@ -34,7 +34,9 @@ export function requireHalves(hi: number, lo: number): void {
   if (hi >>> 0 === hi && lo >>> 0 === lo) return;
   throw new MmsbError(
     "usage",
-    `Cannot take ${hi} and ${lo} as the halves of a timestamp: give two unsigned 32-bit numbers`,
+    `Cannot take ${String(hi)} and ${
+      String(lo)
+    } as the halves of a timestamp: give two unsigned 32-bit numbers`,
     { values: { hi, lo } },
   );
 }

@@ -6,7 +6,7 @@
  * that was never born) has to be planted in frames that are whole, and this is how.
  */
 
-import { alignUp } from "../base/mod.ts";
+import { alignUp, joinBytes } from "../base/mod.ts";
 import {
   FORMAT,
   FrameWriter,
@@ -132,7 +132,7 @@ export function putTogether(ticks: readonly ForgedTick[], shards: number): Forge
     });
     at = from;
   });
-  const storage = new MemoryStorage({ image: new Map([[path, joined(parts)]]) });
+  const storage = new MemoryStorage({ image: new Map([[path, joinBytes(parts)]]) });
   const last = ticks.at(-1);
   writeMeta(storage, {
     format: FORMAT,
@@ -163,7 +163,7 @@ function addTick(parts: Uint8Array[], tick: ForgedTick, at: number): number[] {
   }
   writer.addCommit(...halves(tick.commitHlc), tick.nextPageId);
   ends.push(at + writer.byteLength);
-  parts.push(joined(writer.finish()));
+  parts.push(joinBytes(writer.finish()));
   return ends;
 }
 
@@ -203,14 +203,4 @@ function rowFrame({ rows, payload, strings, hlc, ...about }: ForgedFrame) {
 
 function halves(hlc: bigint): [hi: number, lo: number] {
   return [Number(hlc >> 32n), Number(hlc & 0xffff_ffffn)];
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

@@ -74,9 +74,14 @@ function notesOf(outcome: MemoryOutcome): string[] {
     `${text(clockMs.length)} ticks deleted up to ${DEATHS_A_TICK} pages each: median ${
       quantile(clockMs, 0.5).toFixed(2)
     } ms, 99th percentile ${quantile(clockMs, 0.99).toFixed(2)} ms by the clock`,
-    `longest pause each time ${times("ownMs")} ms (${
+    `longest pause in each of ${outcome.pauses.length} runs: ${
+      times("ownMs")
+    } ms of this process's own time, ${
       times("clockMs")
-    } ms by the clock), of mixed sizes ${longest(outcome.mixedPauses, "ownMs").toFixed(2)} ms`,
+    } ms by the clock (the shortest of the first is judged)`,
+    `longest pause while pages of mixed sizes churn: ${
+      longest(outcome.mixedPauses, "ownMs").toFixed(2)
+    } ms (not judged: it happens once)`,
     `churn: ${text(created)} pages created and ${
       text(deleted)
     } deleted in all; pages of ${MIXED_SIZES_TEXT} (${mebibytes(mixedBytes)}) leave ${
