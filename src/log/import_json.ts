@@ -126,6 +126,8 @@ interface OpenFrame {
   readonly sequence: number;
   readonly hlc: bigint;
   readonly rows: RowColumns;
+  /** Page, epoch and advance of each delta, in order. */
+  readonly steps: number[];
 }
 
 class JsonImport {
@@ -141,6 +143,7 @@ class JsonImport {
   #ticks = 0;
   #rows = 0;
   #incarnation = 1;
+  #graphVersion = 0;
   /** Time of the next row, where the lines have none. */
   #hlc: bigint;
   readonly #sequences = new Map<number, number>();
@@ -253,6 +256,7 @@ class JsonImport {
         last.hlc + BigInt(last.rows.rows) === hlc;
       frame = goesOn ? last : this.#open(about);
     }
+    if (rowKind !== ROW_KIND.structural) frame.steps.push(row.page, row.epoch!, row.advance ?? 1);
     try {
       frame.rows.push(row);
     } catch (cause) {
@@ -261,8 +265,8 @@ class JsonImport {
     }
   }
 
-  #open(about: Omit<OpenFrame, "rows">): OpenFrame {
-    const frame = { ...about, rows: this.#builder.rows() };
+  #open(about: Omit<OpenFrame, "rows" | "steps">): OpenFrame {
+    const frame = { ...about, rows: this.#builder.rows(), steps: [] };
     this.#frames.push(frame);
     return frame;
   }
@@ -284,14 +288,16 @@ class JsonImport {
     this.#incarnation = incarnation;
     const nextPageId = line.integer("nextPageId", this.#ledger.idMax + 1, PAGE_ID_MAX);
     const hlc = line.digits("hlc");
+    this.#graphVersion = line.integerOr("graphVersion", this.#graphVersion, TICK_MAX, 0);
+    const frames = this.#frames.sort((a, b) => a.hlc < b.hlc ? -1 : a.hlc > b.hlc ? 1 : 0);
+    checkSteps(line, frames);
     try {
       await this.#builder.begin({
         tick,
         incarnation,
-        graphVersion: line.integerOr("graphVersion", 0, TICK_MAX, 0),
+        graphVersion: this.#graphVersion,
         clockErrorUs: line.integerOr("clockErrorUs", 0, U32_MAX, 0),
       });
-      const frames = this.#frames.sort((a, b) => a.hlc < b.hlc ? -1 : a.hlc > b.hlc ? 1 : 0);
       for (const { rows, ...about } of frames) this.#builder.frame(rows, about);
       await this.#builder.commit(hlc, nextPageId);
     } catch (cause) {
@@ -334,7 +340,24 @@ class JsonImport {
   }
 }
 
-function isOf(frame: OpenFrame, about: Omit<OpenFrame, "rows">): boolean {
+/** Lines stand in the order of shards, frames in that of their times: both must lead to the same epochs. */
+function checkSteps(line: ImportLine, frames: readonly OpenFrame[]): void {
+  const epochs = new Map<number, number>();
+  for (const { steps } of frames) {
+    for (let at = 0; at < steps.length; at += 3) {
+      const page = steps[at], epoch = steps[at + 1], before = epochs.get(page);
+      if (before !== undefined && epoch !== before + steps[at + 2]) {
+        line.refuse(
+          "hlc",
+          `by the times of its deltas page ${page} goes from epoch ${before} to ${epoch}`,
+        );
+      }
+      epochs.set(page, epoch);
+    }
+  }
+}
+
+function isOf(frame: OpenFrame, about: Omit<OpenFrame, "rows" | "steps">): boolean {
   return frame.rowKind === about.rowKind && frame.producer === about.producer &&
     frame.sequence === about.sequence;
 }

@@ -189,6 +189,16 @@ Deno.test("no flip of a file of lines makes anything but an MmsbError, or anothe
   );
 });
 
+Deno.test("a file of lines whose graph version falls, or whose times and epochs disagree, is refused", async () => {
+  const text = textOf(await sample());
+  const falls = text.replace('"graphVersion":1', '"graphVersion":2');
+  assert.notEqual(falls, text);
+  await assert.rejects(importText(falls), { code: "corrupt-log" });
+  const swapped = text.replace('"hlc":"4100"', '"hlc":"4097"');
+  assert.notEqual(swapped, text);
+  await assert.rejects(importText(swapped), { code: "corrupt-log" });
+});
+
 Deno.test("importLog() makes no directory of a wrong file, and goes on over what a kill left", async () => {
   const folder = await Deno.makeTempDir();
   try {

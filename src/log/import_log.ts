@@ -17,6 +17,7 @@ import { fileSource, type ImportSource } from "./import_source.ts";
 import { buildDirectory, checkTarget } from "./import_target.ts";
 import { LogBuilder } from "./log_builder.ts";
 import type { Storage } from "./storage.ts";
+import { auditLog } from "./verify.ts";
 
 /** What a file can be. */
 export type ImportForm = "MMSBLOG1" | "MMSBSNAP" | "JSON lines";
@@ -100,7 +101,13 @@ export function prepareImport(
   }
   const { nowUs = systemNowUs() } = options;
   const stamped = { ...options, nowUs };
-  if (form === "JSON lines") return (storage) => importJson(source, storage, stamped);
+  if (form === "JSON lines") {
+    return async (storage) => {
+      const report = await importJson(source, storage, stamped);
+      checkSound(source, storage);
+      return report;
+    };
+  }
   const files: OldFiles = form === "MMSBLOG1" ? { log: source, snapshot } : { snapshot: source };
   const pages = surveyOld(files, stamped);
   return async (storage) => {
@@ -115,6 +122,22 @@ export function prepareImport(
       throw error;
     }
   };
+}
+
+/**
+ * Lines have no checksums, and each may be right by itself: what they make together is read back and
+ * checked as any log is, before it counts.
+ */
+function checkSound(source: ImportSource, storage: Storage): void {
+  const problem = auditLog(storage).problems.at(0);
+  if (problem === undefined) return;
+  throw new MmsbError(
+    "corrupt-log",
+    `Cannot import ${JSON.stringify(source.name)} as its lines make no sound log: ${
+      problem.tick === undefined ? "" : `tick ${problem.tick}: `
+    }${problem.message}`,
+    { values: { path: source.name, tick: problem.tick, reason: problem.message } },
+  );
 }
 
 /**
