@@ -95,6 +95,25 @@ export interface LoggedDelta {
  * @throws {MmsbError} `usage` where it is no data directory, `version` where a newer MMSB wrote it,
  * `invalid-handle` where the page never lived, `corrupt-log` where damage ends the reading, `io`
  * where files cannot be read.
+ *
+ * @example What one source wrote
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { queryLog, StateBus } from "@mmsb/mmsb";
+ *
+ * const dir = await Deno.makeTempDir();
+ * {
+ *   await using bus = await StateBus.open({ dir });
+ *   const page = bus.createPage({ size: 8, name: "board" });
+ *   await bus.commit(() => {
+ *     page.write(0, Uint8Array.of(1), { source: "feed-a", intent: "open" });
+ *     page.write(1, Uint8Array.of(2), { source: "feed-b" });
+ *   });
+ * }
+ * const found = await Array.fromAsync(queryLog(dir, { page: "board", source: "feed-a" }));
+ * assert.deepEqual(found.map(({ offset, intent }) => [offset, intent]), [[0, "open"]]);
+ * await Deno.remove(dir, { recursive: true });
+ * ```
  */
 export async function* queryLog(
   directory: string,
