@@ -3,34 +3,18 @@
 import assert from "node:assert/strict";
 import { StateBus } from "../bus/mod.ts";
 import { struct, utf8 } from "../schema/mod.ts";
+import { makeBoard, mmsbIn, type Outcome, testFolder } from "./_mmsb_test.ts";
 
-const MAIN = new URL("./main.ts", import.meta.url).href;
 const LOG = "lane-00/0000000001.log";
-const folder = Deno.makeTempDirSync({ prefix: "mmsb-cli-log-" });
-globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+const folder = testFolder("mmsb-cli-log-");
 
-/** Runs a line, its words set apart by blanks. */
-async function mmsb(line: string): Promise<{ code: number; out: string; err: string }> {
-  const output = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", MAIN, ...line.split(" ")],
-    cwd: folder,
-    stdin: "null",
-    env: { NO_COLOR: "1" },
-  }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code: output.code, out: text(output.stdout), err: text(output.stderr) };
+function mmsb(line: string): Promise<Outcome> {
+  return mmsbIn(folder, line);
 }
 
 /** A directory of 12 ticks, closed. */
-async function make(name: string): Promise<string> {
-  const dir = `${folder}/${name}`;
-  await using bus = await StateBus.open({ dir });
-  const board = bus.createPage({ size: 64, name: "board" });
-  for (let tick = 0; tick < 12; tick++) {
-    const intent = `step ${tick}`;
-    await bus.commit(() => board.combine("i32", "add", 4, tick, { source: "feed-a", intent }));
-  }
-  return dir;
+function make(name: string): Promise<string> {
+  return makeBoard(`${folder}/${name}`);
 }
 
 /** Names, sizes and bytes of all files. */

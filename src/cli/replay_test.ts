@@ -2,21 +2,12 @@
 
 import assert from "node:assert/strict";
 import { StateBus } from "../bus/mod.ts";
+import { mmsbIn, type Outcome, testFolder } from "./_mmsb_test.ts";
 
-const MAIN = new URL("./main.ts", import.meta.url).href;
-const folder = Deno.makeTempDirSync({ prefix: "mmsb-cli-replay-" });
-globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+const folder = testFolder("mmsb-cli-replay-");
 
-/** Runs a line, its words set apart by blanks. */
-async function mmsb(line: string): Promise<{ code: number; out: string; err: string }> {
-  const output = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", MAIN, ...line.split(" ")],
-    cwd: folder,
-    stdin: "null",
-    env: { NO_COLOR: "1" },
-  }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code: output.code, out: text(output.stdout), err: text(output.stderr) };
+function mmsb(line: string): Promise<Outcome> {
+  return mmsbIn(folder, line);
 }
 
 /** A directory of 12 ticks, closed; gives the digest after each. */
