@@ -66,8 +66,6 @@ function rowsMaxOf(pagesMax: number): number {
 /** Life of a page: `allocated` until its tick commits, then `active`, then `deleted`. */
 export type PageState = "allocated" | "active" | "deleted";
 
-/** Where a page's newest bytes are; only `cpu` until the device layer. */
-export type PageLocation = "cpu" | "gpu" | "unified";
 
 /** Epochs of pages by row, in two halves. */
 export interface EpochColumns {
