@@ -66,7 +66,6 @@ function rowsMaxOf(pagesMax: number): number {
 /** Life of a page: `allocated` until its tick commits, then `active`, then `deleted`. */
 export type PageState = "allocated" | "active" | "deleted";
 
-
 /** Epochs of pages by row, in two halves. */
 export interface EpochColumns {
   /** Low 32 bits. */
