@@ -110,6 +110,14 @@ export function tryLockHandle(handle: Handle, path: string): boolean {
   return attempt("lock", path, () => handle.tryLockSync(true));
 }
 
+/**
+ * Gives the lock back. Closing the handle is not enough: a child process that another thread starts
+ * just then holds a copy of it until it becomes its own program, and the lock with it.
+ */
+export function unlockHandle(handle: Handle, path: string): void {
+  attempt("unlock", path, () => handle.unlockSync());
+}
+
 /** Makes the names in a folder durable: on POSIX a folder is a file that can be synced. */
 export function syncFolder(path: string): void {
   attempt("sync folder", path, () => {

@@ -216,7 +216,11 @@ export class FileStorage implements Storage {
       if (!locked) return;
       locked = false;
       writeHolder(handle, full, "");
-      platform.closeHandle(handle);
+      try {
+        platform.unlockHandle(handle, full);
+      } finally {
+        platform.closeHandle(handle);
+      }
     };
   }
 

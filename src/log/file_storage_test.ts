@@ -222,6 +222,28 @@ Deno.test("FileStorage.lock() keeps other processes out until this one is killed
   assert.equal(Deno.readTextFileSync(`${directory.path}/lock`), "");
 });
 
+Deno.test({
+  name: "FileStorage.lock() given back is free at once, while other threads start programs",
+  ignore: !LINUX,
+  fn: async () => {
+    using directory = temporaryDirectory();
+    const storage = new FileStorage(directory.path);
+    const starter = `
+      postMessage("begun");
+      for (;;) new Deno.Command("true", { stdout: "null", stderr: "null" }).outputSync();
+    `;
+    const thread = new Worker(`data:text/javascript,${encodeURIComponent(starter)}`, {
+      type: "module",
+    });
+    try {
+      await new Promise((resolve) => thread.onmessage = resolve);
+      for (let i = 0; i < 500; i++) storage.lock()();
+    } finally {
+      thread.terminate();
+    }
+  },
+});
+
 function sizeOf(path: string): number | undefined {
   try {
     return Deno.statSync(path).size;
