@@ -32,11 +32,13 @@ export type MmsbErrorCode =
   | "network"
   | "out-of-bounds"
   | "read-only"
+  | "rule"
   | "snapshot"
   | "stale-epoch"
   | "transaction-conflict"
   | "usage"
-  | "version";
+  | "version"
+  | "worker";
 
 /** What one code means, and whether doing the same again can help. */
 export interface MmsbErrorCodeInfo {
@@ -116,11 +118,13 @@ export const MMSB_ERROR_CODES: Readonly<Record<MmsbErrorCode, MmsbErrorCodeInfo>
     "network": info(true, "A peer or server cannot be reached; it may come back"),
     "out-of-bounds": info(false, "An offset, length, index or id lies outside what exists"),
     "read-only": info(false, "The bus is read-only; open the directory for writing"),
+    "rule": info(false, "A rule failed, so its tick was taken back; mend the rule or its input"),
     "snapshot": info(false, "A checkpoint cannot be written or read; use an older one and the log"),
     "stale-epoch": info(true, "The page has changed since it was read; read it again, then write"),
     "transaction-conflict": info(true, "What the transaction read has changed; run it again"),
     "usage": info(false, "The call is wrong as it stands: an argument's type, value or order"),
     "version": info(false, "A newer version wrote this data; use that version or a newer one"),
+    "worker": info(true, "A worker thread ended or does not answer; its tick was taken back"),
   });
 
 function info(retryable: boolean, meaning: string): MmsbErrorCodeInfo {
