@@ -5,7 +5,7 @@ import { isMmsbError, MMSB_ERROR_CODES, MmsbError, type MmsbErrorCode } from "./
 const codes = Object.keys(MMSB_ERROR_CODES) as MmsbErrorCode[];
 
 Deno.test("MMSB_ERROR_CODES gives each code one sentence without a full stop", () => {
-  assert.equal(codes.length, 21);
+  assert.equal(codes.length, 23);
   for (const code of codes) {
     const { meaning } = MMSB_ERROR_CODES[code];
     assert.match(meaning, /^[A-Z][^.]+[^.\s]$/, code);
@@ -28,6 +28,7 @@ Deno.test("MMSB_ERROR_CODES says that a retry helps only where the world can cha
     "network",
     "stale-epoch",
     "transaction-conflict",
+    "worker",
   ]);
 });
 
