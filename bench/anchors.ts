@@ -25,7 +25,13 @@ const SUBJECTS: Readonly<Record<string, () => Promise<Subject>>> = {
   compaction: async () => (await import("./_subjects_compaction.ts")).compaction,
   sqlite: async () => (await import("./_subjects_disk.ts")).sqlite,
   lmdb: async () => (await import("./_subjects_disk.ts")).lmdb,
+  ring: async () => (await import("./_subjects_ring.ts")).ring,
+  propagation: async () => (await import("./_subjects_propagation.ts")).propagation,
+  incremental: async () => (await import("./_subjects_propagation.ts")).incremental,
+  workers: async () => (await import("./_subjects_workers.ts")).workers,
   history: async () => (await import("./_subjects_history.ts")).history,
+  provenance: async () => (await import("./_subjects_provenance.ts")).provenance,
+  graph: async () => (await import("./_subjects_graph.ts")).graph,
 };
 
 const { values, positionals } = parseArgs({

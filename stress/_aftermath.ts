@@ -38,12 +38,14 @@ export class Aftermath {
   /** Directories that were opened the whole way. */
   opened = 0;
   readonly #states: readonly ModelState[];
+  readonly #lanes: number;
   readonly #seen = new Set<string>();
   #ticks: readonly Uint8Array[] = [];
 
-  /** `states`: the model after 0, 1, 2 … ticks. */
-  constructor(states: readonly ModelState[]) {
+  /** `states`: the model after 0, 1, 2 … ticks; `lanes`: lanes with which it is opened again, and then one less. */
+  constructor(states: readonly ModelState[], lanes = 1) {
     this.#states = states;
+    this.#lanes = lanes;
   }
 
   /** Takes the ticks of an undamaged directory for those that were written, once they are proven. */
@@ -51,7 +53,7 @@ export class Aftermath {
     const meta = readMeta(storage);
     const reader = new LogReader(storage, meta), found: Uint8Array[] = [];
     for (let tick = reader.next(); tick !== undefined; tick = reader.next()) {
-      found.push(bytesOf(tick.lanes[0]).slice());
+      found.push(bytesOf(tick));
     }
     assert.equal(found.length, ticks, "all ticks are in the log");
     this.#ticks = found;
@@ -64,7 +66,7 @@ export class Aftermath {
     let known = true;
     for (let tick = reader.next(); tick !== undefined; tick = reader.next()) {
       const written = this.#ticks[tick.tick - 1];
-      known = known && written !== undefined && equalBytes(bytesOf(tick.lanes[0]), written);
+      known = known && written !== undefined && equalBytes(bytesOf(tick), written);
     }
     const { tick, state } = reader.end();
     // Bytes that nobody wrote: then only the pages can tell.
@@ -101,7 +103,7 @@ export class Aftermath {
     const before = copy.image();
     let bus: StateBus;
     try {
-      bus = await openBus(copy);
+      bus = await openBus(copy, { lanes: this.#lanes });
     } catch (error) {
       assert(state === "damaged" && isMmsbError(error, "corrupt-log"), `${what}: ${error}`);
       assert.deepEqual([...copy.image()], [...before], `${what}: refused, and nothing is changed`);
@@ -114,7 +116,7 @@ export class Aftermath {
     assert.equal(page.id, this.#states[tick].nextId, `${what}: ids go on`);
     await bus.commit(() => page.write(0, Uint8Array.of(1)));
     await bus.close();
-    const again = await openBus(copy);
+    const again = await openBus(copy, { lanes: Math.max(1, this.#lanes - 1) });
     assert.deepEqual([again.opened.tick, again.opened.state], [tick + 1, "whole"], what);
     assert.deepEqual([...again.page(page.id).read(0, 2)], [1, 0], what);
     assert((await again.verify()).ok, what);
@@ -138,13 +140,17 @@ export function copyOf(storage: Storage): MemoryStorage {
   return storage.clone();
 }
 
-type LaneTick = NonNullable<ReturnType<LogReader["next"]>>["lanes"][number];
+type LogTick = NonNullable<ReturnType<LogReader["next"]>>;
+type LaneTick = LogTick["lanes"][number];
 
-function bytesOf({ segment, frames, commitFrame }: LaneTick): Uint8Array {
-  return segment.bytes.subarray(
-    (frames[0] ?? commitFrame).at,
-    commitFrame.at + commitFrame.length,
+/** The bytes of a tick in all its lanes, one after the other. */
+function bytesOf({ lanes }: LogTick): Uint8Array {
+  const parts = lanes.map(({ segment, frames, commitFrame }: LaneTick) =>
+    segment.bytes.subarray((frames[0] ?? commitFrame).at, commitFrame.at + commitFrame.length)
   );
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  parts.reduce((at, part) => (bytes.set(part, at), at + part.length), 0);
+  return bytes;
 }
 
 function stateOfBus(bus: StateBus): State {

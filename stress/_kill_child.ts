@@ -3,11 +3,11 @@
  * acknowledgements, and prints the number of each acknowledged tick, in one system call each. Meanwhile it
  * makes checkpoints, drops or archives the log before them, or merges old ticks, whichever it is told.
  *
- * `deno run -A stress/_kill_child.ts DIRECTORY SEGMENT_BYTES_MAX LOG WORK`, where LOG is keep, drop or
- * archive and WORK is none, checkpoint, compact or both.
+ * `deno run -A stress/_kill_child.ts DIRECTORY SEGMENT_BYTES_MAX LOG WORK LANES`, where LOG is keep, drop or
+ * archive, WORK is none, checkpoint, compact or both, and LANES is in how many lanes the log is written.
  */
 
-import { StateBus } from "../src/bus/mod.ts";
+import { openLanes } from "../src/bus/open_lanes.ts";
 import type { LogRetention } from "../src/log/mod.ts";
 import { PatternWriter } from "./_kill_pattern.ts";
 
@@ -19,7 +19,7 @@ const CHECKPOINT_BYTES = 200_000;
 /** Ticks between two compactions. */
 const COMPACT_TICKS = 16;
 
-const [dir, segmentBytesMax, log, work] = Deno.args;
+const [dir, segmentBytesMax, log, work, lanes] = Deno.args;
 const encoder = new TextEncoder();
 
 function say(word: string | number): void {
@@ -27,7 +27,7 @@ function say(word: string | number): void {
   if (Deno.stdout.writeSync(line) !== line.length) Deno.exit(3);
 }
 
-const bus = await StateBus.open({
+const bus = await openLanes({
   dir,
   durability: "group",
   segmentBytesMax: Number(segmentBytesMax),
@@ -36,7 +36,7 @@ const bus = await StateBus.open({
     keep: 2,
     log: log as LogRetention,
   },
-});
+}, Number(lanes));
 say("open");
 const writer = new PatternWriter(bus);
 const ahead: Promise<void>[] = [];

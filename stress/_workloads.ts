@@ -8,7 +8,8 @@
  */
 
 import assert from "node:assert/strict";
-import { StateBus } from "../src/bus/mod.ts";
+import type { StateBus } from "../src/bus/mod.ts";
+import { openLanes } from "../src/bus/open_lanes.ts";
 import { FaultyStorage, type Storage, type StorageFile } from "../src/log/mod.ts";
 import { Model, type State } from "../src/model/mod.ts";
 import { DeltaBatch, SPAN_BYTES } from "../src/physical/mod.ts";
@@ -78,18 +79,23 @@ export interface BusOptions {
   readonly durability?: "group" | "buffered";
   readonly readOnly?: boolean;
   readonly segmentBytesMax?: number;
+  /** Lanes of the log. Default 1. */
+  readonly lanes?: number;
 }
 
 /** Opens a bus with the sizes and the clock of the workloads. */
 export function openBus(storage: Storage, options: BusOptions = {}): Promise<StateBus> {
   let now = 1_700_000_000_000_000;
-  return StateBus.open({
+  const { lanes = 1, ...others } = options;
+  return openLanes({
     storage,
     segmentBytesMax: SEGMENT_SIZES[0],
+    // A segment of each lane is written with zeros in every life: small ones, where there are many.
+    ...(lanes > 1 ? { segmentBytes: SEGMENT_SIZES[0] } : {}),
     memoryLimitBytes: MEMORY_LIMIT_BYTES,
     clock: { nowUs: () => now += 10, errorUs: () => 5 },
-    ...options,
-  });
+    ...others,
+  }, lanes);
 }
 
 /** A bus and the model, side by side. */

@@ -21,6 +21,7 @@ import { isMmsbError } from "../src/base/mod.ts";
 import {
   type DirectoryMeta,
   type FaultyStorage,
+  laneFolder,
   MemoryStorage,
   META_PATH,
   readMeta,
@@ -50,6 +51,11 @@ export interface EnumerationOptions {
   readonly scale?: number;
   /** Of what is left to chance. */
   readonly seed?: number;
+  /**
+   * Lanes of the log. Default 1. With several, damage is tried after a clean close only, where it must be
+   * refused wherever it hits a tick.
+   */
+  readonly lanes?: number;
   /** Which part is done here, from 0, and of how many. */
   readonly part?: readonly [index: number, count: number];
 }
@@ -91,7 +97,7 @@ const CHANCES = 16;
 export async function enumerateCrashes(
   options: EnumerationOptions = {},
 ): Promise<EnumerationCounts> {
-  const { operations = 3, scale = 1, seed = 1, part: [part, parts] = [0, 1] } = options;
+  const { operations = 3, scale = 1, seed = 1, lanes = 1, part: [part, parts] = [0, 1] } = options;
   const random = new SeededRandom(seed);
   const counts: EnumerationCounts = {
     workloads: 0,
@@ -110,11 +116,13 @@ export async function enumerateCrashes(
     const longest = workload.length === operations && operations > 2;
     if (longest && !random.chance(scale)) continue;
     if (number++ % parts !== part) continue;
-    const run = new WorkloadRun(workload, scale >= 1, seed + number, counts);
+    const run = new WorkloadRun(workload, scale >= 1, seed + number, lanes, counts);
     try {
       await run.all();
     } catch (error) {
-      throw new Error(`Workload ${workload.join(", ")} (seed ${seed}): ${error}`, { cause: error });
+      throw new Error(`Workload ${workload.join(", ")} (seed ${seed}, ${lanes} lanes): ${error}`, {
+        cause: error,
+      });
     }
   }
   return counts;
@@ -126,18 +134,21 @@ class WorkloadRun {
   readonly #segmentBytesMax: number;
   readonly #thorough: boolean;
   readonly #seed: number;
+  readonly #lanes: number;
   readonly #counts: EnumerationCounts;
 
   constructor(
     workload: readonly Operation[],
     thorough: boolean,
     seed: number,
+    lanes: number,
     counts: EnumerationCounts,
   ) {
     this.#workload = workload;
     this.#segmentBytesMax = SEGMENT_SIZES[seed % SEGMENT_SIZES.length];
     this.#thorough = thorough;
     this.#seed = seed;
+    this.#lanes = lanes;
     this.#counts = counts;
   }
 
@@ -149,7 +160,8 @@ class WorkloadRun {
   }
 
   #play(storage: Storage, durability: "group" | "buffered"): Play {
-    return new Play(storage, { durability, segmentBytesMax: this.#segmentBytesMax });
+    const segmentBytesMax = this.#segmentBytesMax;
+    return new Play(storage, { durability, segmentBytesMax, lanes: this.#lanes });
   }
 
   /** Plays the workload; the power fails before the last tick is synced; then damage. */
@@ -161,7 +173,7 @@ class WorkloadRun {
     const { promise, resolve } = Promise.withResolvers<void>();
     storage.held = promise;
     const { durable } = await play.tick();
-    const after = new Aftermath(statesOf(play.model));
+    const after = new Aftermath(statesOf(play.model), this.#lanes);
     const ticks = play.model.ticks.length;
     await after.learn(new MemoryStorage({ image: storage.image() }), ticks);
     await this.#subsets(storage, after, play.acknowledged, ticks);
@@ -169,13 +181,16 @@ class WorkloadRun {
     await durable;
     if (durability === "group") {
       assert.equal(play.acknowledged, ticks);
-      await this.#damages(new MemoryStorage({ image: storage.image() }), after);
+      if (this.#lanes > 1) {
+        await this.#damagesOfLanes(new MemoryStorage({ image: storage.image() }), after, false);
+      } else await this.#damages(new MemoryStorage({ image: storage.image() }), after);
     }
     await play.close();
     const closed = storage.crash({ keep: "none" });
-    const afterClose = new Aftermath(statesOf(play.model));
+    const afterClose = new Aftermath(statesOf(play.model), this.#lanes);
     await afterClose.learn(closed, ticks);
-    if (durability === "group") await this.#damages(closed, afterClose);
+    if (durability === "group" && this.#lanes === 1) await this.#damages(closed, afterClose);
+    else if (durability === "group") await this.#damagesOfLanes(closed, afterClose, true);
     this.#counts.opened += after.opened + afterClose.opened;
     return storage.steps;
   }
@@ -237,7 +252,7 @@ class WorkloadRun {
       storage.stop({ after });
       const play = this.#play(storage, "group");
       await this.#live(play).catch((error) => assert(isMmsbError(error, "io"), String(error)));
-      const judge = new Aftermath(states);
+      const judge = new Aftermath(states, this.#lanes);
       for (const keep of ["none", "all", "some"] as const) {
         this.#counts.steps++;
         const what = `crash after step ${after}, keep ${keep}`;
@@ -268,6 +283,57 @@ class WorkloadRun {
       await this.#missing(storage, meta, layout, file, after);
     }
     this.#metaFlips(storage);
+  }
+
+  /**
+   * Every file of every lane is missing, cut, or has bits flipped. What is left is a prefix of the ticks; after
+   * a clean close the loss of any tick must be refused.
+   */
+  async #damagesOfLanes(
+    storage: MemoryStorage,
+    after: Aftermath,
+    isClosed: boolean,
+  ): Promise<void> {
+    const meta = readMeta(storage)!, { tick: last } = after.quick(storage, meta, "undamaged");
+    const judge = async (what: () => string) => {
+      let outcome: Outcome;
+      try {
+        outcome = after.quick(storage, meta, "damage");
+      } catch (error) {
+        throw new Error(`${what()}: ${error}`, { cause: error });
+      }
+      const { tick, state } = outcome;
+      if (state === "damaged") this.#counts.refused++;
+      assert(
+        tick === last || !isClosed || state === "damaged",
+        `${what()}: ${state} after ${tick}`,
+      );
+      await after.goWholeWayOnce(storage, outcome, what());
+    };
+    const stride = this.#thorough ? 1 : 5;
+    for (const { lane } of meta.lanes) {
+      for (
+        const path of storage.list(laneFolder(lane)).map((name) => `${laneFolder(lane)}/${name}`)
+      ) {
+        const bytes = storage.readAll(path)!.slice(), file = storage.open(path, "write");
+        const end = bytes.findLastIndex((byte) => byte !== 0) + 1;
+        for (let at = this.#seed % stride; at < end; at += stride) {
+          this.#counts.flips++;
+          file.write(Uint8Array.of(bytes[at] ^ 1 << (at + this.#seed) % 8), at);
+          await judge(() => `a bit of byte ${at} of ${path} is flipped`);
+          file.write(bytes.subarray(at, at + 1), at);
+          this.#counts.cuts++;
+          file.truncate(at);
+          await judge(() => `${path} is cut at ${at}`);
+          file.write(bytes.subarray(at), at);
+        }
+        file.close();
+        this.#counts.missing++;
+        storage.remove(path);
+        await judge(() => `${path} is missing`);
+        storage.replace(path, bytes);
+      }
+    }
   }
 
   async #cuts(

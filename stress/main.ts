@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import type { EnumerationResult } from "./_enumeration_worker.ts";
 import type { EnumerationCounts, EnumerationOptions } from "./crash_enumeration.ts";
 import { killProcesses } from "./kill.ts";
+import { exploreRings, runRings } from "./rings.ts";
 
 interface SuiteOptions {
   /** 1 for all of it. */
@@ -28,11 +29,23 @@ interface Suite {
 const SUITES: Readonly<Record<string, Suite>> = {
   "crash-enumeration": {
     summary: "every crash and every damage of all workloads of up to 3 operations",
-    run: enumerateOnThreads,
+    run: (options) => enumerateOnThreads(options),
+  },
+  "crash-enumeration-lanes": {
+    summary: "the same of logs in three lanes",
+    run: (options) => enumerateOnThreads(options, 3),
   },
   "kill": {
     summary: "kill -9 at random moments: ticks, checkpoints, compaction, dropped logs",
     run: ({ kills, seed }) => killProcesses({ kills, seed }),
+  },
+  "rings": {
+    summary: "rings between 1x1, 2x2 and 4x4 threads, random capacities and batches, checksums",
+    run: ({ scale, seed }) => runRings({ scale, seed }),
+  },
+  "ring-interleavings": {
+    summary: "every order of steps of rings and sleepers in the scenarios too large for the tests",
+    run: async () => exploreRings(),
   },
 };
 
@@ -41,7 +54,7 @@ const KILLS = 200;
 const HELP = `deno task stress [NAME…] [--scale N] [--seed N] [--minutes N] [--kills N]
 
 Runs the named suites, or all of them:
-${Object.entries(SUITES).map(([name, { summary }]) => `  ${name.padEnd(20)}${summary}`).join("\n")}
+${Object.entries(SUITES).map(([name, { summary }]) => `  ${name.padEnd(26)}${summary}`).join("\n")}
 
   --scale N     part of a suite's work, above 0; 1 (all of it) if left out
   --seed N      of all that is left to chance; 1 if left out
@@ -51,12 +64,15 @@ ${Object.entries(SUITES).map(([name, { summary }]) => `  ${name.padEnd(20)}${sum
 Example: deno task stress kill --scale 0.1 --seed 7`;
 
 /** The crash enumeration in as many parts as there are cores. */
-async function enumerateOnThreads({ scale, seed }: SuiteOptions): Promise<EnumerationCounts> {
+async function enumerateOnThreads(
+  { scale, seed }: SuiteOptions,
+  lanes = 1,
+): Promise<EnumerationCounts> {
   const count = Math.max(1, Math.min(16, navigator.hardwareConcurrency));
   const parts = await Promise.all(
     Array.from(
       { length: count },
-      (_, index) => enumeratePart({ scale, seed, part: [index, count] }),
+      (_, index) => enumeratePart({ scale, seed, lanes, part: [index, count] }),
     ),
   );
   const sum = { ...parts[0] };

@@ -40,6 +40,9 @@ export const NAME_BYTES_MAX = 1024;
 /** Most metadata of one page, in bytes, keys and values together. */
 export const METADATA_BYTES_MAX: number = MIB;
 
+/** Longest binding of a rule in a log, in bytes: names, pages and parameters together. */
+export const BINDING_BYTES_MAX: number = MIB;
+
 /** Most rows of one batch: it fits in one frame and one row index fits in 24 bits. */
 export const BATCH_ROWS_MAX = 16_777_216;
 
@@ -79,6 +82,9 @@ export const TICK_BUDGET_MS_DEFAULT = 16;
 /** Most batches that may wait for a tick. */
 export const QUEUE_BATCHES_MAX = 65_536;
 
+/** Most batches that one other thread may have sent and not heard of. */
+export const PRODUCER_BATCHES_MAX = 1024;
+
 /** Most buses of one pool. */
 export const POOL_BUSES_MAX = 1024;
 
@@ -117,3 +123,51 @@ export const FRAME_CACHE_BYTES_MAX: number = 128 * MIB;
 
 /** Most milliseconds between two looks at a log that another process writes. */
 export const FOLLOW_POLL_MS_MAX = 60_000;
+
+/** Most edges of a graph: 36 bytes each, so 2.4 GB; a number of an edge fits in 26 bits. */
+export const EDGES_MAX = 67_108_863;
+
+/** Most bytes of a transitive closure: that of some 46,000 pages. */
+export const CLOSURE_BYTES_MAX: number = 256 * MIB;
+
+/** Most events that one subscriber's buffer holds. */
+export const EVENT_BUFFER_MAX = 1_048_576;
+
+/** Most subscribers to the events of one bus. */
+export const EVENT_SUBSCRIBERS_MAX = 4096;
+
+/** Most invariants of one bus. */
+export const INVARIANTS_MAX = 1024;
+
+/** Most transactions that may be open at a time. */
+export const TRANSACTIONS_MAX = 65_536;
+
+/** Most pages and names that one transaction may read: all are looked at again when it commits. */
+export const TRANSACTION_READS_MAX = 1_048_576;
+
+/** Most 32-bit words of one item of a ring. */
+export const RING_ITEM_WORDS_MAX = 65_536;
+
+/** Most 32-bit words of all items of a ring: 1 GiB. */
+export const RING_WORDS_MAX: number = 2 ** 28;
+
+/** Most steps from an explained page to its sources. */
+export const EXPLAIN_DEPTH_MAX = 31;
+
+/** Most pages of one explanation, each counted once a tick. */
+export const EXPLAIN_PAGES_MAX = 65_536;
+
+/** Most deltas of a page that an explanation can be asked for. */
+export const EXPLAIN_DELTAS_MAX = 1024;
+
+/** Most bytes of a delta's span that an explanation shows. */
+export const EXPLAIN_BYTES_MAX = 64;
+
+/** Pages of an explanation, the nearest first, of which more than the newest delta is shown. */
+export const EXPLAIN_NEAR_PAGES = 1024;
+
+/** Most rows that one explanation looks at to tell what stood somewhere before: some 20 ms. */
+export const EXPLAIN_ROWS_MAX = 16_384;
+
+/** Most pages of all the explanations that a bus keeps. */
+export const EXPLAIN_CACHE_PAGES_MAX = 131_072;

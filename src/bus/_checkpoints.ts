@@ -12,7 +12,7 @@ import {
   type CheckpointReport,
   type DirectoryMeta,
   type LanePlace,
-  type LaneWriter,
+  type LaneSet,
   laterBase,
   listCheckpoints,
   nextTurn,
@@ -25,6 +25,7 @@ import {
   writeCheckpoint,
 } from "../log/mod.ts";
 import type { PageStore } from "../physical/mod.ts";
+import type { TickBudget } from "../propagation/mod.ts";
 import { monotonicNowMs } from "../temporal/mod.ts";
 import type { ResolvedCheckpoints } from "./options.ts";
 import type { CheckpointStatistics } from "./reports.ts";
@@ -36,17 +37,19 @@ export interface CheckpointHost {
   /** The pages. */
   readonly store: PageStore;
   /** The log. */
-  readonly writer: LaneWriter;
+  readonly writer: LaneSet;
   /** Options. */
   readonly options: ResolvedCheckpoints;
   /** Shards of the directory. */
   readonly shards: number;
-  /** Where other lanes end. */
+  /** Where lanes end that are not written. */
   readonly otherLanes: readonly LanePlace[];
   /** Position in the log that the last checkpoint covers. */
   readonly covered: number;
   /** The last tick, its largest HLC, and the next page id after it. */
   now(): { readonly tick: number; readonly hlcLast: bigint; readonly nextPageId: number };
+  /** What ticks leave of their time, if they have a budget. */
+  budget?(): TickBudget;
   /** What made the log unusable, if anything did. */
   failure(): MmsbError | undefined;
   /** Metadata as it stands. */
@@ -156,7 +159,7 @@ export class Checkpoints {
     const { storage, store, writer, options } = this.#host;
     const { tick, hlcLast, nextPageId } = this.#host.now();
     const { incarnation } = this.#host.meta();
-    const place = { tick, lanes: [writer.place, ...this.#host.otherLanes] };
+    const place = { tick, lanes: [...writer.places, ...this.#host.otherLanes] };
     const begun = writer.position;
     this.#dueAt = begun + options.everyBytes;
     this.#sliceTick = tick;
@@ -188,12 +191,15 @@ export class Checkpoints {
   /** Waits until the next slice may run. */
   async #turn(): Promise<void> {
     const ended = monotonicNowMs();
+    this.#host.budget?.().noteBeside(ended - this.#sliceMs);
     const dueMs = ended + WAIT_FACTOR * (ended - this.#sliceMs);
     await nextTurn();
     if (this.#host.now().tick !== this.#sliceTick) {
       // A slice during which the system ran others looks longer than it was.
       const leftMs = Math.min(dueMs - monotonicNowMs(), WAIT_MAX_MS);
       if (leftMs > 0) await sleep(leftMs);
+      // Ticks that use up their budget leave no time for this one's work.
+      while (this.#host.budget?.().hasRoomBeside(monotonicNowMs()) === false) await sleep(1);
     }
     const failure = this.#host.failure();
     if (failure !== undefined) throw failure;

@@ -6,14 +6,14 @@
  */
 
 import type { MmsbError } from "../base/mod.ts";
-import type { LaneWriter } from "../log/mod.ts";
+import type { LaneSet } from "../log/mod.ts";
 import type { FollowHost } from "./follow.ts";
 import type { TickReport } from "./reports.ts";
 
 /** What of their bus the followers need. */
 export interface FollowedBus {
   /** The log, where the bus writes one. */
-  readonly writer: LaneWriter | undefined;
+  readonly writer: LaneSet | undefined;
   /** Whether ticks are acknowledged when they are synced. */
   readonly isSynced: boolean;
   /** Whether the bus is closed. */
@@ -42,10 +42,11 @@ export class Followers implements FollowHost {
     return this.#bus.failure();
   }
 
-  /** Position up to which ticks may be given. */
-  positionMax(): number | undefined {
+  /** Position up to which ticks may be given, by lane. */
+  positionMax(): ((lane: number) => number) | undefined {
     const { writer, isSynced } = this.#bus;
-    return isSynced ? writer?.syncedPosition : writer?.position;
+    if (writer === undefined) return undefined;
+    return (lane) => isSynced ? writer.syncedPositionOf(lane) : writer.positionOf(lane);
   }
 
   /** Calls back once there may be more. */
@@ -54,7 +55,9 @@ export class Followers implements FollowHost {
     this.#waiting.add(call);
     const timer = writer === undefined ? setTimeout(call, pollMs) : undefined;
     // A tick that is being synced since before anybody waited wakes nobody.
-    if (writer !== undefined && writer.position > this.positionMax()!) this.#wakeWhenSynced();
+    if (this.#bus.isSynced && writer !== undefined && writer.position > writer.syncedPosition) {
+      this.#wakeWhenSynced();
+    }
     return () => {
       this.#waiting.delete(call);
       clearTimeout(timer);

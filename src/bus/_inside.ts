@@ -39,6 +39,8 @@ export interface BusAccess {
   inside(bus: StateBus): BusInside;
   /** Makes a bus in memory over pages that are there. */
   over(store: PageStore, options: ResolvedOptions, position: BusPosition): StateBus;
+  /** Opens what checked options name. */
+  open(options: ResolvedOptions): Promise<StateBus>;
 }
 
 let access: BusAccess | undefined;

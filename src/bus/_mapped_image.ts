@@ -100,14 +100,16 @@ export class BusImage {
    *
    * @param published Where it stands.
    * @param allocator What the slot allocator keeps outside.
+   * @param isWhole Whether the image has all of the state: edges, rules and marks stand in the log alone.
    */
-  close(published: PublishedTick, allocator: Uint8Array): void {
+  close(published: PublishedTick, allocator: Uint8Array, isWhole: boolean): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     try {
       this.image.begin();
       this.image.end(published);
-      if (this.#path !== undefined) this.image.markClean(allocator);
+      if (!isWhole) this.image.markPartial();
+      else if (this.#path !== undefined) this.image.markClean(allocator);
     } catch (error) {
       // The log has everything; an image that is not clean is made again.
       if (!(error instanceof MmsbError)) throw error;

@@ -20,7 +20,7 @@ import {
   type DirectoryMeta,
   finishSwitch,
   FORMAT,
-  type LaneWriter,
+  type LaneSet,
   META_PATH,
   readMeta,
   recover,
@@ -31,13 +31,15 @@ import {
   writeMeta,
 } from "../log/mod.ts";
 import { PageStore } from "../physical/mod.ts";
+import { WorkerTeam } from "../propagation/mod.ts";
 import { attach } from "./_attached.ts";
 import type { BusPosition } from "./_inside.ts";
+import type { Sending } from "./_sending.ts";
 import { fillStore, identityOf, type OpenedImage, openImage, refused } from "./_mapped_image.ts";
 import type { AttachedReader } from "./attached_reader.ts";
 import { type ResolvedOptions, shardsOf } from "./options.ts";
 import type { Past } from "./past.ts";
-import type { OpenReport } from "./reports.ts";
+import type { OpenReport, WorkersReport } from "./reports.ts";
 
 /** Readings of a directory that seems to change under the reader. */
 const READINGS_MAX = 3;
@@ -57,7 +59,7 @@ export interface BusParts {
   /** The directory's metadata. */
   readonly meta?: DirectoryMeta;
   /** The log, where the bus writes one. */
-  readonly writer?: LaneWriter;
+  readonly writer?: LaneSet;
   /** Lets go of the directory's lock. */
   readonly unlock?: () => void;
   /** What reading the log found. */
@@ -66,6 +68,10 @@ export interface BusParts {
   readonly past?: Past;
   /** Where another bus stood that this one goes on for. */
   readonly position?: BusPosition;
+  /** Threads beside this one, or why there are none. */
+  readonly team?: WorkerTeam | { readonly reason: string };
+  /** Sends batches to the thread whose pages are read. */
+  readonly sending?: Sending;
   /** What is wrong with the metadata of a directory that is only read. */
   readonly fault?: string;
 }
@@ -76,6 +82,18 @@ export interface BusParts {
  * @throws {MmsbError} as `StateBus.open`; nothing stays locked then.
  */
 export async function openParts(options: ResolvedOptions): Promise<BusParts> {
+  const parts = await partsWithoutTeam(options);
+  const { workers, pinWorkers: pin } = options;
+  if (workers === 0) return parts;
+  try {
+    return { ...parts, team: await WorkerTeam.start(parts.store, { workers, pin }) };
+  } catch (error) {
+    releaseParts(parts);
+    throw error;
+  }
+}
+
+async function partsWithoutTeam(options: ResolvedOptions): Promise<BusParts> {
   const { storage } = options;
   if (storage === undefined) {
     const { store, opened } = fillStore(options, openImage(options, shardsOf(options)));
@@ -91,16 +109,22 @@ export function releaseParts({ opened, unlock }: Partial<BusParts>): void {
 }
 
 /** What opening found, as the bus tells it. */
-export function openReport({ recovery, attached, fault, opened }: BusParts): OpenReport {
+export function openReport({ recovery, attached, fault, opened, team }: BusParts): OpenReport {
   return {
     tick: recovery?.tick ?? attached?.tick ?? 0,
     rows: recovery?.rows ?? 0,
     state: fault === undefined ? recovery?.end.state ?? "whole" : "damaged",
     reason: fault ?? recovery?.end.reason ?? "",
     ...(opened === undefined ? {} : { arena: opened.report }),
+    ...(team === undefined ? {} : { workers: teamReport(team) }),
     ...(recovery?.checkpoint === undefined ? {} : { checkpoint: recovery.checkpoint }),
     ...(recovery?.passedOver?.length ? { passedOver: recovery.passedOver } : {}),
   };
+}
+
+function teamReport(team: WorkerTeam | { readonly reason: string }): WorkersReport {
+  if (!(team instanceof WorkerTeam)) return { count: 0, reason: team.reason };
+  return { count: team.size, reason: team.pinning ?? "" };
 }
 
 /** Locks a directory, made where there is none, recovers it and opens a new segment. */

@@ -9,8 +9,9 @@ import { checkInteger, checkKeys, checkType, MmsbError } from "../base/mod.ts";
 import { DeltaBatch, type PageStore } from "../physical/mod.ts";
 import type { Checkpoints } from "./_checkpoints.ts";
 import type { Followers } from "./_followers.ts";
+import type { Sending } from "./_sending.ts";
 import type { BatchReceipt, TickReport } from "./reports.ts";
-import { atomically } from "./staging.ts";
+import { atomically, type Staging } from "./staging.ts";
 import type { TickEngine } from "./tick_engine.ts";
 
 const DEFAULT_PRODUCER = 1;
@@ -24,6 +25,8 @@ export interface TickedBus {
   readonly followers: Followers;
   /** Its checkpoints, if it makes any. */
   readonly checkpoints: Checkpoints | undefined;
+  /** What a tick must wait for besides: the modules of rules. */
+  beforeTick(): Promise<void> | undefined;
   /** Throws where the bus is closed or cannot write. */
   checkWritable(): void;
 }
@@ -55,7 +58,11 @@ export class TickOrder {
    *
    * @throws {MmsbError} as `StateBus.submit`.
    */
-  submit(batch: DeltaBatch, options: { readonly producer?: number }): Promise<BatchReceipt> {
+  submit(
+    batch: DeltaBatch,
+    options: { readonly producer?: number },
+    sending?: Sending,
+  ): Promise<BatchReceipt> {
     if (!(batch instanceof DeltaBatch)) {
       throw new MmsbError("usage", "Cannot submit: give a DeltaBatch");
     }
@@ -68,6 +75,7 @@ export class TickOrder {
     if (batch.length === 0) {
       throw new MmsbError("usage", "Cannot submit an empty batch: add rows first");
     }
+    if (sending !== undefined) return sending.submit(batch, options.producer);
     return this.#engine.submit(batch, producer);
   }
 
@@ -100,6 +108,22 @@ export class TickOrder {
     return report;
   }
 
+  /**
+   * Runs a tick of another open batch and nothing else, after those that wait.
+   *
+   * @param staging The open batch.
+   * @param check Called right before the tick; it may still stage there, or throw so that no tick comes.
+   * @throws {MmsbError} as `StateBus.tick`, and what `check` throws.
+   */
+  async alone(staging: Staging, check: () => void): Promise<TickReport> {
+    const run = (): TickReport => {
+      check();
+      return this.#bus.followers.run(() => this.#engine.runAlone(staging));
+    };
+    const before = this.#busy ?? this.#waitBeforeTick(staging);
+    return before === undefined ? run() : await this.#inTurn(before, run, staging);
+  }
+
   /** Runs a tick; followers hear of it. */
   #run(): TickReport {
     return this.#bus.followers.run(() => this.#engine.run());
@@ -124,20 +148,31 @@ export class TickOrder {
   #enqueue(before: Promise<unknown>, stage?: () => unknown): Promise<TickReport> {
     const { staging } = this.#engine;
     const generation = staging.isEmpty || stage !== undefined ? -1 : staging.generation;
-    const run = before.catch(() => {}).then(async () => {
-      this.#bus.checkWritable();
-      for (
-        let wait = this.#waitBeforeTick();
-        wait !== undefined;
-        wait = this.#waitBeforeTick()
-      ) {
-        await wait.catch((error) => this.#engine.refuseAll(error));
-      }
+    return this.#inTurn(before, () => {
       const report = this.#stageAndRun(stage);
       // An earlier tick may have taken what was staged when this one was asked for, and refused it.
       const refusal = this.#engine.refusalOf(generation);
       if (refusal !== undefined) throw refusal;
       return report;
+    });
+  }
+
+  /** Runs a tick once those before it are done and the log has room. */
+  #inTurn(
+    before: Promise<unknown>,
+    tick: () => TickReport,
+    alone?: Staging,
+  ): Promise<TickReport> {
+    const run = before.catch(() => {}).then(async () => {
+      this.#bus.checkWritable();
+      for (
+        let wait = this.#waitBeforeTick(alone);
+        wait !== undefined;
+        wait = this.#waitBeforeTick(alone)
+      ) {
+        await wait.catch((error) => this.#engine.refuseAll(error));
+      }
+      return tick();
     });
     const busy = run.catch(() => {}).finally(() => {
       if (this.#busy === busy) this.#busy = undefined;
@@ -147,7 +182,8 @@ export class TickOrder {
   }
 
   /** What a tick must wait for. */
-  #waitBeforeTick(): Promise<void> | undefined {
-    return this.#engine.waitBeforeTick() ?? this.#bus.checkpoints?.beforeTick();
+  #waitBeforeTick(alone?: Staging): Promise<void> | undefined {
+    return (alone === undefined ? this.#bus.beforeTick() : undefined) ??
+      this.#engine.waitBeforeTick(alone) ?? this.#bus.checkpoints?.beforeTick();
   }
 }

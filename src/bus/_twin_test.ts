@@ -19,9 +19,10 @@ import {
   type OpenOptions,
   type Page,
   type PageSnapshot,
-  StateBus,
+  type StateBus,
   type TickReport,
 } from "./mod.ts";
+import { openLanes } from "./open_lanes.ts";
 
 /** What may be wrong with a row. */
 export type Flaw =
@@ -253,6 +254,8 @@ export class Twin {
   model: Model = new Model({ shards: SHARDS });
   readonly #storage: Storage | undefined;
   readonly #options: OpenOptions;
+  /** Lanes of the log, asked for with each opening. */
+  #lanes: () => number = () => 1;
   #handles = new Map<number, Page>();
   #sizes = new Map<number, number>();
   #toModel = new Map<number, number>();
@@ -291,9 +294,11 @@ export class Twin {
     storage?: Storage,
     durability: Durability = "memory",
     more: Partial<OpenOptions> = {},
+    lanes: () => number = () => 1,
   ): Promise<Twin> {
     const twin = new Twin(storage, durability, more);
-    twin.bus = await StateBus.open(twin.#options);
+    twin.#lanes = lanes;
+    twin.bus = await openLanes(twin.#options, lanes());
     return twin;
   }
 
@@ -398,7 +403,7 @@ export class Twin {
     for (const id of [...this.#toModel.keys()]) {
       if (id >= this.#nextId) this.#toModel.delete(id);
     }
-    this.bus = await StateBus.open(this.#options);
+    this.bus = await openLanes(this.#options, this.#lanes());
     const rows = this.model.ticks.flatMap(({ batches }) => batches.flatMap(({ rows }) => rows));
     assert.deepEqual(this.bus.opened, {
       tick: this.model.ticks.length,

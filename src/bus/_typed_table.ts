@@ -4,7 +4,7 @@
  * A table is ordinary pages and deltas, so log, replay and crash safety need to know nothing of it:
  *
  * - the root page, which has the table's name and schema, counts, and the ids of directory pages;
- * - directory pages, which say which page holds which chunk of which column (`_table_layout.ts`);
+ * - directory pages, which say which page holds which chunk of which column (`schema/table_layout.ts`);
  * - a page for each chunk of each column. A chunk that no page holds is all zeros: an added column has
  *   chunks only from the first row on that was written with it.
  *
@@ -28,13 +28,6 @@ import {
   chunkPlan,
   chunkRows,
   chunkStart,
-  type Field,
-  readValue,
-  zeroValue,
-} from "../schema/mod.ts";
-import { stageBirth } from "./_births.ts";
-import { deltaOptions } from "./_delta_options.ts";
-import {
   countsBytes,
   DIRECTORIES_MAX,
   directoriesFor,
@@ -45,13 +38,18 @@ import {
   entriesBytes,
   ENTRY_BYTES,
   ENTRY_WORDS,
+  type Field,
+  readValue,
   ROOT_BYTES,
   ROOT_DIRECTORIES,
   ROOT_ENTRIES,
   ROOT_SELF,
   ROOT_SHARD,
   type TableEntry,
-} from "./_table_layout.ts";
+  zeroValue,
+} from "../schema/mod.ts";
+import { stageBirth } from "./_births.ts";
+import { deltaOptions } from "./_delta_options.ts";
 import type { PageHost, WriteOptions } from "./page.ts";
 
 interface Column {
@@ -140,6 +138,13 @@ export class TableCore {
     if (table.ids[rows[chunk]] !== page) this.#findChunk(field, chunk);
     const offset = (row - chunkStart(plan, chunk)) * width;
     return readValue(field, arena, slotOf(table, rows[chunk]), offset);
+  }
+
+  /** Where a value stands, staged rows included; page 0 where no page holds it and it is zero. */
+  placeOf(field: Field, row: number): { readonly page: number; readonly offset: number } {
+    this.follow();
+    const { plan, width } = this.#column(field), chunk = chunkOf(plan, row);
+    return { page: this.#pageOf(field, chunk), offset: (row - chunkStart(plan, chunk)) * width };
   }
 
   /** How a column is cut. */

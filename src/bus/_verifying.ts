@@ -54,7 +54,8 @@ function compareWith(
   const compared = compareStores(store, replayed);
   const missing = compared.missing.filter((page) => !births.has(page));
   const same = recovery.tick === tick && compared.divergence === 0 && missing.length === 0 &&
-    compared.extra.length === 0 && compared.different.length === 0;
+    compared.extra.length === 0 && compared.different.length === 0 &&
+    compared.structure === undefined;
   const ok = same && state !== "damaged";
   return { tick, rows: recovery.rows, compared: { ...compared, missing, same }, state, ok };
 }

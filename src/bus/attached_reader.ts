@@ -19,17 +19,32 @@ const TRIES_UNASKED = 8;
 /** Milliseconds between two looks for another image. */
 const LOOK_MS = 5;
 
+/** An image as a reader uses it: of another process, or of another thread. */
+export type ReadImage = Pick<
+  AttachedImage,
+  | "store"
+  | "isLive"
+  | "isRetired"
+  | "published"
+  | "identity"
+  | "begin"
+  | "isStill"
+  | "askForQuiet"
+  | "follow"
+  | "close"
+>;
+
 /** Reads the image at a path, and whatever takes its place. */
 export class AttachedReader {
-  readonly #path: string;
+  readonly #path: string | undefined;
   readonly #fits: (image: AttachedImage) => boolean;
-  #image: AttachedImage;
+  #image: ReadImage;
   #lookedMs = -Infinity;
   #isReading = false;
 
   private constructor(
-    path: string,
-    image: AttachedImage,
+    path: string | undefined,
+    image: ReadImage,
     fits: (image: AttachedImage) => boolean,
   ) {
     this.#path = path;
@@ -63,6 +78,11 @@ export class AttachedReader {
     return { reason: `its writer ${began === "dead" ? "died in" : "does not end"} a tick` };
   }
 
+  /** Reads the image of another thread, whose place no other one takes. */
+  static over(image: ReadImage): AttachedReader {
+    return new AttachedReader(undefined, image, () => false);
+  }
+
   /** The pages as they were last looked at; outside {@linkcode AttachedReader.read} of no one tick. */
   get store(): PageStore {
     return this.#image.store;
@@ -90,7 +110,7 @@ export class AttachedReader {
   }
 
   /** The last tick and its timestamp; only inside {@linkcode AttachedReader.read}. */
-  get published(): AttachedImage["published"] {
+  get published(): ReadImage["published"] {
     return this.#image.published;
   }
 
@@ -103,7 +123,7 @@ export class AttachedReader {
   read<T>(look: (store: PageStore) => T): T {
     // A reading inside a reading is part of it.
     if (this.#isReading) return look(this.#image.store);
-    const asked: AttachedImage[] = [];
+    const asked: ReadImage[] = [];
     try {
       return this.#read(look, asked);
     } finally {
@@ -111,7 +131,7 @@ export class AttachedReader {
     }
   }
 
-  #read<T>(look: (store: PageStore) => T, asked: AttachedImage[]): T {
+  #read<T>(look: (store: PageStore) => T, asked: ReadImage[]): T {
     let started = 0;
     for (let tries = 0;; tries++) {
       const sequence = this.#begin();
@@ -173,6 +193,7 @@ export class AttachedReader {
 
   /** Goes over to the image that has taken this one's place, if there is one. */
   #attachAgain(): boolean {
+    if (this.#path === undefined) return false;
     const now = monotonicNowMs();
     if (now - this.#lookedMs < LOOK_MS) return false;
     this.#lookedMs = now;

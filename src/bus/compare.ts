@@ -9,6 +9,7 @@
  */
 
 import { equalBytes } from "../base/mod.ts";
+import { structureDifference } from "../log/mod.ts";
 import { encodeMetadata, type PageStore } from "../physical/mod.ts";
 
 /** How two stores differ. */
@@ -25,6 +26,8 @@ export interface StoreDifference {
   readonly extra: readonly number[];
   /** Pages whose size, epoch, name, shard or metadata differs. */
   readonly different: readonly number[];
+  /** What of edges, rules and marks differs, in words; absent where nothing does. */
+  readonly structure?: string;
   /** Whether nothing differs at all. */
   readonly same: boolean;
 }
@@ -56,8 +59,19 @@ export function compareStores(expected: PageStore, actual: PageStore): StoreDiff
     if (expected.table.rowOf(actual.table.ids[row]) === 0) extra.push(actual.table.ids[row]);
   }
   const divergence = Math.sqrt(squares);
-  const same = divergence === 0 && missing.length + extra.length + different.length === 0;
-  return { divergence, pages, bytes, missing, extra, different, same };
+  const structure = structureDifference(expected, actual);
+  const same = divergence === 0 && missing.length + extra.length + different.length === 0 &&
+    structure === undefined;
+  return {
+    divergence,
+    pages,
+    bytes,
+    missing,
+    extra,
+    different,
+    ...(structure === undefined ? {} : { structure: `${structure} not alike` }),
+    same,
+  };
 }
 
 function sameMetadata(expected: PageStore, actual: PageStore, page: number): boolean {

@@ -2,7 +2,7 @@
  * Diff: what leads from one state to another, page by page and span by span.
  *
  * A generator, because two states can differ in gigabytes: it holds one span at a time. Pages come in
- * order of id. Spans that differ are joined over gaps of a few equal bytes, so that a number of which
+ * order of id, then edges, rules and marks. Spans that differ are joined over gaps of a few equal bytes, so that a number of which
  * three bytes changed is one span, and cut where they get long.
  *
  * Cost: a comparison of all bytes, in blocks where they are equal; some ns a byte where they differ.
@@ -11,12 +11,22 @@
  */
 
 import { equalBytes } from "../base/mod.ts";
-import { encodeMetadata, type PageStore } from "../physical/mod.ts";
+import { byTarget, edgesOf, type EdgeText } from "../log/mod.ts";
+import {
+  EDGE_TYPES,
+  type EdgeType,
+  encodeMetadata,
+  MARK_NAMES,
+  type MarkName,
+  type PageStore,
+  type RuleBinding,
+} from "../physical/mod.ts";
 
 /** One difference between two states. */
 export type StateDifference =
   | PageDifference
-  | SpanDifference;
+  | SpanDifference
+  | StructureDifference;
 
 /** A page that is there in one state only, or is not the same beside its bytes. */
 export interface PageDifference {
@@ -61,6 +71,24 @@ export interface SpanDifference {
   readonly after: Uint8Array;
 }
 
+/** An edge, a rule or a mark that is there in one state only. */
+export interface StructureDifference {
+  /** What leads from the first state to the second. */
+  readonly kind: "edge-added" | "edge-removed" | "bound" | "unbound" | "marked" | "unmarked";
+  /** Target of the edge, first output of the rule, marked page. */
+  readonly page: number;
+  /** Page that the edge leads from. */
+  readonly source?: number;
+  /** Type of the edge. */
+  readonly edge?: EdgeType;
+  /** Name of the rule. */
+  readonly rule?: string;
+  /** Number of the rule. */
+  readonly number?: number;
+  /** The mark. */
+  readonly mark?: MarkName;
+}
+
 /** Equal bytes up to which two spans are one. */
 const GAP_BYTES_MAX = 7;
 /** Bytes that are compared at once. */
@@ -82,6 +110,51 @@ export function* diffStores(first: PageStore, second: PageStore): Generator<Stat
       yield* spans(page, new Uint8Array(0), bytesOf(second, page), true);
     } else yield* pageDifferences(first, second, page);
   }
+  yield* edgeDifferences(edgesOf(first), edgesOf(second));
+  yield* ruleDifferences(first, second);
+  for (const { page, mark } of first.marks.list()) {
+    if (!second.marks.has(page, mark)) yield { kind: "unmarked", page, mark: nameOfMark(mark) };
+  }
+  for (const { page, mark } of second.marks.list()) {
+    if (!first.marks.has(page, mark)) yield { kind: "marked", page, mark: nameOfMark(mark) };
+  }
+}
+
+function* edgeDifferences(
+  before: readonly EdgeText[],
+  after: readonly EdgeText[],
+): Generator<StructureDifference> {
+  for (let i = 0, k = 0; i < before.length || k < after.length;) {
+    const order = before[i] === undefined
+      ? 1
+      : after[k] === undefined
+      ? -1
+      : byTarget(before[i], after[k]);
+    const { source, target: page, type } = order <= 0 ? before[i] : after[k];
+    if (order <= 0) i++;
+    if (order >= 0) k++;
+    if (order === 0) continue;
+    const kind = order < 0 ? "edge-removed" : "edge-added";
+    yield { kind, page, source, edge: EDGE_TYPES[type] };
+  }
+}
+
+function* ruleDifferences(first: PageStore, second: PageStore): Generator<StructureDifference> {
+  const about = ({ page, name, number }: RuleBinding) => ({ page, rule: name, number });
+  const isIn = ({ bindings }: PageStore, { number, payload }: RuleBinding) => {
+    const other = bindings.get(number);
+    return other !== undefined && equalBytes(other.payload, payload);
+  };
+  for (const binding of first.bindings.list()) {
+    if (!isIn(second, binding)) yield { kind: "unbound", ...about(binding) };
+  }
+  for (const binding of second.bindings.list()) {
+    if (!isIn(first, binding)) yield { kind: "bound", ...about(binding) };
+  }
+}
+
+function nameOfMark(mark: number): MarkName {
+  return MARK_NAMES[mark] as MarkName;
 }
 
 function* pageDifferences(

@@ -3,7 +3,10 @@
  *
  * SHA-256 over the pages in order of id, each as u32 id, u32 size, f64 epoch, u32 shard, u32 length
  * of the name and the name, u32 length of the metadata's byte form and that form with its keys in
- * order, and the bytes; little endian. Pages whose first tick has not come are no part of it.
+ * order, and the bytes; little endian. Pages whose first tick has not come are no part of it. Behind the
+ * pages come, if there are any, the edges by target, source and type, each as "E", u32 target, u32
+ * source and u32 type; the bindings of rules by number, each as "R", u32 number, u32 length and the
+ * logged binding; and the marks by page, each as "M", u32 page and u32 mark; each letter as a u32.
  *
  * Cost: SHA-256's over all bytes, and a sort of the page ids.
  *
@@ -11,9 +14,11 @@
  */
 
 import { createHash } from "node:crypto";
+import { edgesOf } from "../log/mod.ts";
 import { encodeMetadata, type PageStore } from "../physical/mod.ts";
 
 const encoder = new TextEncoder();
+const EDGE = 0x45, RULE = 0x52, MARKED = 0x4d;
 
 /** Digest of a state, as 64 hexadecimal digits. */
 export function digestOfStore(store: PageStore): string {
@@ -39,5 +44,15 @@ export function digestOfStore(store: PageStore): string {
     text(encodeMetadata(new Map(metadata)));
     hash.update(store.view(row));
   }
+  const words = (...values: number[]) => {
+    values.forEach((value, index) => head.setUint32(4 * index, value, true));
+    hash.update(new Uint8Array(head.buffer, 0, 4 * values.length));
+  };
+  for (const { source, target, type } of edgesOf(store)) words(EDGE, target, source, type);
+  for (const { number, payload } of store.bindings.list()) {
+    words(RULE, number);
+    text(payload);
+  }
+  for (const { page, mark } of store.marks.list()) words(MARKED, page, mark);
   return hash.digest("hex");
 }

@@ -27,6 +27,8 @@ import {
   damagedAt,
   type DecodedRows,
   type FrameHeader,
+  framesOf,
+  isEdgeRow,
   type LaneTick,
   type LogTail,
   type LogTick,
@@ -36,7 +38,7 @@ import {
   STRUCTURAL,
   STRUCTURAL_NAMES,
 } from "../log/mod.ts";
-import { kindName } from "../physical/mod.ts";
+import { EDGE_TYPES, type EdgeType, kindName } from "../physical/mod.ts";
 import { addTo, timestampHi, timestampLo } from "../temporal/mod.ts";
 import type { Page } from "./page.ts";
 
@@ -50,7 +52,10 @@ export interface FollowOptions {
   readonly source?: string;
   /** Deltas of this intent only. */
   readonly intent?: string;
-  /** Give the life of pages too: `create`, `resize`, `metadata`, `migrate`, `delete`. */
+  /**
+   * Give the life of pages too: `create`, `resize`, `metadata`, `migrate`, `delete`, and `add edge` and
+   * `remove edge` at the page that the edge leads to.
+   */
   readonly lifetime?: boolean;
   /** Ends the follower, without an error. */
   readonly signal?: AbortSignal;
@@ -84,6 +89,12 @@ export interface FollowedDelta {
   readonly timeUs: number | undefined;
   /** Deltas that it stands for: 1, or more where older ones were merged into one. */
   readonly advance: number;
+  /** Name of the rule that made it, if one did. */
+  readonly rule?: string;
+  /** Page that an edge leads from. */
+  readonly from?: number;
+  /** Type of an edge. */
+  readonly edge?: EdgeType;
 }
 
 /** What of its bus a follower needs. */
@@ -93,7 +104,7 @@ export interface FollowHost {
   /** What made the log unusable, if anything did. */
   failure(): MmsbError | undefined;
   /** Position up to which ticks may be given; none where nobody knows. */
-  positionMax(): number | undefined;
+  positionMax(): ((lane: number) => number) | undefined;
   /** Calls back once there may be more, or the bus is closed; gives what takes that back. */
   whenMore(call: () => void, pollMs: number): () => void;
 }
@@ -231,18 +242,16 @@ export class Follower implements AsyncIterableIterator<FollowedDelta> {
 
 /** The rows of a tick that are wanted, in the order in which they were applied. */
 export function* deltasOf(tick: LogTick, filter: FollowFilter): Generator<FollowedDelta> {
-  const decoder = new RowDecoder();
+  const decoder = new RowDecoder(), frames = framesOf(tick.lanes);
   const isStructural = ({ rowKind }: FrameHeader) => rowKind === ROW_KIND.structural;
   const hasLife = filter.lifetime && filter.source === undefined && filter.intent === undefined;
   for (const phase of ["births", "deltas", "ends"] as const) {
     if (phase !== "deltas" && !hasLife) continue;
-    for (const lane of tick.lanes) {
-      for (const frame of lane.frames) {
-        if (frame.rowKind > ROW_KIND.derived) continue;
-        if (isStructural(frame) !== (phase !== "deltas")) continue;
-        const decoded = decoder.decode(lane.segment, frame);
-        yield* rowsOf(lane, frame, decoded, filter, phase);
-      }
+    for (const { lane, frame } of frames) {
+      if (frame.rowKind > ROW_KIND.derived) continue;
+      if (isStructural(frame) !== (phase !== "deltas")) continue;
+      const decoded = decoder.decode(lane.segment, frame);
+      yield* rowsOf(lane, frame, decoded, filter, phase);
     }
   }
 }
@@ -282,6 +291,7 @@ export function deltaOf(
   const start = columns.start[row], length = columns.length[row] >>> 0;
   const { bytes } = lane.segment, size = payloadLength(lane.segment, frame, decoded, row);
   const timeUs = timesUs?.[row] ?? NaN;
+  const isEdge = isStructural && isEdgeRow(kind);
   return {
     tick: frame.tick,
     hlc: addTo(timestampHi(hlcFirst), timestampLo(hlcFirst), row),
@@ -289,11 +299,15 @@ export function deltaOf(
     epoch: hasEpochs ? columns.epoch[row] >>> 0 : 0,
     kind: isStructural ? STRUCTURAL_NAMES[kind] ?? `operation ${kind}` : kindName(kind),
     offset: isStructural ? 0 : columns.offset[row] >>> 0,
-    length: (isStructural ? columns.offset[row] : length) >>> 0,
+    length: isEdge ? 0 : (isStructural ? columns.offset[row] : length) >>> 0,
     payload: bytes.slice(start, start + size),
     source: strings[columns.source[row]] ?? "",
     intent: strings[columns.intent[row]] ?? "",
     timeUs: Number.isNaN(timeUs) ? undefined : timeUs,
     advance: isStructural ? 1 : advance?.[row] ?? 1,
+    ...(frame.rowKind === ROW_KIND.derived ? { rule: strings[columns.source[row]] ?? "" } : {}),
+    ...(isEdge
+      ? { from: columns.offset[row] >>> 0, edge: EDGE_TYPES[decoded.shards?.[row] ?? 0] }
+      : {}),
   };
 }

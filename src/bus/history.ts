@@ -18,6 +18,7 @@ import {
   damagedAt,
   type FrameRows,
   type LogIndex,
+  ROW_KIND,
   STRUCTURAL,
   type TailFault,
 } from "../log/mod.ts";
@@ -63,8 +64,8 @@ export interface HistoryEntry {
   readonly source: string;
   /** Why, "" if not said. */
   readonly intent: string;
-  /** Rule that made it; none in this version. */
-  readonly rule: undefined;
+  /** Name of the rule that made it, if one did. */
+  readonly rule: string | undefined;
   /** Deltas that it stands for: 1, or more where older ones were merged into one. */
   readonly advance: number;
 }
@@ -265,7 +266,7 @@ function entryOf(
     kind: stepName(rows, row, isStructural),
     source: rows.source(row),
     intent: rows.intent(row),
-    rule: undefined,
+    rule: rows.frame.rowKind === ROW_KIND.derived ? rows.source(row) : undefined,
     advance: isStructural ? 1 : rows.advance(row),
   };
 }

@@ -15,8 +15,27 @@
  */
 
 export type { BirthOptions } from "./_births.ts";
+export type { SharedBus } from "./_sharing.ts";
+export type { Region } from "./_edges.ts";
+export type { ControlInput, RuleHandle, RuleOptions } from "./_rules.ts";
 export * from "./compare.ts";
+export type { EventStatistics } from "./_events.ts";
+export type { Invariant, InvariantOptions } from "./_invariants.ts";
+export type { BusRun, RunOptions, RunReport } from "./_running.ts";
+export type { TransactionOptions, TransactionStatistics } from "./_transactions.ts";
+export type { UpsertPlan, UpsertReceipt } from "./_upsert.ts";
 export * from "./diff.ts";
+export { type EventRecord, eventRecords } from "./event_page.ts";
+export {
+  type BusEvent,
+  type BusEventKind,
+  EVENT_KINDS,
+  type EventFilter,
+  type EventOverflow,
+  EventStream,
+} from "./events.ts";
+export type { Explainable } from "./_explain.ts";
+export * from "./explanation.ts";
 export { type FollowedDelta, Follower, type FollowOptions } from "./follow.ts";
 export { type HistoryEntry, type HistoryOptions, PageHistory } from "./history.ts";
 export * from "./options.ts";
@@ -30,3 +49,9 @@ export * from "./snapshot.ts";
 export * from "./state_bus.ts";
 export { type CombinableKey, Struct } from "./struct.ts";
 export { Table, type TableSetOptions } from "./table.ts";
+export {
+  type PageLike,
+  Transaction,
+  type TransactionDefaults,
+  type TransactionReceipt,
+} from "./transaction.ts";

@@ -10,12 +10,14 @@ import {
   checkNumber,
   checkOneOf,
   checkType,
+  LANES_MAX,
   MEMORY_LIMIT_BYTES_DEFAULT,
   MmsbError,
   SEGMENT_BYTES_MAX,
   SHARDS_DEFAULT,
   SHARDS_MAX,
   TICK_BUDGET_MS_DEFAULT,
+  TICK_ROWS_MAX,
 } from "../base/mod.ts";
 import {
   checkFolder,
@@ -42,6 +44,8 @@ export interface BusClock {
   nowUs(): number;
   /** How wrong it may be, in µs. */
   errorUs(): number;
+  /** Time that never goes back, in ms from anywhere: what phases and budgets are measured by. Default: the system's. */
+  monotonicMs?(): number;
 }
 
 /** Options of `StateBus.open`. */
@@ -54,8 +58,14 @@ export interface OpenOptions {
   readonly durability?: Durability;
   /** Shards, 1 to 256, fixed when the directory is made. Default 24. */
   readonly shards?: number;
-  /** Threads that own shards; only 0 (everything in this thread) in this version. */
+  /**
+   * Threads that check batches and put them into pages, 0 to 255. Default 0: everything in this thread. What
+   * comes out is the same with any number. As many lanes of the log are written, so a directory remembers
+   * nothing of it. Where no threads can be had the bus works without, and `bus.opened.workers` says why.
+   */
   readonly workers?: number;
+  /** Whether each worker stays on a core of its own (Linux, needs `--allow-ffi`). Default false. */
+  readonly pinWorkers?: boolean;
   /**
    * Where pages live: `shared`, memory of this process, or `mmap`, a mapped file that other processes
    * read while it changes and that the next writer takes over after a clean close. `mmap` is for Linux
@@ -67,8 +77,17 @@ export interface OpenOptions {
   readonly arenaDir?: string;
   /** Bytes that pages may take, 128 KiB to 8 GiB. Default 8 GiB. */
   readonly memoryLimitBytes?: number;
-  /** Milliseconds a tick should stay below; `TickReport.overBudgetMs` says by how much it did not. Default 16. */
+  /**
+   * Milliseconds that a tick may take, 0 to 3,600,000. Default 16. A tick admits as many waiting batches as
+   * it expects to get through in that time, at least one; the others wait for the next tick
+   * (`TickReport.carriedOver`).
+   */
   readonly tickBudgetMs?: number;
+  /**
+   * Rows that a tick admits from batches, in place of what would keep the budget: ticks then take the
+   * same batches in every run, however fast the machine is.
+   */
+  readonly tickRowsMax?: number;
   /** Where batches are applied; only `cpu` (which `auto` chooses) in this version. */
   readonly device?: "cpu" | "gpu" | "auto";
   /** Open without the right to write: needs no lock, and reads what is whole of a damaged log. */
@@ -129,14 +148,22 @@ export interface ResolvedOptions {
   readonly arenaDir: string | undefined;
   /** Bytes that pages may take. */
   readonly memoryLimitBytes: number;
-  /** Milliseconds a tick should stay below. */
+  /** Milliseconds that a tick may take. */
   readonly tickBudgetMs: number;
+  /** Rows that a tick admits, `undefined` where the budget decides. */
+  readonly tickRowsMax: number | undefined;
   /** Whether nothing may be written. */
   readonly readOnly: boolean;
   /** Physical time. */
   readonly clock: BusClock;
   /** When checkpoints are made, and what is kept. */
   readonly checkpoints: ResolvedCheckpoints;
+  /** Lanes of the log that are written. */
+  readonly lanes: number;
+  /** Threads beside this one. */
+  readonly workers: number;
+  /** Whether they stay on a core each. */
+  readonly pinWorkers: boolean;
   /** Bytes of the first log segment. */
   readonly segmentBytes: number | undefined;
   /** Bytes up to which log segments grow. */
@@ -149,10 +176,12 @@ const KEYS: readonly (keyof OpenOptions)[] = [
   "durability",
   "shards",
   "workers",
+  "pinWorkers",
   "arena",
   "arenaDir",
   "memoryLimitBytes",
   "tickBudgetMs",
+  "tickRowsMax",
   "device",
   "readOnly",
   "clock",
@@ -202,10 +231,16 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
   const { dir, workers = 0, arena = "shared", device = "cpu", clock = SYSTEM_CLOCK } = options;
   const { memoryLimitBytes = MEMORY_LIMIT_BYTES_DEFAULT, tickBudgetMs = TICK_BUDGET_MS_DEFAULT } =
     options;
-  checkInteger("workers", workers, 0, SHARDS_MAX, "limit");
+  checkInteger("workers", workers, 0, LANES_MAX - 1, "limit");
+  if (workers > 0 && arena === "mmap") {
+    throw new MmsbError(
+      "usage",
+      'Cannot use workers with arena "mmap" as they share memory of this process: use arena "shared"',
+      { values: { workers } },
+    );
+  }
   checkOneOf("arena", arena, ["shared", "mmap"]);
   checkOneOf("device", device, ["cpu", "gpu", "auto"]);
-  if (workers > 0) refuseLater("workers", workers, "0, everything in this thread");
   if (device === "gpu") refuseLater("device", device, `"cpu" or "auto"`);
   if (dir !== undefined && checkType("dir", dir, "string") === "") {
     throw new MmsbError("usage", "Cannot use an empty dir: give a path, or leave it out");
@@ -237,9 +272,15 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
       "limit",
     ),
     tickBudgetMs: checkNumber("tickBudgetMs", tickBudgetMs, 0, 3_600_000),
+    tickRowsMax: options.tickRowsMax === undefined
+      ? undefined
+      : checkInteger("tickRowsMax", options.tickRowsMax, 1, TICK_ROWS_MAX, "limit"),
     readOnly,
-    clock: checkMethods("clock", clock, ["nowUs", "errorUs"]),
+    clock: checkClock(clock),
     checkpoints: resolveCheckpoints(options.checkpoints),
+    lanes: Math.max(1, workers),
+    workers: readOnly ? 0 : workers,
+    pinWorkers: checkType("pinWorkers", options.pinWorkers ?? false, "boolean"),
     segmentBytes: checkSegment("segmentBytes", options.segmentBytes),
     segmentBytesMax: checkSegment("segmentBytesMax", options.segmentBytesMax),
   };
@@ -271,6 +312,11 @@ function storageOf({ dir, storage }: OpenOptions): Storage | undefined {
   }
   if (storage !== undefined) return checkMethods("storage", storage, STORAGE_METHODS);
   return dir === undefined ? undefined : new FileStorage(dir);
+}
+
+function checkClock(clock: BusClock): BusClock {
+  checkMethods("clock", clock, ["nowUs", "errorUs"]);
+  return clock.monotonicMs === undefined ? clock : checkMethods("clock", clock, ["monotonicMs"]);
 }
 
 function checkMethods<T extends object>(name: string, value: T, methods: readonly string[]): T {

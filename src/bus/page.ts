@@ -19,11 +19,13 @@ import {
   PAGE_BYTES_MAX,
   PAGE_BYTES_MIN,
 } from "../base/mod.ts";
+import type { IncrementalOrder } from "../graph/mod.ts";
 import {
   type CombineOperation,
   type CombineType,
   decodeMetadata,
   encodeMetadata,
+  MARK,
   type Metadata,
   type MetadataInput,
   type PageState,
@@ -33,6 +35,7 @@ import {
 } from "../physical/mod.ts";
 import { copyMetadata } from "./_births.ts";
 import { deltaOptions } from "./_delta_options.ts";
+import { deathsWith } from "./_edges.ts";
 import type { AttachedReader } from "./attached_reader.ts";
 import { clonePage, refuseTable, restorePage } from "./_page_operations.ts";
 import { PageSnapshot } from "./page_snapshot.ts";
@@ -86,6 +89,12 @@ export interface PageHost {
   readonly wasReset: boolean;
   /** Throws where the bus is closed or was reset. */
   checkOpen(): void;
+  /** The order of the pages that have edges, as the next tick will leave them. */
+  readonly order: IncrementalOrder;
+  /** Has the rule that writes a stale page run; not in a transaction. */
+  fresh?(page: number): Promise<void>;
+  /** All pages of the table with a root page. */
+  tablePages(root: number): number[];
   /** Whether the bus takes writes at all. */
   canWrite(): boolean;
   /** Throws where the bus is closed, was reset, or cannot write. */
@@ -142,6 +151,55 @@ export class Page {
     const { store: { table }, wasReset } = this.#host;
     if (wasReset || table.ids[this.#row] !== this.id) return "deleted";
     return table.isActive(this.#row) ? "active" : "allocated";
+  }
+
+  /** Whether it is older than what it depends on; see {@linkcode Page.fresh}. */
+  get stale(): boolean {
+    this.#live();
+    return this.#host.store.marks.has(this.id, MARK.stale);
+  }
+
+  /** Whether something that it was made from has changed, by a compiler edge, and it has not since. */
+  get invalidated(): boolean {
+    this.#live();
+    return this.#host.store.marks.has(this.id, MARK.invalidated);
+  }
+
+  /**
+   * Brings a stale page up to date: the rule that writes it runs in a tick of its own, if anything that it reads
+   * has changed. Of a page that no rule writes it only takes the mark off.
+   *
+   * @returns Settles when the page is fresh; at once where it is.
+   * @throws {MmsbError} `usage` where the rule that writes it is detached; otherwise as {@linkcode StateBus.tick}.
+   *
+   * @example Computed when somebody asks
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { defineRule, StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const [a, twice] = [bus.createPage({ size: 4 }), bus.createPage({ size: 4 })];
+   * const double = defineRule({
+   *   compute: (ctx) => ctx.output(0).setInt32(0, 2 * ctx.input(0).getInt32(0)),
+   * });
+   * const inputs = [{ region: a, edge: "control" as const }];
+   * bus.rule(double, { name: "double", inputs, outputs: [twice] });
+   * await bus.tick();
+   * await bus.commit(() => a.write(0, Uint8Array.of(4)));
+   * assert.deepEqual([twice.stale, twice.read(0, 1)[0]], [true, 0]);
+   * await twice.fresh();
+   * assert.deepEqual([twice.stale, twice.read(0, 1)[0]], [false, 8]);
+   * ```
+   */
+  async fresh(): Promise<void> {
+    this.#live();
+    if (!this.stale) return;
+    if (this.#host.fresh === undefined) {
+      throw new MmsbError("usage", "Cannot bring a page up to date in a transaction: do it before", {
+        values: { page: this.id },
+      });
+    }
+    await this.#host.fresh(this.id);
   }
 
   /** Whether it has changed since its birth or the last checkpoint. */
@@ -433,10 +491,25 @@ export class Page {
   /**
    * Stages deleting the page at the end of the next tick; rows of that tick still reach it.
    *
-   * @param options `cascade`: delete what is derived from it too; without it a page that others
-   * depend on is refused. (Nothing can depend on a page in this version.)
-   * @throws {MmsbError} `invalid-handle` where it is deleted already, or about to be; `usage` for the root
-   * of a table, which `Table.delete` deletes with all its pages.
+   * @param options `cascade`: delete what is derived from it too, that is all that its edges lead to;
+   * without it a page that others depend on is refused. Edges go with their pages.
+   * @throws {MmsbError} `invalid-handle` where it is deleted already, or about to be; `usage` where other
+   * pages depend on it, and for the root of a table, which `Table.delete` deletes with all its pages.
+   *
+   * @example A page that another one is derived from
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const [raw, mean] = [bus.createPage({ size: 64 }), bus.createPage({ size: 8 })];
+   * bus.edge(raw, mean, "data");
+   * await bus.tick();
+   * assert.throws(() => raw.delete(), /others depend on it/);
+   * raw.delete({ cascade: true });
+   * await bus.tick();
+   * assert.equal(mean.state, "deleted");
+   * ```
    */
   delete(options: { readonly cascade?: boolean } = {}): void {
     this.#sizeForWriting();
@@ -450,7 +523,9 @@ export class Page {
       });
     }
     refuseTable("delete", this.#host.store.metadataOf(this.id));
-    staging.deaths.add(this.id);
+    for (const page of deathsWith(this.#host, this.id, [this.id], cascade)) {
+      staging.deaths.add(page);
+    }
   }
 
   #refuseDying(what: string): void {

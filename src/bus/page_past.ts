@@ -15,6 +15,7 @@ import { MmsbError, PAGE_BYTES_MAX, PAGE_BYTES_MIN } from "../base/mod.ts";
 import {
   type FrameRows,
   type IndexedSegment,
+  isEdgeRow,
   type LogIndex,
   ROW_KIND,
   SECTION,
@@ -73,7 +74,8 @@ export interface PageVisit {
 
 /**
  * The rows of a page in ticks from one to another, as they were applied: births first in a tick, then
- * deltas, then what takes effect at its end.
+ * deltas, those of rules behind the others, then what takes effect at its end. Edges, rules and marks
+ * change no page and are left out.
  *
  * @param index The index, updated to the last tick wanted.
  * @throws {MmsbError} `corrupt-log` where a frame is damaged, with path, offset, tick and page.
@@ -98,7 +100,8 @@ export function* pageVisits(
     }
     if (next.done) break;
     if (group.length > 0 && group[0].tick !== next.value.tick) {
-      yield* group.some(({ isStructural }) => isStructural) ? inOrder(group) : group;
+      const isPlain = group.every(({ rows }) => rows.frame.rowKind === ROW_KIND.data);
+      yield* isPlain ? group : inOrder(group);
       group = [];
     }
     group.push(next.value);
@@ -132,9 +135,12 @@ function inOrder(visits: readonly PageVisit[]): PageVisit[] {
   const { createPage, deletePage } = STRUCTURAL;
   return [
     ...some((operation) => operation === createPage),
-    ...visits.filter(({ isStructural }) => !isStructural),
+    ...visits.filter(({ rows }) => rows.frame.rowKind === ROW_KIND.data),
+    ...visits.filter(({ rows }) => rows.frame.rowKind === ROW_KIND.derived),
     // What changes a page takes effect before what ends it.
-    ...some((operation) => operation !== createPage && operation !== deletePage),
+    ...some((operation) =>
+      operation !== createPage && operation !== deletePage && !isEdgeRow(operation)
+    ),
     ...some((operation) => operation === deletePage),
   ];
 }
@@ -170,14 +176,15 @@ function* segmentVisits(
   tickTo: number,
 ): Generator<PageVisit> {
   const numbers = segment.rowsOf(page);
-  const { frameRows, frameTicks, ticks } = segment.columns;
+  const { frameRows, frameTicks, frameKinds, ticks } = segment.columns;
   const frames: number[] = [], starts: number[] = [];
   for (let at = 0; at < numbers.length;) {
     const frame = frameOf(frameRows, numbers[at]);
     const tick = ticks[frameTicks[frame]];
     if (tick > tickTo) break;
     const end = endOf(numbers, at, frame + 1 < frameRows.length ? frameRows[frame + 1] : Infinity);
-    if (tick >= tickFrom) {
+    // The rows of rules and marks stand at pages, and change none.
+    if (tick >= tickFrom && frameKinds[frame] <= ROW_KIND.derived) {
       frames.push(frame);
       starts.push(at, end);
     }

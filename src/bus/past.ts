@@ -121,6 +121,12 @@ export class Past {
     return horizonOf(this.#host.storage, this.meta());
   }
 
+  /** The horizon, and text that changes when the log gets another beginning. */
+  beginning(): { readonly horizon: number; readonly text: string } {
+    const meta = this.meta();
+    return { horizon: horizonOf(this.#host.storage, meta), text: beginningOf(meta) };
+  }
+
   /** The directory's metadata as it is now. */
   meta(): DirectoryMeta | undefined {
     const { storage, isWriter } = this.#host;
@@ -356,6 +362,22 @@ export class Past {
     return { store, recovery: { ...recovery, ...found }, meta };
   }
 
+  /**
+   * What histories are made from, as it is now.
+   *
+   * @throws {MmsbError} `out-of-bounds` on a reader that stays at a tick which is gone, `version`, `io`.
+   */
+  source(): HistorySource {
+    return this.#source();
+  }
+
+  /** The first state that can be had; only to be read, and kept. */
+  stateAtHorizon(): PageStore {
+    const { horizon } = this, key = `${this.#base} ${horizon}`;
+    if (this.#horizon?.key !== key) this.#horizon = { key, store: this.stateAt(horizon).store };
+    return this.#horizon.store;
+  }
+
   #source(): HistorySource {
     const index = this.index(), { horizon } = this;
     // A bus that only reads may stay at a tick that is gone.
@@ -371,9 +393,7 @@ export class Past {
 
   /** Pages at the horizon are asked for one after the other, so the state is kept. */
   #imageAtHorizon(page: number): PageMoment | undefined {
-    const { horizon } = this, key = `${this.#base} ${horizon}`;
-    if (this.#horizon?.key !== key) this.#horizon = { key, store: this.stateAt(horizon).store };
-    const { store } = this.#horizon;
+    const store = this.stateAtHorizon();
     const row = store.table.rowOf(page);
     if (row === 0) return undefined;
     const bytes = new Uint8Array(store.table.sizeOf(row));

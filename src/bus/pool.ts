@@ -143,6 +143,7 @@ const REFUSED_KEYS = [
   "arena",
   "arenaDir",
   "checkpoints",
+  "workers",
 ];
 
 /**

@@ -7,6 +7,14 @@
 import type { MmsbError } from "../base/mod.ts";
 import type { CheckpointReport, RecoveredCheckpoint } from "../log/mod.ts";
 import type { AllocatorStatistics, MetadataInput } from "../physical/mod.ts";
+import type {
+  CostEstimate,
+  PhaseStatistics,
+  TickStatistics,
+  WorkerStatistics,
+} from "../propagation/mod.ts";
+import type { EventStatistics } from "./_events.ts";
+import type { TransactionStatistics } from "./_transactions.ts";
 import type { StoreDifference } from "./compare.ts";
 import type { Durability } from "./options.ts";
 
@@ -53,13 +61,19 @@ export interface RefusedBatch {
 /** Milliseconds of each phase of a tick. */
 export interface TickPhases {
   /** Admitting and checking batches, assigning epochs. */
-  readonly check: number;
+  readonly ingest: number;
   /** Building frames and writing them. */
   readonly log: number;
   /** Writing rows into pages. */
   readonly apply: number;
-  /** The rest: structural changes, acknowledgements. */
+  /** Waves of rules. */
+  readonly propagate: number;
+  /** Invariants. */
+  readonly check: number;
+  /** The rest: structural changes, acknowledgements, events. */
   readonly publish: number;
+  /** Work of checkpoints that was done beside the ticks, since the tick before; no part of this one. */
+  readonly maintain: number;
 }
 
 /** What a tick did. */
@@ -68,14 +82,20 @@ export interface TickReport {
   readonly tick: number;
   /** Rows applied. */
   readonly rows: number;
+  /** Rows that rules made: spans of their outputs that changed. */
+  readonly derived: number;
+  /** Rules run. */
+  readonly fired: number;
   /** Batches applied. */
   readonly batches: number;
   /** Batches refused; their receipts say the same. */
   readonly refused: readonly RefusedBatch[];
   /** Where the time went. */
   readonly phasesMs: TickPhases;
-  /** Batches left for the next tick, because this one had its fill of rows. */
+  /** Batches left for the next tick, because this one would have passed its budget with them. */
   readonly carriedOver: number;
+  /** Their rows. */
+  readonly carriedOverRows: number;
   /** Milliseconds above the tick's budget, 0 if it was kept. */
   readonly overBudgetMs: number;
   /** Hybrid logical timestamp of the commit. */
@@ -114,6 +134,18 @@ export interface BusStatistics {
   readonly incarnation: number;
   /** Checkpoints; only of a bus that writes to a directory. */
   readonly checkpoints?: CheckpointStatistics;
+  /** How long ticks and their phases took, since the bus was opened or reset. */
+  readonly phases: PhaseStatistics;
+  /** What ticks did. */
+  readonly ticks: TickStatistics;
+  /** What the budget believes that rows and rules cost. */
+  readonly cost: CostEstimate;
+  /** Subscribers and what they missed. */
+  readonly events: EventStatistics;
+  /** Transactions. */
+  readonly transactions: TransactionStatistics;
+  /** What each worker did; only where there are any. */
+  readonly workers?: readonly WorkerStatistics[];
 }
 
 /** The checkpoints of a bus. */
@@ -154,10 +186,20 @@ export interface OpenReport {
   readonly reason: string;
   /** Where pages live; only where `arena: "mmap"` was asked for. */
   readonly arena?: ArenaReport;
+  /** Threads beside this one; only where `workers` were asked for. */
+  readonly workers?: WorkersReport;
   /** The checkpoint that was used; absent where the whole log was replayed. */
   readonly checkpoint?: RecoveredCheckpoint;
   /** Checkpoints that could not be used, and why; absent where there were none. */
   readonly passedOver?: readonly RecoveredCheckpoint[];
+}
+
+/** The workers of a bus. */
+export interface WorkersReport {
+  /** How many there are. */
+  readonly count: number;
+  /** Why there are none, or why they are not pinned; empty where all is as asked. */
+  readonly reason: string;
 }
 
 /** What `bus.refresh` did. */

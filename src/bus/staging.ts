@@ -7,7 +7,10 @@
  * @module
  */
 
+import { MmsbError } from "../base/mod.ts";
 import { DeltaBatch, type Metadata, type PageStore } from "../physical/mod.ts";
+import { StagedEdges } from "./_staged_edges.ts";
+import { StagedRules } from "./_staged_rules.ts";
 
 /** A place in the staging that it can be taken back to. */
 export interface StagingMark {
@@ -59,6 +62,10 @@ export class Staging {
   readonly sizes: Map<number, number> = new Map();
   /** Shards that pages are to go to. */
   readonly shards: Map<number, number> = new Map();
+  /** Edges to be added and removed. */
+  readonly edges: StagedEdges = new StagedEdges();
+  /** Rules to be bound and unbound. */
+  readonly rules: StagedRules = new StagedRules();
   /** For each page its newest staged metadata. */
   #latest = new Map<number, Metadata>();
   #clears = 0;
@@ -71,12 +78,14 @@ export class Staging {
   /** Whether nothing is staged. */
   get isEmpty(): boolean {
     return this.batch.length === 0 && this.births.length === 0 && this.deaths.size === 0 &&
-      this.metadata.length === 0 && this.sizes.size === 0 && this.shards.size === 0;
+      this.metadata.length === 0 && this.sizes.size === 0 && this.shards.size === 0 &&
+      this.edges.size === 0 && this.rules.size === 0;
   }
 
   /** Structural rows. */
   get structural(): number {
-    return this.births.length + this.deaths.size + this.metadata.length +
+    return this.births.length + this.deaths.size + this.metadata.length + this.edges.size +
+      this.rules.size +
       this.living(this.sizes).length + this.living(this.shards).length;
   }
 
@@ -112,6 +121,25 @@ export class Staging {
     return this.births.splice(births);
   }
 
+  /**
+   * Checks that the pages are there whose life it changes: another open batch may have deleted some.
+   *
+   * @throws {MmsbError} `invalid-handle` where one is gone.
+   */
+  checkPages({ table }: PageStore): void {
+    const metadata = this.metadata.map(({ page }) => page);
+    for (const pages of [this.deaths, metadata, this.sizes.keys(), this.shards.keys()]) {
+      for (const page of pages) {
+        if (table.rowOf(page) !== 0) continue;
+        throw new MmsbError(
+          "invalid-handle",
+          `Cannot change page ${page} as another batch has deleted it meanwhile`,
+          { values: { page } },
+        );
+      }
+    }
+  }
+
   /** Forgets everything staged. */
   clear(): void {
     this.#clears++;
@@ -129,6 +157,8 @@ export class Staging {
     if (this.deaths.size > 0) this.deaths = new Set();
     this.sizes.clear();
     this.shards.clear();
+    this.edges.clear();
+    this.rules.clear();
     if (this.metadata.length > 0) {
       this.metadata = [];
       this.#latest.clear();

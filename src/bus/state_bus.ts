@@ -24,28 +24,50 @@ import {
   compactLog,
   type DirectoryMeta,
   endWriting,
-  type LaneWriter,
+  hasStructure,
+  type LanePlace,
+  type LaneSet,
   type LogPlace,
   type Recovery,
   type Storage,
 } from "../log/mod.ts";
-import type { DeltaBatch, PageStore } from "../physical/mod.ts";
+import { type GraphOperation, GraphView, IncrementalOrder } from "../graph/mod.ts";
+import {
+  type DeltaBatch,
+  type EdgeType,
+  type PageStore,
+  SharedImageReader,
+} from "../physical/mod.ts";
 import type { Fields, StructSchema, TableSchema } from "../schema/mod.ts";
-import { HybridLogicalClock } from "../temporal/mod.ts";
+import { type Rule, WorkerTeam } from "../propagation/mod.ts";
+import { HybridLogicalClock, monotonicNowMs } from "../temporal/mod.ts";
 import { attachedStatistics, copyAttached, verifyAttached } from "./_attached.ts";
 import { type BirthOptions, checkBirth, stageBirth } from "./_births.ts";
 import { Checkpoints } from "./_checkpoints.ts";
+import { type Explainable, Explainer } from "./_explain.ts";
 import { pageOfId, pageOfName, pagesOf } from "./_finding.ts";
+import { refuseAttached, type Region, stageEdge, stageOperations, stageRemoval } from "./_edges.ts";
+import { EventHub } from "./_events.ts";
 import { Followers } from "./_followers.ts";
 import { endHandles, type MutableHost, newHost } from "./_host.ts";
 import { giveAccess } from "./_inside.ts";
+import { type Invariant, type InvariantOptions, Invariants } from "./_invariants.ts";
 import type { BusImage } from "./_mapped_image.ts";
 import { type BusParts, openParts, openReport, releaseParts } from "./_opening.ts";
+import { type BusRun, Running, type RunOptions, type RunReport } from "./_running.ts";
+import { type RuleHandle, type RuleOptions, Rules } from "./_rules.ts";
+import { checkProducer, Sending } from "./_sending.ts";
+import { checkShared, type SharedBus, Sharing } from "./_sharing.ts";
 import { TickOrder } from "./_tick_order.ts";
+import { type TransactionOptions, Transactions } from "./_transactions.ts";
+import { runUpsert, type UpsertPlan, type UpsertReceipt } from "./_upsert.ts";
 import { verifyAgainstLog } from "./_verifying.ts";
-import type { AttachedReader } from "./attached_reader.ts";
+import { AttachedReader } from "./attached_reader.ts";
 import { diffStores, type StateDifference } from "./diff.ts";
 import { digestOfStore } from "./digest.ts";
+import { recordEvents } from "./event_page.ts";
+import { type BusEvent, type BusEventKind, type EventFilter, EventStream } from "./events.ts";
+import type { ExplainOptions, Explanation } from "./explanation.ts";
 import { checkFollow, type FollowedDelta, Follower, type FollowOptions } from "./follow.ts";
 import { Forward, placeOf } from "./forward.ts";
 import { type HistoryOptions, noLog, PageHistory } from "./history.ts";
@@ -70,8 +92,9 @@ import type {
 } from "./reports.ts";
 import { runSnapshot, type Snapshot } from "./snapshot.ts";
 import { createStruct, openStruct, type Struct } from "./struct.ts";
-import { createTable, openTable, type Table } from "./table.ts";
+import { createTable, openTable, type Table, tablePages } from "./table.ts";
 import { type EngineCounts, readOnlyError, TickEngine } from "./tick_engine.ts";
+import type { Transaction, TransactionDefaults } from "./transaction.ts";
 
 const PAGE_KEYS = ["size", "name", "metadata", "shard"];
 
@@ -107,7 +130,7 @@ export class StateBus implements AsyncDisposable {
   readonly #options: ResolvedOptions;
   readonly #storage: Storage | undefined;
   readonly #unlock: (() => void) | undefined;
-  readonly #writer: LaneWriter | undefined;
+  readonly #writer: LaneSet | undefined;
   #engine: TickEngine;
   #host: MutableHost;
   #meta: DirectoryMeta | undefined;
@@ -130,6 +153,19 @@ export class StateBus implements AsyncDisposable {
   /** Compactions under way, and those that wait. */
   readonly #compactions = new Set<Promise<unknown>>();
   readonly #ticks: TickOrder;
+  /** The threads that the bus was shared with. */
+  #sharing: Sharing | undefined;
+  /** Sends batches to the bus of another thread, where this one is attached to it. */
+  readonly #sending: Sending | undefined;
+  /** Threads that large ticks are done with. */
+  readonly #team: WorkerTeam | undefined;
+  #rules: Rules;
+  #graph: GraphView | undefined;
+  readonly #events: EventHub;
+  readonly #invariants: Invariants;
+  readonly #running: Running;
+  readonly #transactions: Transactions;
+  readonly #explainer: Explainer;
 
   static {
     giveAccess({
@@ -144,6 +180,7 @@ export class StateBus implements AsyncDisposable {
         end: (message) => bus.#end(message),
       }),
       over: (store, options, position) => new StateBus({ store, options, position }),
+      open: (options) => StateBus.#open(options),
     });
   }
 
@@ -157,13 +194,22 @@ export class StateBus implements AsyncDisposable {
     this.#unlock = unlock;
     this.#image = parts.opened?.image;
     this.#attached = parts.attached;
+    this.#sending = parts.sending;
     this.shards = meta?.shards ?? shardsOf(options);
     this.opened = openReport(parts);
+    this.#team = parts.team instanceof WorkerTeam ? parts.team : undefined;
     const { position } = parts;
     this.#clock = newClock(options, position?.hlc ?? recovery?.hlcLast);
-    this.#engine = this.#newEngine(position?.tick ?? this.opened.tick, position);
+    const tick = position?.tick ?? this.opened.tick;
+    this.#events = new EventHub(store, tick, options.durability === "group");
+    this.#invariants = this.#newInvariants();
+    this.#running = this.#newRunning();
+    this.#transactions = this.#newTransactions();
+    this.#engine = this.#newEngine(tick, position);
     this.#host = this.#newHost();
+    this.#rules = this.#newRules();
     this.#past = this.#newPast(parts);
+    this.#explainer = this.#newExplainer();
     this.#forward = this.#newForward(parts);
     this.#opening = placeOf(recovery?.end);
     this.#checkpoints = this.#newCheckpoints(recovery);
@@ -182,12 +228,85 @@ export class StateBus implements AsyncDisposable {
    * `disk-full` or `io` where the directory cannot be used, `allocation` where memory is short.
    */
   static async open(options: OpenOptions = {}): Promise<StateBus> {
-    const parts = await openParts(resolveOptions(options));
+    return await StateBus.#open(resolveOptions(options));
+  }
+
+  static async #open(options: ResolvedOptions): Promise<StateBus> {
+    const parts = await openParts(options);
     try {
       return new StateBus(parts);
     } catch (error) {
       releaseParts(parts);
       throw error;
+    }
+  }
+
+  /**
+   * Joins the bus of another thread: reads its pages, each reading at one tick, and sends it batches. Ticks,
+   * and all that creates or deletes, stay with the thread of the bus.
+   *
+   * @param shared What {@linkcode StateBus.share} gave there, as it came by a message.
+   * @param options `producer`: number under which batches are sent, 1 to 2^32−1; a number of its own, from
+   * 65,536 on, where none is given. Ticks take batches in the order of these numbers.
+   * @returns A bus that reads and sends; close it.
+   * @throws {MmsbError} `usage` for what is no handle.
+   */
+  static attach(
+    shared: SharedBus,
+    options: { readonly producer?: number } = {},
+  ): StateBus {
+    const parts = checkShared(shared), { image } = parts;
+    checkKeys("attach", options, ["producer"]);
+    const sending = new Sending(parts, checkProducer(options.producer));
+    const attached = AttachedReader.over(new SharedImageReader(image));
+    const { limitBytes: memoryLimitBytes } = image.pages, { shards } = image;
+    const own = { ...resolveOptions({ memoryLimitBytes, shards }), readOnly: true };
+    return new StateBus({ options: own, store: attached.store, attached, sending });
+  }
+
+  /**
+   * A handle for other threads of this process: post it to a worker, and call {@linkcode StateBus.attach}
+   * there. It may be posted to several; each call lets 8 more threads send batches.
+   *
+   * @throws {MmsbError} `usage` where the pages stand in a mapped file (open the directory with `readOnly` and
+   * `arena: "mmap"` there), or on a bus that only reads; `allocation`, `closed`.
+   *
+   * @example A reader; it would be in another thread
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { DeltaBatch, StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const page = bus.createPage({ size: 16, name: "board" });
+   * await bus.commit(() => page.write(0, Uint8Array.of(7)));
+   *
+   * await using there = StateBus.attach(structuredClone(bus.share()));
+   * assert.equal(there.find("board")!.read(0, 1)[0], 7);
+   * const batch = new DeltaBatch({ rows: 1, payloadBytes: 8 });
+   * batch.push(page.id, 0, Uint8Array.of(8));
+   * const receipt = there.submit(batch);
+   * await bus.tick();
+   * assert.equal((await receipt).tick, there.tickNumber);
+   * ```
+   */
+  share(): SharedBus {
+    this.#checkWritable();
+    if (this.#sharing === undefined) {
+      this.#sharing = new Sharing({
+        store: this.#store,
+        shards: this.shards,
+        incarnation: this.#meta?.incarnation ?? 0,
+        published: this.#engine.published,
+      });
+      this.#shareEngine();
+    }
+    return this.#sharing.handle();
+  }
+
+  #shareEngine(): void {
+    const sharing = this.#sharing;
+    if (sharing !== undefined) {
+      this.#engine.share(sharing.image, (engine) => sharing.takeIn(engine));
     }
   }
 
@@ -324,6 +443,103 @@ export class StateBus implements AsyncDisposable {
   }
 
   /**
+   * Stages an edge: `target` depends on `source`. It is part of the graph when the next tick has taken it; a
+   * cycle is refused at once, counting what is staged.
+   *
+   * @param source A page, a struct, a table or a page's id.
+   * @param target Another one.
+   * @param type `data`: recompute; `control`: stale until read; `gpu`: device sync; `compiler`: invalidate.
+   * @throws {MmsbError} `cycle` where it would close one (`values.cycle` has the ids of its pages), `usage` for an
+   * edge that is there, from a page to itself, or to a page of another bus, `invalid-handle` for pages that are
+   * not there or about to be deleted, `closed`, `read-only`. Nothing is staged then.
+   *
+   * @example Who depends on whom
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const [quote, mid] = [bus.createPage({ size: 16 }), bus.createPage({ size: 8 })];
+   * bus.edge(quote, mid, "data");
+   * await bus.tick();
+   * assert.deepEqual(bus.graph.edgesOut(quote), [{ from: quote.id, to: mid.id, type: "data" }]);
+   * assert.throws(() => bus.edge(mid, quote, "control"), { code: "cycle" });
+   * ```
+   */
+  edge(source: Region, target: Region, type: EdgeType): void {
+    stageEdge(this.#host, source, target, type);
+  }
+
+  /**
+   * Binds a rule to pages: from the next tick on its outputs are what it makes of its inputs, brought up to
+   * date in each tick that changes them. The binding is part of the directory and its log; the code is not.
+   * After an opening the rule is detached until a program binds it again with the same name: with the
+   * same version and pages it goes on where it was, otherwise its outputs are computed anew. See
+   * docs/rules.md.
+   *
+   * @param code What {@linkcode defineRule} made, which runs on this thread; or the URL of a module that
+   * exports it, which is loaded before the next tick and can run on workers.
+   * @param binding Name, inputs, outputs; state, parameters, mode.
+   * @returns The rule's handle.
+   * @throws {MmsbError} `usage` for wrong options, a page that another rule writes (`values.other` is its
+   * name), a table as output, a name that is taken; `cycle` where an output leads to an input;
+   * `invalid-handle`, `limit`, `closed`, `read-only`. Nothing is staged then.
+   *
+   * @example A sum that is kept up to date
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { defineRule, StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const [a, b, sum] = [8, 8, 8].map((size) => bus.createPage({ size }));
+   * const add = defineRule({
+   *   compute: (ctx) =>
+   *     ctx.output(0).setFloat64(0, ctx.input(0).getFloat64(0) + ctx.input(1).getFloat64(0)),
+   * });
+   * const rule = bus.rule(add, { name: "sum", inputs: [a, b], outputs: [sum] });
+   * await bus.commit(() => a.combine("f64", "add", 0, 2));
+   * await bus.commit(() => b.combine("f64", "add", 0, 3));
+   * assert.equal(new DataView(sum.read().buffer).getFloat64(0, true), 5);
+   * assert.equal(rule.fired, 2);
+   * ```
+   */
+  rule(code: Rule | URL | string, binding: RuleOptions): RuleHandle {
+    return this.#rules.bind(code, binding);
+  }
+
+  /**
+   * Stages removing an edge; it is gone when the next tick has taken it. One that is only staged is taken back.
+   *
+   * @throws {MmsbError} `invalid-handle` where there is no such edge or page, `usage` where a rule needs it;
+   * otherwise as {@linkcode StateBus.edge}.
+   */
+  removeEdge(source: Region, target: Region, type: EdgeType): void {
+    stageRemoval(this.#host, source, target, type);
+  }
+
+  /**
+   * Stages a list of changes of the graph, all or none: pages and edges added and removed, each checked against
+   * what those before it leave.
+   *
+   * @param operations A list, or a {@linkcode GraphBuilder}.
+   * @returns Handles of the pages that `add-page` operations speak of.
+   * @throws {MmsbError} as {@linkcode StateBus.edge}, {@linkcode StateBus.createPage} and
+   * {@linkcode Page.delete}; `values.index` is the operation's place in the list. Nothing is staged then.
+   */
+  changeGraph(operations: Iterable<GraphOperation>): Page[] {
+    return stageOperations(this.#host, operations);
+  }
+
+  /** The graph as the last tick left it: what depends on what, in which order, and drawn. */
+  get graph(): GraphView {
+    return this.#graph ??= new GraphView(() => {
+      this.#checkOpen();
+      refuseAttached(this.#host);
+      return this.#store;
+    });
+  }
+
+  /**
    * Queues a batch for the next tick. It belongs to the bus until the receipt settles.
    *
    * @param batch Rows; none is applied if one is bad.
@@ -336,8 +552,9 @@ export class StateBus implements AsyncDisposable {
    * too many wait, `closed`, `read-only`.
    */
   submit(batch: DeltaBatch, options: { readonly producer?: number } = {}): Promise<BatchReceipt> {
-    this.#checkWritable();
-    return this.#ticks.submit(batch, options);
+    if (this.#sending === undefined) this.#checkWritable();
+    else this.#checkOpen();
+    return this.#ticks.submit(batch, options, this.#sending);
   }
 
   /**
@@ -369,6 +586,267 @@ export class StateBus implements AsyncDisposable {
   async commit(stage?: () => void): Promise<TickReport> {
     this.#checkWritable();
     return await this.#ticks.commit(stage);
+  }
+
+  /**
+   * Ticks at a steady pace until {@linkcode StateBus.stop} or `close`. The pace does not drift; a bus that falls
+   * behind catches up one tick and leaves the others out. While it runs it keeps the process alive.
+   *
+   * @param options `intervalMs` between ticks; `onTick` gets their reports, `onError` what they throw. Ticks
+   * that throw do not end the run, unless the bus cannot tick any more.
+   * @returns The run: its counts, `done`, and an end with `await using`.
+   * @throws {MmsbError} `usage` where it runs already, or for wrong options; `closed`, `read-only`.
+   *
+   * @example Three ticks
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const page = bus.createPage({ size: 8 });
+   * const run = bus.run({
+   *   intervalMs: 1,
+   *   onTick: ({ tick }) => tick < 3 ? page.write(0, Uint8Array.of(tick)) : void bus.stop(),
+   * });
+   * const { errors } = await run.done;
+   * assert.deepEqual([bus.tickNumber, errors], [3, 0]);
+   * ```
+   */
+  run(options: RunOptions): BusRun {
+    this.#checkWritable();
+    return this.#running.start(options);
+  }
+
+  /**
+   * Ends the run, if there is one.
+   *
+   * @returns What it did, when its last tick is done; `undefined` where the bus never ran.
+   */
+  stop(): Promise<RunReport | undefined> {
+    return this.#running.stop();
+  }
+
+  /**
+   * Begins a transaction: reads and writes that become real together, in a tick of their own.
+   *
+   * @param options Source and intent of writes that state none.
+   * @throws {MmsbError} `usage` for wrong options, `limit` where too many are open, `closed`, `read-only`.
+   *
+   * @example Take it back, or lose against another
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const page = bus.createPage({ size: 8 });
+   * await bus.tick();
+   * const tx = bus.begin();
+   * const [old] = tx.read(page, 0, 1);
+   * tx.write(page, 0, Uint8Array.of(old + 1));
+   * assert.equal(tx.read(page, 0, 1)[0], 1);
+   * await bus.commit(() => page.write(0, Uint8Array.of(7)));
+   * await assert.rejects(tx.commit(), { code: "transaction-conflict" });
+   * assert.equal(page.read(0, 1)[0], 7);
+   * ```
+   */
+  begin(options: TransactionDefaults = {}): Transaction {
+    this.#checkWritable();
+    return this.#transactions.begin(options);
+  }
+
+  /**
+   * Runs a function in a transaction and commits it; where something that it read was changed meanwhile, it is
+   * run again, after a wait that grows. What it throws rolls everything back.
+   *
+   * @typeParam T What the function gives.
+   * @param work Reads and writes through `tx`. It may be run several times.
+   * @param options `attempts`, `timeoutMs`, source and intent of writes that state none.
+   * @returns What `work` gave in the run that committed, when its tick has the bus's durability.
+   * @throws {MmsbError} `transaction-conflict` where it lost as often as it may, with the page and both epochs;
+   * `limit` where its time is up; what `work` throws; otherwise as {@linkcode Transaction.commit}.
+   *
+   * @example Money from one account to another
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus, struct } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const Account = struct({ cents: "i32" });
+   * const [a, b] = ["a", "b"].map((name) => bus.create(Account, { name }));
+   * await bus.commit(() => a.set({ cents: 100 }));
+   * const transfer = (cents: number) =>
+   *   bus.transaction((tx) => {
+   *     tx.set(a, { cents: tx.get(a, "cents") - cents });
+   *     tx.set(b, { cents: tx.get(b, "cents") + cents });
+   *   }, { source: "teller" });
+   * await Promise.all([transfer(10), transfer(20), transfer(30)]);
+   * assert.deepEqual([a.get("cents"), b.get("cents")], [40, 60]);
+   * ```
+   */
+  async transaction<T>(
+    work: (tx: Transaction) => T | Promise<T>,
+    options: TransactionOptions = {},
+  ): Promise<T> {
+    this.#checkWritable();
+    return await this.#transactions.run(work, options);
+  }
+
+  /**
+   * Runs an upsert plan: its predicate is asked when its tick is about to be sealed, and decides which writes that
+   * tick makes. Name, answer and parameters are the intent of its deltas, as JSON.
+   *
+   * @typeParam P What the plan depends on beside the pages.
+   * @returns What the predicate said and, where something was written, the tick, when that is durable.
+   * @throws {MmsbError} `usage` for a wrong plan, one that waits, or a predicate that does not answer; what the
+   * plan's functions throw; otherwise as {@linkcode StateBus.tick}. Nothing is written then.
+   *
+   * @example A high-water mark
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus, struct } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const high = bus.create(struct({ price: "f64" }), { name: "high" });
+   * await bus.tick();
+   * const raise = (price: number) =>
+   *   bus.upsert({
+   *     name: "raise the high-water mark",
+   *     params: { price },
+   *     where: () => high.get("price") < price,
+   *     update: (tx) => tx.set(high, { price }),
+   *   });
+   * const held = (await Promise.all([raise(3), raise(5), raise(4)])).map(({ held }) => held);
+   * assert.deepEqual([held, high.get("price")], [[true, true, false], 5]);
+   * ```
+   */
+  async upsert<P>(plan: UpsertPlan<P>): Promise<UpsertReceipt> {
+    this.#checkWritable();
+    return await runUpsert({
+      snapshot: (look) => this.snapshot(look),
+      begin: (source) => this.#transactions.begin({ source }),
+    }, plan);
+  }
+
+  /**
+   * Says what must hold after every tick. It is asked before the tick is logged: one after which it does not hold
+   * is taken back with all its batches, refused with `rule`, and the bus goes on. The next tick is the first that is asked about.
+   *
+   * @param name What must hold, for the error.
+   * @param check Reads, and returns `true` where it holds; a text says why it does not.
+   * @param options `every`: ask after ticks whose number is a multiple of this only.
+   * @returns Counts, and `remove`.
+   * @throws {MmsbError} `usage` for wrong arguments and a name that is taken, `limit`, `closed`, `read-only`.
+   *
+   * @example Never below zero
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus, struct } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const account = bus.create(struct({ cents: "i32" }));
+   * bus.invariant("the account is not overdrawn", () => account.get("cents") >= 0);
+   * await bus.commit(() => account.set({ cents: 5 }));
+   * await assert.rejects(bus.commit(() => account.set({ cents: -1 })), { code: "rule" });
+   * assert.deepEqual([account.get("cents"), account.epoch, bus.tickNumber], [5, 1, 1]);
+   * ```
+   */
+  invariant(
+    name: string,
+    check: (at: Snapshot) => boolean | string,
+    options: InvariantOptions = {},
+  ): Invariant {
+    this.#checkWritable();
+    return this.#invariants.add(name, check, options);
+  }
+
+  /**
+   * What happens on the bus, from now on. Ticks are shown when they have the bus's durability, or with `applied`
+   * at once. Who reads too slowly loses events, never the bus time.
+   *
+   * @param filter Kinds, pages, places in the buffer and what a full one does.
+   * @returns To be walked with `for await`; `lost` counts what the buffer had no place for.
+   * @throws {MmsbError} `usage` or `out-of-bounds` for a wrong filter, `limit` where too many listen, `closed`, `read-only`.
+   *
+   * @example The next change of a page
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const page = bus.createPage({ size: 8 });
+   * await using events = bus.events({ kinds: ["page-changed"], pages: [page] });
+   * await bus.commit(() => page.write(0, Uint8Array.of(1)));
+   * const { value } = await events.next();
+   * assert.deepEqual([value?.kind, value?.page, value?.tick, value?.epoch], ["page-changed", page.id, 1, 1]);
+   * ```
+   */
+  events(filter: EventFilter = {}): EventStream {
+    this.#checkWritable();
+    return new EventStream(this.#events, this.#events.add(filter));
+  }
+
+  /**
+   * Calls back with each event, after its tick and outside of it. A callback that throws is counted in
+   * `stats().events` and called again with the next event.
+   *
+   * @returns Ends it.
+   * @throws {MmsbError} as {@linkcode StateBus.events}.
+   */
+  on(filter: EventFilter, callback: (event: BusEvent) => unknown): () => void {
+    this.#checkWritable();
+    return this.#events.on(filter, callback);
+  }
+
+  /**
+   * Tells those who listen of something that the bus does not see by itself: a kind from `gpu-sync-needed` to
+   * `optimisation-complete`.
+   *
+   * @param options `page` it is about, and `detail`, which is handed on as it is.
+   * @throws {MmsbError} `usage` for another kind, `invalid-handle` for a page that is not there, `closed`, `read-only`.
+   */
+  emit(
+    kind: BusEventKind,
+    options: { readonly page?: number | { readonly id: number }; readonly detail?: unknown } = {},
+  ): void {
+    this.#checkWritable();
+    this.#events.emit(kind, options);
+  }
+
+  /**
+   * Keeps events in a page, as a ring of records of 32 bytes, written by the tick after theirs;
+   * {@linkcode eventRecords} reads them. It goes on behind what the page keeps already.
+   *
+   * @param page A page of this bus for nothing else: 32 bytes, and 32 an event.
+   * @param filter Which events.
+   * @returns Ends it.
+   * @throws {MmsbError} as {@linkcode StateBus.events}; `out-of-bounds` where the page is too small, `usage` where
+   * it keeps something else.
+   *
+   * @example The last events, in the state itself
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { eventRecords, StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const [page, events] = [bus.createPage({ size: 8 }), bus.createPage({ size: 1024 })];
+   * await bus.tick();
+   * bus.recordEvents(events, { kinds: ["page-changed"] });
+   * await bus.commit(() => page.write(0, Uint8Array.of(1)));
+   * await bus.tick();
+   * const [record] = eventRecords(events);
+   * assert.deepEqual([record.kind, record.page, record.tick], ["page-changed", page.id, 2]);
+   * ```
+   */
+  recordEvents(page: Page, filter: EventFilter): () => void {
+    this.#checkWritable();
+    if (page instanceof Page && !page.isOf(this.#host)) {
+      throw new MmsbError("usage", `Cannot keep events in page ${page.id} of another bus`);
+    }
+    const submit = (batch: DeltaBatch, producer: number) => {
+      this.#checkWritable();
+      return this.#engine.submit(batch, producer);
+    };
+    return recordEvents({ events: this.#events, submit }, page, filter);
   }
 
   /**
@@ -503,6 +981,44 @@ export class StateBus implements AsyncDisposable {
   }
 
   /**
+   * What the value of a page came from: the deltas that made it, with their sources, intents, times and
+   * bytes; of a derived page its rule and all pages that it was made from, as they were then, and so on
+   * down to the sources. Each page stands there as the last tick that changed it left it; its parents are
+   * those of the rule that was bound then, as of that tick, whatever was bound, written or deleted since.
+   *
+   * It is found through the index of the log, and kept until the page changes. Where a branch ends before
+   * a source, `end` of its last page says why; `truncated` and `complete` say it of the whole. Without a log
+   * only what is bound now can be told, with the present epochs: no deltas, and no ticks.
+   *
+   * @param page A page, struct, table, or an id; a deleted page with a tick at which it was there.
+   * @param options `depth`, `tick` or `time`, `offset` and `length`, `deltas`.
+   * @returns Shared by all who ask the same: do not write into its bytes.
+   * @throws {MmsbError} `usage` for wrong options, or for a moment or a part of a page on a bus without a log;
+   * `out-of-bounds` for a depth that is not 1 to 31, bytes that the page does not have, and moments as
+   * {@linkcode StateBus.at}; `invalid-handle` where the page is not there; `corrupt-log` where damage hides the
+   * answer; `closed`.
+   *
+   * @example Who made this value, and why
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { MemoryStorage, StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open({ storage: new MemoryStorage() });
+   * const board = bus.createPage({ size: 8, name: "board" });
+   * await bus.commit(() => board.write(0, Uint8Array.of(7), { source: "feed-a", intent: "open" }));
+   * const { root } = await bus.explain(board);
+   * const [delta] = root.deltas;
+   * assert.deepEqual([root.kind, root.tick, root.epoch], ["source", 1, 1]);
+   * assert.deepEqual([delta.source, delta.intent, delta.before![0], delta.after![0]], ["feed-a", "open", 0, 7]);
+   * ```
+   */
+  // deno-lint-ignore require-await
+  async explain(page: Explainable, options: ExplainOptions = {}): Promise<Explanation> {
+    this.#checkOpen();
+    return this.#explainer.explain(page, options);
+  }
+
+  /**
    * What leads from one state to another: pages born, deleted and changed, and the spans of bytes that
    * differ, in order of page ids. It holds one span at a time. States that change while they are
    * compared give a mixture; states of the past do not.
@@ -547,8 +1063,8 @@ export class StateBus implements AsyncDisposable {
   }
 
   /**
-   * SHA-256 over all pages with their ids, sizes, epochs, shards, names, metadata and bytes, as 64
-   * hexadecimal digits: two buses with the same digest hold the same state.
+   * SHA-256 over all pages with their ids, sizes, epochs, shards, names, metadata and bytes, and over
+   * edges, bindings of rules and marks, as 64 hexadecimal digits: two buses with the same digest hold the same state.
    *
    * @throws {MmsbError} `closed`.
    */
@@ -632,13 +1148,17 @@ export class StateBus implements AsyncDisposable {
   async verify(): Promise<VerifyReport> {
     this.#checkOpen();
     await this.#ticks.busy;
+    if (this.#sending !== undefined) {
+      return { tick: this.tickNumber, rows: 0, compared: undefined, state: "whole", ok: true };
+    }
     if (this.#attached !== undefined) return verifyAttached(this.#attached, this.#storage!);
     this.#store.checkInvariants();
     this.#clock.checkInvariants();
-    const { tick, staging } = this.#engine, { state } = this.opened;
+    const { tick, staging: { births } } = this.#engine, { state } = this.opened;
     const storage = this.#storage, { memoryLimitBytes } = this.#options;
     if (storage === undefined) return { tick, rows: 0, compared: undefined, state, ok: true };
-    const meta = () => this.#past?.meta() ?? this.#meta, staged = staging.births;
+    const meta = () => this.#past?.meta() ?? this.#meta;
+    const staged = [...births, ...this.#transactions.births()];
     return verifyAgainstLog({
       store: this.#store,
       tick,
@@ -714,14 +1234,22 @@ export class StateBus implements AsyncDisposable {
     this.#engine.forgetWaiting(
       new MmsbError("closed", "Cannot apply the batch: the bus was reset before a tick took it"),
     );
+    this.#transactions.endAll(
+      new MmsbError("closed", "Cannot go on with the transaction: the bus was reset"),
+    );
+    this.#events.reset();
     endHandles(this.#host);
     this.#image?.begin();
+    this.#sharing?.image.begin();
     this.#store.clear();
     this.#clock = newClock(this.#options, undefined);
     this.#engine = this.#newEngine(0, undefined);
     this.#ticks.goOnWith(this.#engine);
     this.#host = this.#newHost();
+    this.#rules = this.#newRules();
     this.#image?.end(this.#engine.published);
+    this.#sharing?.image.end(this.#engine.published);
+    this.#shareEngine();
   }
 
   /**
@@ -816,11 +1344,13 @@ export class StateBus implements AsyncDisposable {
     const compaction = checkpoints.alone(async () => {
       // It may have waited for a checkpoint.
       this.#checkWritable();
+      const tickLast = this.#engine.tick;
       await writer.sync();
       return await compactLog(this.#storage!, {
         meta: () => this.#meta!,
         stored: (meta) => void (this.#meta = meta),
-        segmentOpen: writer.segment,
+        segmentOpen: (lane) => writer.segmentOf(lane),
+        tickLast,
       }, { beforeTick, memoryLimitBytes: this.#options.memoryLimitBytes });
     });
     const done = compaction.catch(() => {}).finally(() => this.#compactions.delete(done));
@@ -837,7 +1367,7 @@ export class StateBus implements AsyncDisposable {
       tick: this.#engine.tick,
       pages: this.#store.table.size,
       pageBytes: allocator.liveBytes,
-      bookkeepingBytes: this.#store.table.bookkeepingBytes(),
+      bookkeepingBytes: this.#store.table.bookkeepingBytes() + this.#store.edges.bookkeepingBytes(),
       allocator,
       rows: this.#engine.rows,
       refused: this.#engine.refused,
@@ -848,6 +1378,12 @@ export class StateBus implements AsyncDisposable {
       durability: this.#options.durability,
       incarnation: this.#meta?.incarnation ?? 0,
       checkpoints: this.#checkpoints?.statistics(),
+      ...(this.#team === undefined ? {} : { workers: this.#team.statistics() }),
+      phases: this.#engine.meter.phases(),
+      ticks: this.#engine.meter.statistics(),
+      cost: this.#engine.budget.estimate,
+      events: this.#events.statistics(),
+      transactions: this.#transactions.statistics(),
       ...(this.#attached === undefined ? {} : attachedStatistics(this.#attached)),
     };
   }
@@ -869,7 +1405,11 @@ export class StateBus implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    await this.#running.stop();
     await this.#ticks.busy?.catch(() => {});
+    this.#transactions.endAll(
+      new MmsbError("closed", "Cannot go on with the transaction: the bus was closed"),
+    );
     await this.#checkpoints?.finish();
     await Promise.all(this.#compactions);
     const closed = new MmsbError(
@@ -890,12 +1430,20 @@ export class StateBus implements AsyncDisposable {
           this.#clock.peek(),
         );}
       if (this.#writer.failure === undefined) {
-        this.#image?.close(this.#engine.published, this.#store.allocator.save());
+        this.#image?.close(
+          this.#engine.published,
+          this.#store.allocator.save(),
+          !hasStructure(this.#store),
+        );
       }
     } finally {
+      this.#sharing?.close();
+      this.#sending?.close();
+      await this.#team?.close();
       this.#image?.abandon();
       this.#unlock?.();
       this.#followers.wake();
+      this.#events.end();
     }
   }
 
@@ -906,7 +1454,10 @@ export class StateBus implements AsyncDisposable {
     }
     this.#endMessage = message;
     this.#closed ??= Promise.resolve();
+    this.#running.stop();
+    this.#transactions.endAll(closedError(message));
     this.#engine.forgetWaiting(closedError(message));
+    this.#events.end();
   }
 
   #newEngine(tick: number, counts: EngineCounts | undefined): TickEngine {
@@ -919,7 +1470,14 @@ export class StateBus implements AsyncDisposable {
       tick,
       counts,
       publication: this.#image,
+      events: this.#events,
+      checks: this.#invariants,
+      team: this.#team,
     });
+  }
+
+  #newRules(): Rules {
+    return new Rules({ host: this.#host, waves: this.#engine.waves });
   }
 
   #newHost(): MutableHost {
@@ -928,9 +1486,41 @@ export class StateBus implements AsyncDisposable {
       staging: this.#engine.staging,
       attached: this.#attached,
       shards: this.shards,
+      order: new IncrementalOrder(this.#store.edges),
+      tablePages: (root) => tablePages(this.#host, root),
+      fresh: (page) => this.#rules.fresh(page, () => this.tick()),
       canWrite: () => !this.readOnly,
       checkOpen: () => this.#checkOpen(),
       checkWritable: () => this.#checkWritable(),
+    });
+  }
+
+  #newInvariants(): Invariants {
+    return new Invariants({
+      page: (id) => this.page(id),
+      find: (name) => this.find(name),
+      owns: (page) => page.isOf(this.#host),
+    });
+  }
+
+  #newRunning(): Running {
+    const { clock } = this.#options;
+    return new Running({
+      tick: () => this.tick(),
+      isOver: () => this.#closed !== undefined || this.readOnly,
+      nowMs: () => clock.monotonicMs?.() ?? monotonicNowMs(),
+    });
+  }
+
+  #newTransactions(): Transactions {
+    const host = (): MutableHost => this.#host;
+    return new Transactions({
+      get host() {
+        return host();
+      },
+      tick: () => this.#engine.tick,
+      run: (staging, check) => this.#ticks.alone(staging, check),
+      durable: () => this.#engine.durable(),
     });
   }
 
@@ -957,6 +1547,15 @@ export class StateBus implements AsyncDisposable {
     }, parts.past);
   }
 
+  #newExplainer(): Explainer {
+    return new Explainer({
+      past: this.#past,
+      store: () => this.#attached === undefined ? this.#store : undefined,
+      tick: () => this.tickNumber,
+      owns: (page) => page.isOf(this.#host),
+    });
+  }
+
   #newForward({ storage, meta, recovery, writer, past }: BusParts): Forward | undefined {
     const isFixed = writer !== undefined || past !== undefined || this.#attached !== undefined;
     if (storage === undefined || recovery === undefined || isFixed) return undefined;
@@ -975,11 +1574,19 @@ export class StateBus implements AsyncDisposable {
 
   /** Where the newest tick ends. */
   #endPlace(): LogPlace {
-    const written = this.#writer?.place;
-    const place = this.#forward?.place ?? this.#opening;
-    if (written === undefined) return place;
-    const others = place.lanes.filter(({ lane }) => lane !== written.lane);
-    return { tick: this.#engine.tick, lanes: [written, ...others] };
+    if (this.#writer === undefined) return this.#forward?.place ?? this.#opening;
+    return { tick: this.#engine.tick, lanes: [...this.#writer.places, ...this.#lanesAtRest()] };
+  }
+
+  /** Bytes before places, of the lanes that this bus writes. */
+  #bytesOf(places: readonly LanePlace[]): number {
+    const written = places.filter(({ lane }) => lane < this.#writer!.size);
+    return written.reduce((sum, { position }) => sum + position, 0);
+  }
+
+  /** Where the lanes end that this bus does not write, as it has fewer than an earlier one. */
+  #lanesAtRest(): LanePlace[] {
+    return this.#opening.lanes.filter(({ lane }) => lane >= this.#writer!.size);
   }
 
   #overPast(state: PastState): StateBus {
@@ -992,26 +1599,31 @@ export class StateBus implements AsyncDisposable {
       store: this.#store,
       followers: this.#followers,
       checkpoints: this.#checkpoints,
+      beforeTick: () => this.#rules.waitBeforeTick(),
       checkWritable: () => this.#checkWritable(),
     }, this.#engine);
   }
 
   #newCheckpoints(recovery: Recovery | undefined): Checkpoints | undefined {
     if (this.#writer === undefined || this.#storage === undefined) return undefined;
-    const began = this.#meta!.base?.lanes.find(({ lane }) => lane === 0)?.position ?? 0;
     return new Checkpoints({
       storage: this.#storage,
       store: this.#store,
       writer: this.#writer,
       options: this.#options.checkpoints,
       shards: this.shards,
-      otherLanes: this.#opening.lanes.filter(({ lane }) => lane !== 0),
-      covered: recovery?.checkpoint?.position ?? began,
+      otherLanes: this.#lanesAtRest(),
+      covered: this.#bytesOf(recovery?.checkpoint?.lanes ?? this.#meta!.base?.lanes ?? []),
       now: () => ({
         tick: this.#engine.tick,
         hlcLast: this.#clock.peek(),
-        nextPageId: this.#engine.staging.births[0] ?? this.#store.nextPageId,
+        // A transaction's pages may be real before older ones that are still staged.
+        nextPageId: Math.max(
+          this.#engine.staging.births[0] ?? this.#store.nextPageId,
+          this.#engine.published.nextPageId,
+        ),
       }),
+      budget: () => this.#engine.budget,
       failure: () => this.#engine.failure,
       meta: () => this.#meta!,
       setMeta: (meta) => void (this.#meta = meta),

@@ -25,6 +25,7 @@ import {
   type Field,
   type Fields,
   type NumericKey,
+  ROOT_BYTES,
   type RowOf,
   TableSchema,
   typeName,
@@ -32,8 +33,8 @@ import {
 } from "../schema/mod.ts";
 import { type BirthOptions, stageBirth } from "./_births.ts";
 import { deltaOptions } from "./_delta_options.ts";
+import { deathsWith } from "./_edges.ts";
 import { createTyped, openTyped, reading, refuseField, StoredSchema } from "./_stored_schema.ts";
-import { ROOT_BYTES } from "./_table_layout.ts";
 import { stageRoot, TableCore } from "./_typed_table.ts";
 import type { Page, PageHost, WriteOptions } from "./page.ts";
 import { atomically } from "./staging.ts";
@@ -274,13 +275,24 @@ export class Table<F extends Fields> {
   /**
    * Stages deleting the table with all its pages at the end of the next tick.
    *
-   * @throws {MmsbError} `invalid-handle` where it is deleted already, or about to be.
+   * @param options As of {@linkcode Page.delete}.
+   * @throws {MmsbError} `invalid-handle` where it is deleted already, or about to be; `usage` where other
+   * pages depend on it.
    */
-  delete(): void {
+  delete(options: { readonly cascade?: boolean } = {}): void {
     this.#host.checkWritable();
+    checkKeys("delete", options, ["cascade"]);
+    const { cascade = false } = options;
+    checkType("cascade", cascade, "boolean");
     this.#staged(() => {
-      for (const page of this.#core.pages()) this.#host.staging.deaths.add(page);
+      const deaths = deathsWith(this.#host, this.id, this.#core.pages(), cascade);
+      for (const page of deaths) this.#host.staging.deaths.add(page);
     });
+  }
+
+  /** @ignore Where a value stands; for transactions, which read what they wrote. */
+  placeOf(field: Field, row: number): { readonly page: number; readonly offset: number } {
+    return this.#core.placeOf(field, row);
   }
 
   /** @ignore Checks that root, directory and chunks agree; for tests. */
@@ -433,6 +445,11 @@ function coreOf(host: PageHost, root: number, shard: number | undefined): TableC
     known.set(root, core);
   }
   return core;
+}
+
+/** All pages of the table with a root page, those that are staged too. */
+export function tablePages(host: PageHost, root: number): number[] {
+  return coreOf(host, root, undefined).pages();
 }
 
 /** Creates a table, or opens the one of that name. */

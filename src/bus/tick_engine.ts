@@ -10,21 +10,34 @@
  */
 
 import { MmsbError, QUEUE_BATCHES_MAX, TICK_ROWS_MAX, UNSYNCED_BYTES_MAX } from "../base/mod.ts";
-import { FrameWriter, type LaneWriter } from "../log/mod.ts";
+import type { LaneSet } from "../log/mod.ts";
 import {
   applyRows,
   type BatchShape,
   countEpochs,
   type DeltaBatch,
   lowerEpochs,
+  MARK,
   type PageStore,
   type PublishedTick,
   raiseEpochs,
   resolve,
 } from "../physical/mod.ts";
+import { captureRows, TickBudget, TickMeter, Waves, type WorkerTeam } from "../propagation/mod.ts";
 import { type HybridLogicalClock, monotonicNowMs } from "../temporal/mod.ts";
+import { DerivedRows } from "./_derived_rows.ts";
+import { graphVersionAfter } from "./_edges.ts";
+import type { EventHub } from "./_events.ts";
+import type { TickChecks } from "./_invariants.ts";
+import { LaneFrames } from "./_lane_frames.ts";
 import type { BusClock, ResolvedOptions } from "./options.ts";
-import type { BatchReceipt, RefusedBatch, TickAcknowledgement, TickReport } from "./reports.ts";
+import type {
+  BatchReceipt,
+  RefusedBatch,
+  TickAcknowledgement,
+  TickPhases,
+  TickReport,
+} from "./reports.ts";
 import { Staging } from "./staging.ts";
 import { batchBytesMax, INLINE_LANES, writeTick } from "./tick_log.ts";
 
@@ -45,7 +58,57 @@ interface PendingResize {
 
 interface Accepted extends QueuedBatch {
   readonly shape: BatchShape;
+  /** Whether anything depends on a page that it changes. */
+  readonly isWatched: boolean;
+  /** Whether workers have put it into the pages already. */
+  readonly isApplied: boolean;
 }
+
+/** What workers did of a tick. */
+interface SharedOut {
+  /** Shapes of the good batches. */
+  readonly shapes: readonly (BatchShape | undefined)[];
+  /** Whether epochs are counted. */
+  readonly counts: boolean;
+  /** Whether the rows are in the pages. */
+  readonly applies: boolean;
+}
+
+/** What the waves of a tick did, and when. */
+interface WaveTick {
+  /** Batches that are in the pages. */
+  readonly applied: number;
+  readonly derived: number;
+  readonly fired: number;
+  readonly applyMs: number;
+  readonly propagateMs: number;
+  readonly checkMs: number;
+}
+
+const NO_WAVE: WaveTick = {
+  applied: 0,
+  derived: 0,
+  fired: 0,
+  applyMs: 0,
+  propagateMs: 0,
+  checkMs: 0,
+};
+
+/** What a tick took. */
+interface TimedTick {
+  readonly rows: number;
+  readonly structural: number;
+  readonly bytes: number;
+  readonly elapsedMs: number;
+  readonly phasesMs: TickPhases;
+  readonly fired: number;
+}
+
+/** What of a report is about time. */
+type TickTiming = Pick<
+  TickReport,
+  "phasesMs" | "carriedOver" | "carriedOverRows" | "overBudgetMs"
+>;
 
 /** The producer of the caller's own open batch. */
 const OPEN_PRODUCER = 0;
@@ -61,7 +124,7 @@ export interface TickEngineParts {
   /** The bus's options. */
   readonly options: ResolvedOptions;
   /** The log, if there is one. */
-  readonly writer: LaneWriter | undefined;
+  readonly writer: LaneSet | undefined;
   /** Number of this opening of the directory. */
   readonly incarnation: number;
   /** The last tick. */
@@ -70,6 +133,12 @@ export interface TickEngineParts {
   readonly counts?: EngineCounts;
   /** Where readers learn of ticks, if there are any. */
   readonly publication?: TickPublication;
+  /** Who hears of what happens. */
+  readonly events?: EventHub;
+  /** What must hold after each tick. */
+  readonly checks?: TickChecks;
+  /** Threads that large ticks are done with, if there are any. */
+  readonly team?: WorkerTeam;
 }
 
 /** Where readers in other processes learn of ticks. */
@@ -92,8 +161,14 @@ export interface EngineCounts {
 
 /** Makes what is staged and queued real. */
 export class TickEngine {
-  /** What is asked for and not real yet. */
-  readonly staging: Staging = new Staging();
+  /** What is asked for and not real yet; during {@linkcode TickEngine.runAlone} what that was given. */
+  staging: Staging = new Staging();
+  /** What ticks take on, and what they took. */
+  readonly budget: TickBudget;
+  /** What the ticks took, phase by phase. */
+  readonly meter: TickMeter = new TickMeter();
+  /** What carries changes on to what is derived from them. */
+  readonly waves: Waves;
   /** The last tick. */
   tick: number;
   /** Rows applied. */
@@ -108,12 +183,23 @@ export class TickEngine {
   readonly #store: PageStore;
   readonly #clock: HybridLogicalClock;
   readonly #options: ResolvedOptions;
-  readonly #writer: LaneWriter | undefined;
+  readonly #writer: LaneSet | undefined;
   readonly #incarnation: number;
-  readonly #publication: TickPublication | undefined;
+  #publication: TickPublication | undefined;
+  /** Queues what other threads have sent. */
+  #intake: ((engine: TickEngine) => void) | undefined;
+  readonly #events: EventHub | undefined;
+  readonly #checks: TickChecks | undefined;
+  readonly #team: WorkerTeam | undefined;
+  /** Whether the tick has its timestamps. */
+  #isStamped = false;
+  readonly #nowMs: () => number;
+  /** Whether the last tick admitted none of the batches that waited. */
+  #hasPassedOver = false;
   /** The next page id as the last tick left it; ids of staged pages do not count. */
   #nextPageId: number;
-  readonly #frames = new FrameWriter();
+  readonly #frames: LaneFrames;
+  readonly #derived = new DerivedRows();
   /** Room for pages that the tick resizes, so that nothing can fail once the log has it. */
   #resizes: PendingResize[] = [];
   #queue: QueuedBatch[] = [];
@@ -124,11 +210,19 @@ export class TickEngine {
   /** Begins after the last tick. */
   constructor(parts: TickEngineParts) {
     this.#store = parts.store;
+    this.waves = new Waves(parts.store);
     this.#clock = parts.clock;
     this.#options = parts.options;
     this.#writer = parts.writer;
+    this.#frames = new LaneFrames(parts.writer, parts.store);
     this.#incarnation = parts.incarnation;
     this.#publication = parts.publication;
+    this.#events = parts.events;
+    this.#checks = parts.checks;
+    this.#team = parts.team;
+    const { clock, tickBudgetMs, tickRowsMax } = parts.options;
+    this.#nowMs = clock.monotonicMs === undefined ? monotonicNowMs : () => clock.monotonicMs!();
+    this.budget = new TickBudget({ budgetMs: tickBudgetMs, rowsMax: tickRowsMax });
     this.#nextPageId = parts.store.nextPageId;
     this.tick = parts.tick;
     this.rows = parts.counts?.rows ?? 0;
@@ -145,6 +239,17 @@ export class TickEngine {
   get published(): PublishedTick {
     const nextPageId = this.#nextPageId;
     return { tick: this.tick, hlc: this.#clock.peek(), nextPageId, rows: this.rows };
+  }
+
+  /** Shows ticks to other threads from now on, and takes in what they send. */
+  share(publication: TickPublication, intake: (engine: TickEngine) => void): void {
+    this.#publication = publication;
+    this.#intake = intake;
+  }
+
+  /** Whether another batch may wait for a tick. */
+  get hasRoom(): boolean {
+    return this.#queue.length < QUEUE_BATCHES_MAX;
   }
 
   /** Batches waiting for a tick. */
@@ -177,16 +282,20 @@ export class TickEngine {
   /**
    * What a tick must wait for: room in the log, or the disk, if it is too far behind.
    *
+   * @param alone An open batch that the tick takes besides.
    * @throws {MmsbError} where the log makes no room; all that waits is then refused.
    */
-  waitBeforeTick(): Promise<void> | undefined {
+  waitBeforeTick(alone?: Staging): Promise<void> | undefined {
+    this.#intake?.(this);
     const writer = this.#writer;
     if (writer === undefined) return undefined;
-    let bytes = TICK_BYTES + batchBytesMax(this.staging.batch) + 64 * this.staging.structural;
+    let bytes = batchBytesMax(this.staging.batch);
+    if (alone !== undefined) bytes += batchBytesMax(alone.batch) + 64 * alone.structural;
     for (const { batch } of this.#queue) bytes += batchBytesMax(batch);
+    const shares = this.#frames.shares(TICK_BYTES + 64 * this.staging.structural, bytes);
     let room: Promise<void> | undefined;
     try {
-      room = writer.reserve(bytes);
+      room = writer.reserve(shares);
     } catch (error) {
       this.refuseAll(error);
     }
@@ -212,79 +321,212 @@ export class TickEngine {
     }
   }
 
+  /**
+   * Runs one tick of another open batch and nothing else: what is staged and queued goes on waiting.
+   *
+   * @throws {MmsbError} as {@linkcode TickEngine.run}.
+   */
+  runAlone(staging: Staging): TickReport {
+    const own = this.staging, queue = this.#queue, refusals = this.#refusals;
+    this.staging = staging;
+    this.#queue = [];
+    // Its generations are its own.
+    this.#refusals = new Map();
+    try {
+      return this.run();
+    } finally {
+      this.staging = own;
+      this.#queue = queue;
+      this.#refusals = refusals;
+      // What else waits could not be refused while it was set aside.
+      if (this.failure !== undefined) this.forgetWaiting(readOnlyError(this.failure));
+    }
+  }
+
+  /** Settles when all ticks so far have the bus's durability. */
+  durable(): Promise<TickAcknowledgement> {
+    return this.#reached(this.tick);
+  }
+
   /** Why the open batch of a generation was refused, if it was. */
   refusalOf(generation: number): MmsbError | undefined {
     return this.#refusals.get(generation);
   }
 
   #run(): TickReport {
-    const started = monotonicNowMs();
+    const started = this.#nowMs();
     const admitted = this.#admit();
     const { accepted, refused, openAccepted, openError } = this.#check(admitted);
     const rows = accepted.reduce((sum, { batch }) => sum + batch.length, 0);
     const structural = openAccepted ? this.staging.structural : 0;
-    const checked = monotonicNowMs();
+    const bytes = accepted.reduce((sum, { batch }) => sum + batch.payloadLength, 0);
+    const checked = this.#nowMs();
     this.refused += refused.length;
-    let logged = checked, applied = checked;
+    let logged = checked, applied = checked, wave = NO_WAVE;
     let durable: Promise<TickAcknowledgement>;
-    if (accepted.length > 0 || structural > 0) {
+    const isWave = this.#hasWave(accepted, structural);
+    if (accepted.length > 0 || structural > 0 || isWave) {
       try {
-        this.#write(accepted, rows, structural, openAccepted);
+        if (isWave) wave = this.#runWaves(accepted, rows, structural, openAccepted);
+        else this.#write(accepted, rows, structural, openAccepted);
       } catch (error) {
         this.#undo(accepted, openAccepted, error);
         throw error;
       }
-      logged = monotonicNowMs();
+      logged = this.#nowMs();
       // The disk works while this thread applies: 0.47 → 0.61 of a raw write for a bulk append.
       const isGroup = this.#options.durability === "group";
       const reached = isGroup ? this.#reached(this.tick + 1) : undefined;
       const { arena } = this.#store;
-      for (const { batch, shape } of accepted) applyRows(batch.kernel, batch.length, shape, arena);
-      applied = monotonicNowMs();
+      for (let i = wave.applied; i < accepted.length; i++) {
+        const { batch, shape, isApplied } = accepted[i];
+        if (!isApplied) applyRows(batch.kernel, batch.length, shape, arena);
+      }
+      applied = this.#nowMs();
       this.tick++;
       this.rows += rows;
       this.#nextPageId = this.#store.nextPageId;
+      const staging = openAccepted ? this.staging : undefined;
+      this.#events?.publish({ tick: this.tick, batches: accepted, staging, refused });
+      if (isWave) this.waves.commit();
       if (openAccepted) this.#commitStructure();
       this.staging.clear();
       // Before a sync that this thread waits for.
       this.#publication?.end(this.published);
       durable = this.#acknowledge(accepted, reached);
     } else {
+      this.#events?.publish({ tick: this.tick, batches: accepted, staging: undefined, refused });
       this.staging.clear();
       durable = this.#reached(this.tick);
     }
-    if (openError !== undefined) throw openError;
-    const ended = monotonicNowMs();
-    const elapsed = ended - started;
-    return {
-      tick: this.tick,
-      rows,
-      batches: accepted.length,
-      refused,
-      phasesMs: {
-        check: checked - started,
-        log: logged - checked,
-        apply: applied - logged,
-        publish: ended - applied,
-      },
-      carriedOver: this.#queue.length,
-      overBudgetMs: Math.max(0, elapsed - this.#options.tickBudgetMs),
-      hlc: this.#clock.peek(),
-      durable,
+    this.#events?.settle(this.tick, durable);
+    const ended = this.#nowMs();
+    const phasesMs = {
+      ingest: checked - started,
+      log: logged - checked - wave.applyMs - wave.propagateMs - wave.checkMs,
+      apply: applied - logged + wave.applyMs,
+      propagate: wave.propagateMs,
+      check: wave.checkMs,
+      publish: ended - applied,
+      maintain: this.budget.besideMs,
     };
+    const timing = this.#time({
+      rows,
+      structural,
+      bytes,
+      elapsedMs: ended - started,
+      phasesMs,
+      fired: wave.fired,
+    });
+    if (openError !== undefined) throw openError;
+    const hlc = this.#clock.peek();
+    const { derived, fired } = wave, batches = accepted.length;
+    return { tick: this.tick, rows, derived, fired, batches, refused, ...timing, hlc, durable };
   }
 
-  /** Takes batches off the queue in order, as many as a tick may hold. */
+  /** Whether a tick has anything to carry on or to check before it is logged. */
+  #hasWave(accepted: readonly Accepted[], structural: number): boolean {
+    for (const { isWatched } of accepted) if (isWatched) return true;
+    return this.waves.hasWork(this.tick + 1) ||
+      (accepted.length > 0 || structural > 0) && this.#checks?.isDue(this.tick + 1) === true;
+  }
+
+  /** Tells of marks, and of devices that edges of type gpu lead to. */
+  #noteEvents(): void {
+    const events = this.#events, { waves } = this;
+    if (events === undefined) return;
+    for (const { page, mark, isSet } of waves.marks()) {
+      if (!isSet) continue;
+      if (mark === MARK.stale && events.wants("page-stale")) events.note("page-stale", page);
+      if (mark !== MARK.invalidated) continue;
+      if (events.wants("page-invalidated")) events.note("page-invalidated", page);
+      if (events.wants("compiler-invalidated")) events.note("compiler-invalidated", page);
+    }
+    if (!events.wants("gpu-sync-needed")) return;
+    for (const page of waves.devices) events.note("gpu-sync-needed", page);
+  }
+
+  /**
+   * Applies, lets the rules run, and logs all of it; then the tick is real. What fails takes the pages back
+   * to how they were.
+   */
+  #runWaves(
+    accepted: readonly Accepted[],
+    rows: number,
+    structural: number,
+    open: boolean,
+  ): WaveTick {
+    const { waves } = this, store = this.#store, tick = this.tick + 1;
+    const started = this.#nowMs();
+    waves.begin(tick);
+    try {
+      const isDue = this.#checks?.isDue(tick) === true;
+      // Behind the last batch that matters to rules the order of log and pages is free again.
+      const all = isDue || open && this.staging.births.length > 0;
+      const applied = all ? accepted.length : accepted.findLastIndex((one) => one.isWatched) + 1;
+      for (let i = 0; i < applied; i++) {
+        const { batch, shape } = accepted[i];
+        captureRows(batch.kernel, batch.length, shape, store.arena, waves.log);
+      }
+      const captured = this.#nowMs();
+      waves.propagate();
+      const { derived } = waves;
+      const propagated = this.#nowMs();
+      if (isDue) this.#checks!.run(tick);
+      const checked = this.#nowMs();
+      this.#noteEvents();
+      this.#write(accepted, rows, structural, open, derived);
+      return {
+        applied,
+        derived,
+        fired: waves.fired,
+        applyMs: captured - started,
+        propagateMs: propagated - captured,
+        checkMs: checked - propagated,
+      };
+    } catch (error) {
+      waves.rollBack();
+      throw error;
+    }
+  }
+
+  /** Tells budget and meter what a tick took, and the report what it left. */
+  #time(tick: TimedTick): TickTiming {
+    const { rows, structural, bytes, elapsedMs, phasesMs, fired } = tick;
+    const ownMs = elapsedMs - phasesMs.propagate, { size: rules } = this.#store.bindings;
+    this.budget.learn(
+      { rows: rows + structural, bytes, ownMs, propagateMs: phasesMs.propagate, fired, rules },
+      this.#nowMs(),
+    );
+    let carriedOverRows = 0;
+    for (const { batch } of this.#queue) carriedOverRows += batch.length;
+    const timing = {
+      phasesMs,
+      carriedOver: this.#queue.length,
+      carriedOverRows,
+      overBudgetMs: Math.max(0, elapsedMs - this.#options.tickBudgetMs),
+    };
+    this.meter.record({ ...timing, elapsedMs, rows });
+    return timing;
+  }
+
+  /** Takes batches off the queue in order: as many as a tick may hold and the budget lets it, at least one. */
   #admit(): QueuedBatch[] {
-    this.#queue.sort((a, b) => a.producer - b.producer || a.sequence - b.sequence);
-    // One more for the commit row: each row has its own timestamp.
-    let rows = this.staging.batch.length + this.staging.structural + 1, count = 0;
-    while (count < this.#queue.length) {
-      rows += this.#queue[count].batch.length;
-      if (rows > TICK_ROWS_MAX && count > 0) break;
+    const queue = this.#queue, { batch: open, structural } = this.staging;
+    queue.sort((a, b) => a.producer - b.producer || a.sequence - b.sequence);
+    let rows = open.length + structural, bytes = open.payloadLength, count = 0;
+    // What is staged goes with every tick; it must not hold up the others for ever.
+    const least = rows === 0 || this.#hasPassedOver ? 1 : 0;
+    while (count < queue.length) {
+      const { batch } = queue[count];
+      rows += batch.length;
+      bytes += batch.payloadLength;
+      // One more for the commit row: each row has its own timestamp.
+      if (count >= least && (rows >= TICK_ROWS_MAX || !this.budget.fits(rows, bytes))) break;
       count++;
     }
-    return this.#queue.splice(0, count);
+    this.#hasPassedOver = count === 0 && queue.length > 0;
+    return queue.splice(0, count);
   }
 
   /** Checks each batch against the pages as the earlier ones leave their epochs. */
@@ -295,6 +537,9 @@ export class TickEngine {
     let openAccepted = false, openError: MmsbError | undefined;
     if (!staging.isEmpty) {
       try {
+        staging.checkPages(this.#store);
+        staging.edges.check(this.#store);
+        staging.rules.begin(this.#store, this.waves, staging.deaths);
         for (const page of staging.births) table.setActive(table.rowOf(page), true);
         for (const [page, size] of staging.living(staging.sizes)) {
           this.#resizes.push({ page, size, slot: this.#store.reserveResize(page, size) });
@@ -304,6 +549,8 @@ export class TickEngine {
         openAccepted = true;
       } catch (error) {
         this.#cancelResizes();
+        staging.rules.takeBack(this.waves);
+        staging.edges.takeBack(this.#store);
         for (const page of staging.births) this.#store.remove(page);
         openError = asMmsbError(error);
         this.#refusals.set(staging.generation, openError);
@@ -311,9 +558,11 @@ export class TickEngine {
         refused.push({ producer: OPEN_PRODUCER, sequence: this.#openSequence(), error: openError });
       }
     }
-    for (const queued of admitted) {
+    this.#isStamped = false;
+    const shared = this.#shareOut(admitted, accepted, openAccepted);
+    for (const [index, queued] of admitted.entries()) {
       try {
-        accepted.push(this.#accept(queued));
+        accepted.push(this.#accept(queued, shared?.shapes[index], shared));
       } catch (error) {
         const refusal = asMmsbError(error);
         refused.push({ producer: queued.producer, sequence: queued.sequence, error: refusal });
@@ -323,19 +572,63 @@ export class TickEngine {
     return { accepted, refused, openAccepted, openError };
   }
 
-  #accept(queued: QueuedBatch): Accepted {
+  /**
+   * Has the batches of a large tick checked by workers. Where nothing else has a say, they go on to the epochs
+   * and, on a bus without a log, to the pages.
+   *
+   * @throws {MmsbError} `worker` where the workers failed: the bus is read-only then, as what they have done is
+   * not known.
+   */
+  #shareOut(
+    admitted: readonly QueuedBatch[],
+    open: readonly Accepted[],
+    openAccepted: boolean,
+  ): SharedOut | undefined {
+    const team = this.#team;
+    if (team === undefined || !team.isWorth(admitted)) return undefined;
+    const counts = !this.waves.isActive;
+    // Rows of the open batch come first, and checks look at all of them.
+    const applies = counts && this.#writer === undefined && open.length === 0 &&
+      this.#checks?.isDue(this.tick + 1) !== true;
+    try {
+      // Nothing may fail once pages have changed, and a clock may.
+      if (applies) this.#stamp(admitted);
+      const epochs = this.#writer === undefined ? "count" : "note";
+      const work = counts ? { epochs, apply: applies } as const : {};
+      return { shapes: team.check(admitted, work), counts, applies };
+    } catch (error) {
+      for (const queued of admitted) settle(queued, () => queued.reject(error));
+      this.#undo(open, openAccepted, error);
+      if (error instanceof MmsbError && error.code === "worker") this.#fail(error);
+      throw error;
+    }
+  }
+
+  /** Takes the timestamps of a tick before its rows are checked: of some more rows than it may have. */
+  #stamp(admitted: readonly QueuedBatch[]): void {
+    let rows = this.staging.structural + 1;
+    for (const { batch } of admitted) rows += batch.length;
+    this.#clock.reserve(rows);
+    this.#isStamped = true;
+  }
+
+  #accept(queued: QueuedBatch, checked?: BatchShape, shared?: SharedOut): Accepted {
     const { batch } = queued;
     const { table } = this.#store;
-    const shape = resolve({
+    const shape = checked ?? resolve({
       columns: batch.kernel,
       rows: batch.length,
       payloadLength: batch.payloadLength,
       strings: batch.strings.length,
       expectedEpochs: batch.expectedEpochs,
     }, table);
-    if (this.#writer === undefined) countEpochs(batch.kernel, batch.length, table.epochs);
-    else raiseEpochs(batch.kernel, batch.length, table.epochs);
-    return { ...queued, shape };
+    const isWatched = this.waves.admit(batch.kernel, batch.length);
+    const isShared = checked !== undefined;
+    if (!isShared || shared?.counts !== true) {
+      if (this.#writer === undefined) countEpochs(batch.kernel, batch.length, table.epochs);
+      else raiseEpochs(batch.kernel, batch.length, table.epochs);
+    }
+    return { ...queued, shape, isWatched, isApplied: isShared && shared?.applies === true };
   }
 
   #openBatch(): QueuedBatch {
@@ -353,9 +646,20 @@ export class TickEngine {
     return (this.#sequences.get(OPEN_PRODUCER) ?? 0) + 1;
   }
 
-  #write(accepted: readonly Accepted[], rows: number, structural: number, open: boolean): void {
-    this.#clock.reserve(rows + structural + 1);
-    const writer = this.#writer;
+  #write(
+    accepted: readonly Accepted[],
+    rows: number,
+    structural: number,
+    open: boolean,
+    derived = 0,
+  ): void {
+    const marks = this.waves.marks();
+    if (!this.#isStamped) this.#clock.reserve(rows + structural + derived + marks.length + 1);
+    const writer = this.#writer, wantsRows = derived > 0 && this.#events?.wantsRows === true;
+    if (derived > 0 && (writer !== undefined || wantsRows)) {
+      this.#derived.build(this.#store, this.waves);
+      if (wantsRows) this.#events!.noteRows(this.#derived);
+    }
     if (writer === undefined) return;
     writeTick(this.#frames, this.#store, {
       header: {
@@ -363,12 +667,14 @@ export class TickEngine {
         lane: 0,
         participants: INLINE_LANES,
         incarnation: this.#incarnation,
-        graphVersion: 0,
+        graphVersion: graphVersionAfter(this.#store, open ? this.staging : undefined),
         clockErrorUs: clockErrorUs(this.#options.clock),
         syncedPosition: writer.syncedPosition,
       },
       staging: open ? this.staging : undefined,
       batches: accepted,
+      derived: derived > 0 ? this.#derived : undefined,
+      marks,
       hlcHi: this.#clock.firstHi,
       hlcLo: this.#clock.firstLo,
     });
@@ -381,7 +687,12 @@ export class TickEngine {
       lowerEpochs(batch.kernel, batch.length, this.#store.table.epochs);
     }
     this.#cancelResizes();
-    if (openAccepted) { for (const page of this.staging.births) this.#store.remove(page); }
+    this.#events?.drop();
+    if (openAccepted) {
+      this.staging.rules.takeBack(this.waves);
+      this.staging.edges.takeBack(this.#store);
+      for (const page of this.staging.births) this.#store.remove(page);
+    }
     this.staging.clear();
     for (const one of accepted) settle(one, () => one.reject(error));
     if (this.#writer?.failure !== undefined) this.#fail(this.#writer.failure);
@@ -396,6 +707,8 @@ export class TickEngine {
 
   /** Refuses all that waits for a tick. */
   forgetWaiting(error: unknown): void {
+    this.staging.rules.takeBack(this.waves);
+    this.staging.edges.takeBack(this.#store);
     for (const page of this.staging.births) this.#store.remove(page);
     this.staging.clear();
     for (const waiting of this.#queue.splice(0)) settle(waiting, () => waiting.reject(error));
@@ -405,6 +718,7 @@ export class TickEngine {
   #fail(failure: unknown): void {
     if (this.failure !== undefined) return;
     this.failure = asMmsbError(failure);
+    this.#events?.fail(this.failure);
     this.forgetWaiting(readOnlyError(this.failure));
   }
 
@@ -420,6 +734,8 @@ export class TickEngine {
       this.#store.finishResize(page, size, slot);
     }
     for (const [page, shard] of staging.living(staging.shards)) this.#store.migrate(page, shard);
+    staging.edges.commit(this.#store.edges);
+    staging.rules.commit(this.#store);
     for (const page of staging.deaths) this.#store.remove(page);
   }
 

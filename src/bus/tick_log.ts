@@ -7,25 +7,23 @@
  * @module
  */
 
-import { alignUp } from "../base/mod.ts";
 import {
   encodeBirth,
-  type FrameWriter,
+  markRow,
   participantsOf,
   ROW_KIND,
   type RowFrame,
   stringsBytes,
   STRUCTURAL,
+  structureFrame,
+  type StructureRow,
   type TickHeader,
 } from "../log/mod.ts";
-import {
-  type DeltaBatch,
-  encodeMetadata,
-  kernelColumns,
-  type PageStore,
-  ROW_BYTES,
-} from "../physical/mod.ts";
+import { type DeltaBatch, encodeMetadata, type PageStore, ROW_BYTES } from "../physical/mod.ts";
+import type { MarkChange } from "../propagation/mod.ts";
 import { addToHi, addToLo } from "../temporal/mod.ts";
+import type { DerivedRows } from "./_derived_rows.ts";
+import type { LaneFrames } from "./_lane_frames.ts";
 import type { Staging } from "./staging.ts";
 
 /** A batch that the tick takes. */
@@ -46,6 +44,10 @@ export interface TickContent {
   readonly staging: Staging | undefined;
   /** Batches in order. */
   readonly batches: readonly AcceptedBatch[];
+  /** What rules changed, if they did. */
+  readonly derived?: DerivedRows;
+  /** Marks set and taken off. */
+  readonly marks?: readonly MarkChange[];
   /** HLC of the tick's first row: high half. */
   readonly hlcHi: number;
   /** HLC of the tick's first row: low half. */
@@ -56,23 +58,23 @@ export interface TickContent {
 export const INLINE_LANES: Uint8Array = participantsOf([0]);
 
 /** Builds the frames of a tick. */
-export function writeTick(writer: FrameWriter, store: PageStore, content: TickContent): void {
+export function writeTick(writer: LaneFrames, store: PageStore, content: TickContent): void {
   const { staging } = content;
   let row = 0;
   const hlc = () => ({
     hlcHi: addToHi(content.hlcHi, content.hlcLo, row),
     hlcLo: addToLo(content.hlcLo, row),
   });
-  const structural = (rows: readonly StructuralRow[]) => {
+  const structural = (rows: readonly StructureRow[], rowKind: number = ROW_KIND.structural) => {
     if (rows.length === 0) return;
-    writer.addRows({ ...structuralFrame(rows), ...hlc() });
+    writer.addRows({ ...structureFrame(rows, rowKind), ...hlc() });
     row += rows.length;
   };
   writer.begin(content.header);
   if (staging !== undefined) {
     const { births } = staging;
-    for (let first = 0; first < births.length; first += BIRTH_ROWS_MAX) {
-      const some = births.slice(first, first + BIRTH_ROWS_MAX);
+    for (let first = 0; first < births.length; first += STRUCTURE_ROWS_MAX) {
+      const some = births.slice(first, first + STRUCTURE_ROWS_MAX);
       structural(some.map((page) => birthRow(store, page)));
     }
   }
@@ -90,7 +92,19 @@ export function writeTick(writer: FrameWriter, store: PageStore, content: TickCo
     });
     row += batch.length;
   }
+  const { derived, marks = [] } = content;
+  if (derived !== undefined) {
+    writer.addRows({ ...derived.frame(), ...hlc() });
+    row += derived.rows;
+  }
+  const markRows = marks.map(({ page, mark, isSet }) => markRow(page, mark, isSet));
+  structural(markRows, ROW_KIND.mark);
   if (staging !== undefined) {
+    const edges = staging.edges.rows();
+    for (let first = 0; first < edges.length; first += STRUCTURE_ROWS_MAX) {
+      structural(edges.slice(first, first + STRUCTURE_ROWS_MAX));
+    }
+    structural(staging.rules.rows(), ROW_KIND.rule);
     structural([
       ...staging.metadata.map(({ page, metadata }) => {
         const payload = encodeMetadata(metadata);
@@ -112,7 +126,7 @@ export function writeTick(writer: FrameWriter, store: PageStore, content: TickCo
     ]);
   }
   const { hlcHi, hlcLo } = hlc();
-  writer.addCommit(hlcHi, hlcLo, store.nextPageId);
+  writer.addCommit(hlcHi, hlcLo, store.nextPageId, store.nextRule);
 }
 
 /** Bytes that the frames of a batch take, at most. */
@@ -120,17 +134,9 @@ export function batchBytesMax(batch: DeltaBatch): number {
   return batch.length * (ROW_BYTES + 8) + batch.payloadLength + stringsBytes(batch.strings) + 1024;
 }
 
-interface StructuralRow {
-  readonly page: number;
-  readonly operation: number;
-  readonly size: number;
-  readonly shard: number;
-  readonly payload: Uint8Array;
-}
-
 const EMPTY = new Uint8Array(0);
-/** Births of one frame, so that a million pages in one tick need no million objects at once. */
-const BIRTH_ROWS_MAX = 8192;
+/** Births or edges of one frame, so that a million in one tick need not stand in one. */
+const STRUCTURE_ROWS_MAX = 8192;
 /** Strings up to which a batch's dictionary is written as it is. */
 const STRINGS_WHOLE_MAX = 64;
 
@@ -151,7 +157,7 @@ function columnsAndStrings(batch: DeltaBatch): Pick<RowFrame, "columns" | "strin
   return { columns, strings: used };
 }
 
-function birthRow(store: PageStore, page: number): StructuralRow {
+function birthRow(store: PageStore, page: number): StructureRow {
   const row = store.table.rowOf(page);
   return {
     page,
@@ -159,35 +165,5 @@ function birthRow(store: PageStore, page: number): StructuralRow {
     size: store.table.sizeOf(row),
     shard: store.table.shards[row],
     payload: encodeBirth(store.nameOf(page), store.metadataOf(page)),
-  };
-}
-
-function structuralFrame(rows: readonly StructuralRow[]) {
-  const capacity = alignUp(rows.length, 8);
-  const payloadLength = rows.reduce((sum, row) => sum + alignUp(row.payload.length, 4), 0);
-  const payload = new Uint8Array(alignUp(payloadLength, 8));
-  const columns = kernelColumns(new ArrayBuffer(capacity * ROW_BYTES), capacity, payload);
-  const shards = new Uint8Array(rows.length);
-  let at = 0;
-  rows.forEach((row, index) => {
-    columns.page[index] = row.page;
-    columns.offset[index] = row.size;
-    columns.length[index] = row.payload.length;
-    columns.start[index] = at;
-    columns.kind[index] = row.operation;
-    shards[index] = row.shard;
-    payload.set(row.payload, at);
-    at += alignUp(row.payload.length, 4);
-  });
-  return {
-    rowKind: ROW_KIND.structural,
-    rows: rows.length,
-    producer: 0,
-    sequence: 0,
-    columns,
-    epochs: false,
-    shards,
-    strings: [""],
-    payloadLength,
   };
 }

@@ -99,6 +99,7 @@ Deno.test("StateBus.diff() leads from one state to the other", async () => {
           } else if (one.kind === "deleted") {
             assert(pages.delete(one.page) && facts.delete(one.page));
           } else {
+            assert(one.kind === "born" || one.kind === "changed");
             const bytes = new Uint8Array(one.after!.size);
             bytes.set((pages.get(one.page) ?? bytes).subarray(0, bytes.length));
             pages.set(one.page, bytes);

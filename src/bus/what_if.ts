@@ -1,7 +1,7 @@
 /**
  * What if: the state that some of a log's deltas lead to.
  *
- * The pages' lives are replayed as they were; each delta is shown to a predicate and applied if it
+ * The pages' lives, edges, rules and marks are replayed as they were; each delta is shown to a predicate and applied if it
  * passes. Epochs count what is applied, so they are not those of the log.
  *
  * Cost: that of a replay, and an object a delta for the predicate to see, which is most of it.
@@ -15,6 +15,7 @@ import {
   type DecodedRows,
   type DirectoryMeta,
   type FrameHeader,
+  isEdgeRow,
   type LaneTick,
   LogReader,
   type LogTick,
@@ -23,6 +24,7 @@ import {
   RowDecoder,
   type Storage,
   STRUCTURAL,
+  StructureReplayer,
 } from "../log/mod.ts";
 import {
   ANY_STRINGS,
@@ -73,37 +75,42 @@ class SomeReplay {
   rows = 0;
   readonly #store: PageStore;
   readonly #keep: SomeDeltas["keep"];
+  readonly #structure: StructureReplayer;
   readonly #decoder = new RowDecoder();
 
   constructor(store: PageStore, keep: SomeDeltas["keep"]) {
     this.#store = store;
     this.#keep = keep;
+    this.#structure = new StructureReplayer(store);
   }
 
   apply(tick: LogTick): void {
     const ends: (() => void)[] = [], deaths: number[] = [];
-    this.#frames(tick, true, (lane, frame, decoded) => {
+    this.#frames(tick, ROW_KIND.structural, (lane, frame, decoded) => {
       for (let row = 0; row < decoded.rows; row++) {
         this.#live(lane, frame, decoded, row, ends, deaths);
       }
     });
-    this.#frames(tick, false, (lane, frame, decoded) => this.#deltas(lane, frame, decoded));
+    for (const kind of [ROW_KIND.data, ROW_KIND.derived]) {
+      this.#frames(tick, kind, (lane, frame, decoded) => this.#deltas(lane, frame, decoded));
+    }
     for (const end of ends) end();
+    this.#structure.apply(tick);
     for (const page of deaths) this.#store.remove(page);
     for (const { commit } of tick.lanes) {
       this.#store.nextPageId = Math.max(this.#store.nextPageId, commit.nextPageId);
+      this.#store.nextRule = Math.max(this.#store.nextRule, commit.nextRule);
     }
   }
 
   #frames(
     tick: LogTick,
-    structural: boolean,
+    kind: number,
     take: (lane: LaneTick, frame: FrameHeader, decoded: DecodedRows) => void,
   ): void {
     for (const lane of tick.lanes) {
       for (const frame of lane.frames) {
-        if (frame.rowKind > ROW_KIND.derived) continue;
-        if ((frame.rowKind === ROW_KIND.structural) !== structural) continue;
+        if (frame.rowKind !== kind) continue;
         take(lane, frame, this.#decoder.decode(lane.segment, frame));
       }
     }
@@ -140,6 +147,7 @@ class SomeReplay {
   ): void {
     const store = this.#store;
     const page = columns.page[row] >>> 0, operation = columns.kind[row];
+    if (isEdgeRow(operation)) return;
     const size = columns.offset[row] >>> 0, shard = shards?.[row] ?? 0;
     const start = columns.start[row];
     const payload = lane.segment.bytes.slice(start, start + columns.length[row]);

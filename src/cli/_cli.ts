@@ -9,6 +9,8 @@ import { type Command, parseCall } from "./_command.ts";
 import { helpOf, overview } from "./_help.ts";
 import { writeStderr, writeStdout } from "./_platform.ts";
 import { doctorCommand } from "./doctor.ts";
+import { explainCommand } from "./explain.ts";
+import { graphCommand } from "./graph.ts";
 import { logCommands } from "./log.ts";
 import type { LogTools } from "./log_tools.ts";
 import { transferCommands, type TransferTools } from "./log_transfer.ts";
@@ -42,6 +44,8 @@ export async function runCommandLine(
       ...logCommands(bindings.logTools),
       ...transferCommands(bindings.transferTools),
       replayCommand(),
+      explainCommand(),
+      graphCommand(),
       doctorCommand(),
     ]);
   } catch (error) {

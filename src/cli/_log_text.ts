@@ -55,6 +55,7 @@ export function summaryText(directory: string, summary: LogSummary): string {
         string,
       ]]
       : []),
+    ...structureLines(summary),
     ...lanes.map(({ lane, segments, frames, bytes }): [string, string] => [
       `lane ${lane}`,
       `${counted(segments, "segment")}, ${counted(frames, "frame")}, ${formatBytes(bytes)}`,
@@ -117,11 +118,27 @@ export function deltaText(delta: LogDelta, done?: string): string {
     ...(done === undefined
       ? [`${delta.kind} ${delta.offset}+${delta.length}`, ...(bytes === "" ? [] : [bytes])]
       : [done]),
-    ...(source === undefined ? [] : [`source=${shown(source)}`]),
+    ...(source === undefined ? [] : [
+      `${delta.rowKind === "derived" ? "rule" : "source"}=${shown(source)}`,
+    ]),
     ...(intent === undefined ? [] : [`intent=${shown(intent)}`]),
     ...(timeUs === undefined ? [] : [`time=${statedText(timeUs)}`]),
     ...(imported === undefined ? [] : [`imported=${imported.id} at epoch ${imported.epoch}`]),
   ].join("  ") + "\n";
+}
+
+/** Edges, rules and marks, where there are any. */
+function structureLines({ edges, rules, marks }: LogSummary): [string, string][] {
+  const list = (counts: Readonly<Record<string, number>>) =>
+    Object.entries(counts).map(([name, count]) => `${count} ${name}`).join(", ");
+  return [
+    ...(edges === undefined ? [] : [["edges", list(edges)] as [string, string]]),
+    ...(rules ?? []).map(({ number, name, deltas }, index): [string, string] => [
+      index === 0 ? "rules" : "",
+      `${shown(name)}, rule ${number}: ${counted(deltas, "delta")}`,
+    ]),
+    ...(marks === undefined ? [] : [["marks", list(marks)] as [string, string]]),
+  ];
 }
 
 /** A delta for JSON, which has no 64-bit integers and no bytes: the word is its digits, the payload hex. */

@@ -3,7 +3,7 @@
  */
 
 import { toHex } from "../base/bytes.ts";
-import type { StateDifference } from "../bus/mod.ts";
+import type { StateDifference, StructureDifference } from "../bus/mod.ts";
 import { shown } from "./_log_text.ts";
 
 const LINE_BYTES = 16;
@@ -38,6 +38,7 @@ export function differenceText(one: StateDifference): string {
     const length = Math.max(before.length, after.length);
     return `page ${page}  bytes ${offset}+${length}  ${short(before)} → ${short(after)}`;
   }
+  if (isStructure(one)) return structureText(one);
   const { kind, page, before, after } = one;
   const facts = after ?? before!;
   const name = facts.name === "" ? "" : ` ${shown(facts.name)}`;
@@ -58,6 +59,7 @@ export function differenceJson(one: StateDifference): object {
   if (one.kind === "bytes") {
     return { ...one, before: toHex(one.before), after: toHex(one.after) };
   }
+  if (isStructure(one)) return one;
   const { kind, page, before, after } = one;
   const facts = (side: typeof before) =>
     side && {
@@ -65,6 +67,18 @@ export function differenceJson(one: StateDifference): object {
       metadata: Object.fromEntries([...side.metadata].map(([key, value]) => [key, toHex(value)])),
     };
   return { kind, page, before: facts(before), after: facts(after) };
+}
+
+/** Whether a difference is about an edge, a rule or a mark. */
+function isStructure(one: StateDifference): one is StructureDifference {
+  return one.kind !== "bytes" && one.kind !== "born" && one.kind !== "deleted" &&
+    one.kind !== "changed";
+}
+
+function structureText({ kind, page, source, edge, rule, mark }: StructureDifference): string {
+  if (edge !== undefined) return `page ${source} → page ${page}  ${edge} ${kind.replace("-", " ")}`;
+  if (rule !== undefined) return `page ${page}  rule ${shown(rule)} ${kind}`;
+  return `page ${page}  ${kind} ${mark}`;
 }
 
 function short(bytes: Uint8Array): string {

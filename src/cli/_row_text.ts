@@ -1,5 +1,6 @@
 /**
- * What the rows that are no deltas say, as text and as JSON: births, metadata, sizes, shards. Their
+ * What the rows that are no deltas say, as text and as JSON: births, metadata, sizes, shards, edges,
+ * rules, marks. Their
  * payload is the log's own form, which as hex tells nobody anything; a stored schema is shown as its
  * fields and types.
  *
@@ -9,6 +10,7 @@
 
 import { toHex } from "../base/bytes.ts";
 import { MmsbError } from "../base/errors.ts";
+import { decodeBinding } from "../log/binding.ts";
 import { decodeBirth } from "../log/birth.ts";
 import { decodeMetadata, type Metadata } from "../physical/mod.ts";
 import { decodeSchema, type FieldType, SCHEMA_KEY } from "../schema/mod.ts";
@@ -31,11 +33,22 @@ export function rowText(delta: LogDelta): string | undefined {
   if (kind === "metadata") return `metadata${list() || "  none"}`;
   if (kind === "resize") return `resize  to ${length} bytes`;
   if (kind === "migrate") return `migrate  to shard ${shard}`;
+  if (kind === "add edge" || kind === "remove edge") {
+    return `${kind}  ${delta.edge} from page ${delta.from}`;
+  }
+  if (kind === "unbind") return `unbind  ${ruleText(delta)}`;
+  if (kind === "bind") return `bind  ${ruleText(delta)}  ${new TextDecoder().decode(payload)}`;
+  if (kind === "mark" || kind === "unmark") return `${kind}  ${delta.mark}`;
   return kind === "delete" ? kind : undefined;
 }
 
-/** The metadata that a row sets, for JSON; nothing for other rows. */
-export function rowJson(delta: LogDelta): Partial<MetadataJson> {
+function ruleText({ rule, ruleNumber }: LogDelta): string {
+  return rule === undefined ? `rule ${ruleNumber}` : `${shown(rule)}, rule ${ruleNumber}`;
+}
+
+/** The metadata or binding that a row sets, for JSON; nothing for other rows. */
+export function rowJson(delta: LogDelta): Partial<MetadataJson> | { readonly binding: unknown } {
+  if (delta.kind === "bind") return { binding: decodeBinding(delta.payload) };
   const metadata = decoded(delta);
   return metadata === undefined || metadata.size === 0 ? {} : metadataJson(metadata);
 }

@@ -43,6 +43,8 @@ const QUERY_FLAGS: Readonly<Record<string, Flag>> = {
   "tick-to": { value: "N", help: "only of this tick or earlier ones" },
   source: { value: "TEXT", help: "only of exactly this source" },
   intent: { value: "TEXT", help: "only of exactly this intent" },
+  rule: { value: "NAME", help: "only what this rule made, and where it was bound" },
+  rows: { value: "KIND", help: "only data, structural, derived, rule or mark rows" },
   limit: { value: "N", help: `at most so many, ${LIMIT_DEFAULT} if left out, 0 is all` },
   json: { help: "write JSON lines in place of text" },
 };
@@ -76,13 +78,14 @@ export function logCommands(load: () => Promise<LogTools>): readonly Command[] {
     },
     {
       name: "log query",
-      summary: "list deltas by page, time, tick, source or intent",
+      summary: "list deltas by page, time, tick, source, intent or rule",
       operands: ["DIR"],
       flags: QUERY_FLAGS,
       details: [
         "Filters narrow each other. Times are ISO 8601: a date (its first moment in UTC), or a time\n" +
         "with Z or an offset. Births and deaths of pages are rows too: create, delete,\n" +
-        "metadata, resize, migrate.",
+        "metadata, resize, migrate; and so are edges, rules and marks: add edge, remove edge,\n" +
+        "bind, unbind, mark, unmark.",
         "Rows are given by tick; those of one tick by shard, and those of one shard as they were applied.",
         "Where the reading meets damage, all that is whole before is given, and the exit code is 3; a\n" +
         "reading that ends before it, by --limit or --tick-to, does not learn of it.",
@@ -214,6 +217,15 @@ function damaged(directory: string, found: string): MmsbError {
   );
 }
 
+const ROW_KINDS = ["data", "structural", "derived", "rule", "mark"];
+
+function rowKindsOf(kind: string | undefined): string[] | undefined {
+  if (kind === undefined || ROW_KINDS.includes(kind)) return kind === undefined ? kind : [kind];
+  throw new MmsbError("usage", `Cannot query --rows ${kind}: write ${ROW_KINDS.join(", ")}`, {
+    values: { rows: kind },
+  });
+}
+
 function queryOf(call: Call): LogQuery {
   const page = call.text("page");
   const isId = page !== undefined && /^\d+$/.test(page);
@@ -226,6 +238,8 @@ function queryOf(call: Call): LogQuery {
     tickTo: integerOf("tick-to", call.text("tick-to"), ...ticks),
     source: call.text("source"),
     intent: call.text("intent"),
+    rule: call.text("rule"),
+    rowKinds: rowKindsOf(call.text("rows")),
   };
   const { sinceUs = 0, untilUs = Infinity, tickFrom = 0, tickTo = Infinity } = filters;
   if (sinceUs >= untilUs || tickFrom > tickTo) {

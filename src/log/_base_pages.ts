@@ -12,6 +12,7 @@ import { Checkpoint } from "./checkpoint_reader.ts";
 import type { DirectoryMeta } from "./meta.ts";
 import { horizonOf } from "./retention.ts";
 import type { Storage } from "./storage.ts";
+import type { StructureImage } from "./structure_image.ts";
 
 /** A page as a checkpoint has it. */
 export interface BasePage {
@@ -27,6 +28,23 @@ export interface BasePage {
   readonly epoch: number;
   /** Tick at which the image was made: what earlier ticks of the log did to it is in it. */
   readonly imageTick: number;
+}
+
+/** Edges, bindings and marks after the first tick whose state can be had, where the log has lost the beginning. */
+export function baseStructure(
+  storage: Storage,
+  meta: DirectoryMeta | undefined,
+): { readonly tick: number; readonly image: StructureImage } | undefined {
+  const { base } = meta ?? {};
+  if (base === undefined || base.tick === 0) return undefined;
+  const tick = horizonOf(storage, meta);
+  try {
+    using checkpoint = Checkpoint.open(storage, tick);
+    return { tick, image: checkpoint.structure };
+  } catch (error) {
+    if (!(error instanceof MmsbError)) throw error;
+    return undefined;
+  }
 }
 
 /** The pages, none where the log is all there or no checkpoint can be read. */

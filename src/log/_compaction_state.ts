@@ -4,8 +4,10 @@
  * The ticks are replayed, so all that replaying checks is checked; beside it each page notes who changed
  * it last, why, at what time, and in how many rows. Every page was born zero in these ticks, so its
  * bytes at the horizon are all that its rows came to, a float add too; bytes that are zero need no row.
+ * A page that a rule wrote last keeps rows of that rule. Of edges, rules and marks only those are left that
+ * are there at the horizon.
  *
- * Cost: the memory of all pages once more and 24 bytes a page; a replay, and some
+ * Cost: the memory of all pages once more and 28 bytes a page; a replay, and some
  * words a row for what is noted.
  */
 
@@ -40,19 +42,18 @@ export class CompactionState {
   ticks = 0;
   /** Time of the last tick's commit. */
   hlcLast = 0n;
-  /** Graph version of the last tick. */
-  graphVersion = 0;
 
   readonly #replayer: Replayer;
   readonly #decoder = new RowDecoder();
   readonly #strings: string[] = [""];
   readonly #numbers = new Map<string, number>([["", 0]]);
-  /** By row of the page table: the page that the notes are of, its rows, source, intent, time. */
+  /** By row of the page table: the page that the notes are of, its rows, source, intent, time, rule + 1. */
   #pages = new Uint32Array(PAGES_START);
   #rows = new Uint32Array(PAGES_START);
   #sources = new Uint32Array(PAGES_START);
   #intents = new Uint32Array(PAGES_START);
   #timesUs = new Float64Array(PAGES_START);
+  #rules = new Uint32Array(PAGES_START);
   #zeros = new Uint8Array(PAGES_START);
 
   /** @param memoryLimitBytes Bytes that the pages may take. */
@@ -74,14 +75,14 @@ export class CompactionState {
    */
   take(tick: LogTick): void {
     this.#replayer.apply(tick);
-    for (const lane of tick.lanes) {
-      for (const frame of lane.frames) {
-        const { rowKind } = frame;
-        if (rowKind === ROW_KIND.data || rowKind === ROW_KIND.derived) this.#note(lane, frame);
+    for (const kind of [ROW_KIND.data, ROW_KIND.derived]) {
+      for (const lane of tick.lanes) {
+        for (const frame of lane.frames) if (frame.rowKind === kind) this.#note(lane, frame);
       }
-      const { hlcLast, graphVersion } = lane.commitFrame;
+    }
+    for (const lane of tick.lanes) {
+      const { hlcLast } = lane.commitFrame;
       if (hlcLast > this.hlcLast) this.hlcLast = hlcLast;
-      this.graphVersion = Math.max(this.graphVersion, graphVersion);
     }
     this.tick = tick.tick;
     this.ticks++;
@@ -90,6 +91,11 @@ export class CompactionState {
   /** Rows that the page of a row of the table was given. */
   rowsOf(tableRow: number): number {
     return this.#pages[tableRow] === this.store.table.ids[tableRow] ? this.#rows[tableRow] : 0;
+  }
+
+  /** Whether a rule wrote the page of a row of the table last: then its merged rows are that rule's. */
+  isDerived(tableRow: number): boolean {
+    return this.#pages[tableRow] === this.store.table.ids[tableRow] && this.#rules[tableRow] > 0;
   }
 
   /** The merged rows of the page in a row of the table, in order: none where it was given none. */
@@ -103,6 +109,7 @@ export class CompactionState {
       source: this.#strings[this.#sources[tableRow]],
       intent: this.#strings[this.#intents[tableRow]],
       ...(Number.isNaN(timeUs) ? {} : { timeUs }),
+      ...(this.isDerived(tableRow) ? { rule: this.#rules[tableRow] - 1 } : {}),
     };
     const changes = this.#changes(tableRow);
     const rows: LogRow[] = [];
@@ -141,9 +148,14 @@ export class CompactionState {
 
   /** Notes who made the rows of a frame; of pages that the tick deleted nothing is left to note. */
   #note(lane: LaneTick, frame: FrameHeader): void {
-    const named = [SECTION.source, SECTION.intent, SECTION.timeUs]
+    const isDerived = frame.rowKind === ROW_KIND.derived;
+    const named = isDerived || [SECTION.source, SECTION.intent, SECTION.timeUs]
       .some((id) => frame.sections.has(id));
-    const { columns, rows, strings, timesUs } = this.#decoder.decode(lane.segment, frame, named);
+    const { columns, rows, strings, timesUs, rules } = this.#decoder.decode(
+      lane.segment,
+      frame,
+      named,
+    );
     const { table } = this.store;
     this.#grow(table.ids.length);
     const numbers = named ? strings.map((text) => this.#intern(text)) : [0];
@@ -152,6 +164,7 @@ export class CompactionState {
       if (at === 0) continue;
       if (this.#pages[at] !== table.ids[at]) this.#begin(at, table.ids[at]);
       this.#rows[at]++;
+      this.#rules[at] = isDerived ? (rules?.[row] ?? 0) + 1 : 0;
       if (!named) continue;
       this.#sources[at] = numbers[columns.source[row]] || this.#sources[at];
       this.#intents[at] = numbers[columns.intent[row]] || this.#intents[at];
@@ -162,7 +175,11 @@ export class CompactionState {
 
   #begin(at: number, page: number): void {
     this.#pages[at] = page;
-    this.#rows[at] = this.#sources[at] = this.#intents[at] = 0;
+    this.#rows[at] =
+      this.#sources[at] =
+      this.#intents[at] =
+      this.#rules[at] =
+        0;
     this.#timesUs[at] = NaN;
   }
 
@@ -186,6 +203,7 @@ export class CompactionState {
     this.#sources = longer(this.#sources, new Uint32Array(rows));
     this.#intents = longer(this.#intents, new Uint32Array(rows));
     this.#timesUs = longer(this.#timesUs, new Float64Array(rows));
+    this.#rules = longer(this.#rules, new Uint32Array(rows));
   }
 }
 

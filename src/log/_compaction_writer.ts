@@ -2,7 +2,7 @@
  * Compaction writer: the state at a horizon as merged ticks, in segments that wait for their place.
  *
  * A large state is split by pages over several ticks, the last of which is the horizon; the first one
- * stands for all ticks before them. Where the segments begin in the lane follows from where they end,
+ * stands for all ticks before them. Edges, rules and marks come with the last one. Where the segments begin in the lane follows from where they end,
  * so their headers are written last.
  *
  * Cost: one tick in memory; a write of the merged bytes in pieces, others going on
@@ -14,16 +14,20 @@ import type { CompactionState } from "./_compaction_state.ts";
 import { encodeBirth } from "./birth.ts";
 import { mergedPath } from "./compaction_switch.ts";
 import { ROW_KIND, SEGMENT_HEADER_BYTES, STRUCTURAL } from "./format.ts";
+import { isDeltas } from "./frame_reader.ts";
 import { FrameWriter, segmentHeader } from "./frame_writer.ts";
 import { RowColumns } from "./import_columns.ts";
 import { structuralRow } from "./log_builder.ts";
 import { participantsOf } from "./log_reader.ts";
 import type { Storage, StorageFile } from "./storage.ts";
+import { structureFrame, type StructureRow, structureRows } from "./structure_rows.ts";
 
 /** Bytes of a page in the log beside its contents, about. */
 const PAGE_BYTES = 64;
 /** Bytes of rows gathered before others go on. */
 const TURN_BYTES = 512 * 1024;
+/** Rows of edges, rules or marks in one frame. */
+const STRUCTURE_ROWS_MAX = 8192;
 
 /** What merged segments are to fit between. */
 export interface MergedPlace {
@@ -79,14 +83,19 @@ export class CompactionWriter {
     const groups = grouped(pages, sizeOf, tickBytes, state.tick - tickBefore);
     let stamps = groups.length + pages.length;
     for (const row of pages) stamps += state.rowsOf(row);
+    const structure = structureRows(state.store);
+    for (const { rows } of structure) stamps += rows.length;
     // Ends with the time of the last row that it stands for, so that time goes on rising.
     const stamp = new Stamps(state.hlcLast - BigInt(stamps - 1));
     for (const [index, group] of groups.entries()) {
       const tick = state.tick - groups.length + 1 + index;
       const isLast = index === groups.length - 1;
-      await this.#tick(state, group, tick, stamp);
+      await this.#tick(state, group, tick, stamp, isLast ? state.store.graphVersion : 0);
+      if (isLast) {
+        for (const { rows, rowKind } of structure) this.#structure(rows, rowKind, stamp);
+      }
       const { hi, lo } = isLast ? halves(state.hlcLast) : stamp.take(1);
-      this.#frames.addCommit(hi, lo, state.store.nextPageId);
+      this.#frames.addCommit(hi, lo, state.store.nextPageId, state.store.nextRule);
       await this.#append(this.#frames.finish());
       this.ticks++;
     }
@@ -98,6 +107,7 @@ export class CompactionWriter {
     pages: readonly number[],
     tick: number,
     stamp: Stamps,
+    graphVersion: number,
   ): Promise<void> {
     const { store } = state, { lane, incarnation, tickBefore } = this.#place;
     this.#frames.begin({
@@ -105,7 +115,7 @@ export class CompactionWriter {
       lane,
       participants: participantsOf([lane]),
       incarnation,
-      graphVersion: state.graphVersion,
+      graphVersion,
       clockErrorUs: 0,
       syncedPosition: 0,
       span: this.ticks === 0 ? tick - tickBefore - 1 : 0,
@@ -118,11 +128,21 @@ export class CompactionWriter {
       births.push(structuralRow(id, STRUCTURAL.createPage, { size, shard, payload }));
     }
     this.#frame(births, ROW_KIND.structural, stamp);
+    await this.#deltas(state, pages.filter((row) => !state.isDerived(row)), ROW_KIND.data, stamp);
+    await this.#deltas(state, pages.filter((row) => state.isDerived(row)), ROW_KIND.derived, stamp);
+  }
+
+  async #deltas(
+    state: CompactionState,
+    pages: readonly number[],
+    rowKind: number,
+    stamp: Stamps,
+  ): Promise<void> {
     let rows = new RowColumns(), gathered = 0;
     for (const page of pages) {
       for (const row of state.mergedRows(page)) {
         if (rows.isFull) {
-          this.#frame(rows, ROW_KIND.data, stamp);
+          this.#frame(rows, rowKind, stamp);
           rows = new RowColumns();
         }
         rows.push(row);
@@ -133,13 +153,21 @@ export class CompactionWriter {
       gathered = 0;
       await this.#turn();
     }
-    this.#frame(rows, ROW_KIND.data, stamp);
+    this.#frame(rows, rowKind, stamp);
+  }
+
+  #structure(rows: readonly StructureRow[], rowKind: number, stamp: Stamps): void {
+    for (let first = 0; first < rows.length; first += STRUCTURE_ROWS_MAX) {
+      const some = rows.slice(first, first + STRUCTURE_ROWS_MAX);
+      const { hi: hlcHi, lo: hlcLo } = stamp.take(some.length);
+      this.#frames.addRows({ ...structureFrame(some, rowKind), hlcHi, hlcLo });
+    }
   }
 
   #frame(rows: RowColumns, rowKind: number, stamp: Stamps): void {
     if (rows.rows === 0) return;
     const { hi: hlcHi, lo: hlcLo } = stamp.take(rows.rows);
-    const epochs = rowKind === ROW_KIND.data;
+    const epochs = isDeltas(rowKind);
     const about = { rowKind, producer: 0, sequence: 0, hlcHi, hlcLo, epochs };
     this.#frames.addRows({ ...rows.frame(), ...about });
   }

@@ -49,17 +49,21 @@ export class LaneEvidence {
   /** What the segments after `number` show of bytes of an incarnation that are bad at `position`. */
   inLater(number: number, position: number, incarnation: number): LaneState {
     let state: LaneState = "whole";
+    // The incarnation of the segment before, where that is known: only a writer's first segment tells where it began.
+    let before: number | undefined = incarnation;
     for (const later of this.#numbers) {
       if (later <= number) continue;
       const path = segmentPath(this.#lane, later);
       const segment = this.#load(path);
       if (this.inSegment(segment, SEGMENT_HEADER_BYTES, position, incarnation)) return "damaged";
-      const found = readSegmentHeader(segment, path);
+      const found = readSegmentHeader(segment, path), last = before;
+      before = undefined;
       if (found === "unused") continue;
       state = "torn";
       if ("fault" in found) continue;
-      const begunPast = incarnation !== UNKNOWN && found.incarnation > incarnation &&
-        found.position > position;
+      before = found.incarnation;
+      const begunPast = incarnation !== UNKNOWN && last !== undefined &&
+        found.incarnation > last && found.position > position;
       if (begunPast || this.isForeign(found, later)) return "damaged";
     }
     return state;

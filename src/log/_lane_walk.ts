@@ -25,6 +25,8 @@ import {
   bodyFault,
   type CommitRow,
   type FrameHeader,
+  isDeltas,
+  isLaneMark,
   readCommit,
   readFrameHeader,
   readSegmentHeader,
@@ -157,7 +159,7 @@ export class LaneWalk {
       const name = isCut ? "frame-cut" : "frame-body";
       if (!this.#fault(name, offset, `a frame of tick ${frame.tick}: ${body}`, frame.tick)) return;
       this.#lost = this.#open.isBroken = true;
-      if (frame.rowKind === ROW_KIND.data || frame.rowKind === ROW_KIND.derived) {
+      if (isDeltas(frame.rowKind)) {
         this.#open.rowsLost += frame.rows;
       }
       if (this.#open.tick === 0) this.#open.tick = frame.tick;
@@ -176,7 +178,7 @@ export class LaneWalk {
     }
     this.#checkSynced(frame);
     const open = this.#open;
-    const isMark = frame.rowKind === ROW_KIND.mark;
+    const isMark = isLaneMark(frame);
     if (open.tick !== 0 && (isMark || frame.tick !== open.tick)) {
       const message = `tick ${open.tick} has no commit row`;
       if (!open.isBroken) this.#misfit("commit", frame.at, message, open.tick);
@@ -312,6 +314,7 @@ export class LaneWalk {
   #openNext(): boolean {
     const number = this.#numbers[this.#next++];
     if (number === undefined) return this.#end();
+    if (this.#known.mayBeCut === true && this.#isCutHere()) return this.#endAtCut(number);
     const path = segmentPath(this.lane, number), due = this.#due;
     const segment = this.#buffer.load(this.#storage, path);
     this.bytes += segment.length;
@@ -389,6 +392,15 @@ export class LaneWalk {
     return true;
   }
 
+  /** Ends the lane where recovery was about to cut it and was cut off itself. */
+  #endAtCut(number: number): false {
+    const file = segmentPath(this.lane, number);
+    const message = "recovery had not yet removed the segment";
+    this.#report({ kind: "torn", fault: "segment-header", file, offset: 0, message });
+    this.isTorn = true;
+    return false;
+  }
+
   /** Whether recovery was about to cut the lane here, and may have removed any of what follows. */
   #isCutHere(): boolean {
     const { segment, position } = this.#known;
@@ -454,6 +466,9 @@ export class LaneWalk {
           proven = Math.max(proven, header.position);
         }
         incarnation = header.incarnation;
+      } else {
+        // The next one may not be its writer's first.
+        incarnation = -1;
       }
       for (const frame of wholeHeaders(segment, SEGMENT_HEADER_BYTES, path)) {
         if (frame.lane === this.lane) proven = Math.max(proven, frame.syncedPosition);

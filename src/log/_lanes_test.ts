@@ -5,6 +5,7 @@ import { SEGMENT_HEADER_BYTES } from "./format.ts";
 import { joined, tickBytes, tickParts, type TickSpec } from "./_frames_test.ts";
 import { segmentHeader } from "./frame_writer.ts";
 import { type LaneEnd, type LaneKnown, LaneReader } from "./lane_reader.ts";
+import { LaneSet } from "./lane_set.ts";
 import { type LaneStart, LaneWriter } from "./lane_writer.ts";
 import { MemoryStorage } from "./memory_storage.ts";
 import type { Storage, StorageFile } from "./storage.ts";
@@ -64,15 +65,21 @@ export function smallWriter(storage: Storage, start: Partial<LaneStart> = {}): L
 
 /** Appends ticks, each with room made for it first. */
 export async function appendTicks(
-  writer: LaneWriter,
+  writer: LaneWriter | LaneSet,
   first: number,
   last: number,
   spec: Partial<TickSpec> = {},
 ): Promise<void> {
   for (let tick = first; tick <= last; tick++) {
     const parts = tickParts({ tick, synced: writer.syncedPosition, ...spec });
-    await writer.reserve(parts.reduce((sum, part) => sum + part.length, 0));
-    writer.append(parts);
+    const bytes = parts.reduce((sum, part) => sum + part.length, 0);
+    if (writer instanceof LaneSet) {
+      await writer.reserve([bytes]);
+      writer.append([parts]);
+    } else {
+      await writer.reserve(bytes);
+      writer.append(parts);
+    }
   }
 }
 

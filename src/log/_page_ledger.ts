@@ -13,7 +13,7 @@ import { MmsbError, PAGE_BYTES_MAX, PAGE_ID_MAX } from "../base/mod.ts";
 import { decodeMetadata, elementBytes, isKind, KIND_MASKED, kindName } from "../physical/mod.ts";
 import { decodeBirth } from "./birth.ts";
 import type { LogFaultName } from "./fault.ts";
-import { SECTION, STRUCTURAL } from "./format.ts";
+import { isEdgeRow, SECTION, STRUCTURAL } from "./format.ts";
 import type { DecodedRows, FrameHeader } from "./frame_reader.ts";
 
 /** Told of a fault: its name, and what was found in words. */
@@ -92,12 +92,23 @@ export class PageLedger {
     }
   }
 
-  /** Takes all but the births of a structural frame, at the end of its tick. */
-  changes(decoded: DecodedRows, bytes: Uint8Array, tick: number, sink: RowFaultSink): void {
+  /** Whether a page is there, or may be. */
+  lives(id: number): boolean {
+    return this.#find(id)?.death === 0;
+  }
+
+  /** Takes all but births and edges of a structural frame, at the end of its tick. */
+  changes(
+    decoded: DecodedRows,
+    bytes: Uint8Array,
+    tick: number,
+    sink: RowFaultSink,
+    onDeath: (page: number) => void,
+  ): void {
     const { columns } = decoded;
     for (let row = 0; row < decoded.rows; row++) {
       const operation = columns.kind[row], id = columns.page[row] >>> 0;
-      if (operation === STRUCTURAL.createPage) continue;
+      if (operation === STRUCTURAL.createPage || isEdgeRow(operation)) continue;
       const isDeath = operation === STRUCTURAL.deletePage;
       const what = CHANGES[operation];
       if (what === undefined) {
@@ -111,6 +122,7 @@ export class PageLedger {
       } else if (isDeath) {
         page.death = tick;
         this.living--;
+        onDeath(id);
         if (page.name !== "") this.#names.delete(page.name);
       } else if (operation === STRUCTURAL.resizePage) {
         const size = columns.offset[row] >>> 0;

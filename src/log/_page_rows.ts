@@ -124,6 +124,7 @@ export class GrowingRows {
   /** Rows of a page, in order. */
   find(page: number): Uint32Array {
     this.#sort();
+    if (this.#runs.length === 1) return rowsIn(this.#runs[0], page);
     const parts = this.#runs.map((run) => rowsIn(run, page)).filter((rows) => rows.length > 0);
     if (parts.length <= 1) return parts[0] ?? NO_ROWS;
     const rows = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0));

@@ -99,9 +99,8 @@ export class RecoverySearch {
         { values: { path, tick: found.tick, fault: `the log ends at tick ${found.tick}` } },
       );
     }
-    const { pages } = footer,
-      position = header.place.lanes.find(({ lane }) => lane === 0)?.position;
-    return { ...found, checkpoint: { path, tick: footer.tick, pages, bytes, position } };
+    const { pages } = footer, { lanes } = header.place;
+    return { ...found, checkpoint: { path, tick: footer.tick, pages, bytes, lanes } };
   }
 
   /**

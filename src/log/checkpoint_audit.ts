@@ -15,6 +15,7 @@ import { LogReader, type LogTick } from "./log_reader.ts";
 import { type DirectoryMeta, hasPlace, type LogBase } from "./meta.ts";
 import { Replayer } from "./replay.ts";
 import type { Storage } from "./storage.ts";
+import { structureDifference } from "./structure_image.ts";
 
 /** Told of a checkpoint that is wrong: its path, its tick, and what was found. */
 export type CheckpointSink = (path: string, tick: number, message: string) => void;
@@ -79,8 +80,11 @@ function compareWithLog(
     try {
       if (log !== undefined && goForward(log, tick)) {
         const page = firstDifference(log.store, found.store);
-        if (page !== undefined) {
-          sink(checkpointPath(tick), tick, `page ${page} is not as the log has it at tick ${tick}`);
+        const what = page !== undefined
+          ? `page ${page} is`
+          : structureDifference(log.store, found.store);
+        if (what !== undefined) {
+          sink(checkpointPath(tick), tick, `${what} not as the log has it at tick ${tick}`);
           wrong++;
         }
       } else {

@@ -48,6 +48,9 @@
  * metadata as in the birth of a page, padded to 8. Data: the bytes of the pages in the same order, each
  * padded to 16 (what the padding holds means nothing).
  *
+ * Structure, right before the table, only where there is any: edges, bindings of rules and marks as they are
+ * after the checkpoint's tick, see `structure_image.ts`; padded to 8.
+ *
  * Table: 40 bytes a chunk, then u32 each the pages that were there when the first image was made and
  * died before their own was.
  *
@@ -68,7 +71,7 @@
  * | --- | --- | --- |
  * | 0 | u32 | magic "MMCF" |
  * | 4 | u32 | CRC-32 of bytes 8 … 64 |
- * | 8 | u16 | checkpoint format |
+ * | 8 | u16 | checkpoint format: 2 with a structure, so that who does not know it does not go without |
  * | 10 | u16 | zero |
  * | 12 | u32 | the header's CRC-32 |
  * | 16 | u64 | tick: the last one at which an image was made or a page found dead; the checkpoint is good from there on |
@@ -78,7 +81,8 @@
  * | 40 | u32 | pages that died |
  * | 44 | u32 | pages |
  * | 48 | u64 | bytes of the pages |
- * | 56 | … | zero |
+ * | 56 | u32 | bytes of the structure, 0 where there is none |
+ * | 60 | u32 | CRC-32 of the structure |
  *
  * @module
  */
@@ -88,8 +92,10 @@ import { CHUNK_FORM } from "./checkpoint_form.ts";
 import { setU64 } from "./frame_writer.ts";
 import type { LogPlace } from "./meta.ts";
 
-/** Checkpoint format written, and the newest one that can be read. */
+/** Checkpoint format written. */
 export const CHECKPOINT_FORMAT = 1;
+/** Checkpoint format of those that have a structure, and the newest one that can be read. */
+export const CHECKPOINT_FORMAT_MAX = 2;
 /** Folder of the checkpoints. */
 export const CHECKPOINT_FOLDER = "checkpoints";
 /** Bytes of a header without its lanes. */
@@ -185,6 +191,10 @@ export interface CheckpointFooter {
   readonly pages: number;
   /** Bytes of the pages. */
   readonly pageBytes: number;
+  /** Bytes of the structure, which ends where the table begins. */
+  readonly structureBytes: number;
+  /** CRC-32 of the structure. */
+  readonly structureCheck: number;
 }
 
 /** Path of the checkpoint that is good from a tick on. */
@@ -350,7 +360,8 @@ export function tableBytes({ chunks, gone }: CheckpointFooter): number {
 /** The footer's bytes. */
 export function encodeFooter(footer: CheckpointFooter): Uint8Array {
   const bytes = new Uint8Array(CHECKPOINT_FOOTER_BYTES), view = new DataView(bytes.buffer);
-  view.setUint16(8, CHECKPOINT_FORMAT, true);
+  const hasStructure = footer.structureBytes > 0;
+  view.setUint16(8, hasStructure ? CHECKPOINT_FORMAT_MAX : CHECKPOINT_FORMAT, true);
   view.setUint32(12, footer.headerCheck, true);
   setU64(view, 16, footer.tick);
   setU64(view, 24, footer.tableAt);
@@ -359,6 +370,8 @@ export function encodeFooter(footer: CheckpointFooter): Uint8Array {
   view.setUint32(40, footer.gone, true);
   view.setUint32(44, footer.pages, true);
   setU64(view, 48, footer.pageBytes);
+  view.setUint32(56, footer.structureBytes, true);
+  view.setUint32(60, footer.structureCheck, true);
   return sealed(bytes, FOOTER_MAGIC);
 }
 
@@ -376,6 +389,8 @@ export function decodeFooter(bytes: Uint8Array): CheckpointFooter | string {
     gone: view.getUint32(40, true),
     pages: view.getUint32(44, true),
     pageBytes: u64(view, 48),
+    structureBytes: view.getUint32(56, true),
+    structureCheck: view.getUint32(60, true),
   };
 }
 
@@ -402,8 +417,8 @@ function partFault(
   const view = viewOf(bytes);
   if (view.getUint32(0, true) !== magic) return `its ${name} is not there`;
   const format = view.getUint16(8, true);
-  if (magic !== CHUNK_MAGIC && format > CHECKPOINT_FORMAT) {
-    return `its format is ${format}: this MMSB knows up to ${CHECKPOINT_FORMAT}, use a newer one`;
+  if (magic !== CHUNK_MAGIC && format > CHECKPOINT_FORMAT_MAX) {
+    return `its format is ${format}: this MMSB knows up to ${CHECKPOINT_FORMAT_MAX}, use a newer one`;
   }
   const isWhole = view.getUint32(4, true) === crc32(bytes.subarray(8));
   return isWhole ? undefined : `its ${name} does not match its checksum`;

@@ -43,6 +43,7 @@ import {
 } from "./checkpoint_format.ts";
 import type { StoreImages } from "./replay.ts";
 import type { Storage, StorageFile } from "./storage.ts";
+import { decodeStructure, installStructure, type StructureImage } from "./structure_image.ts";
 
 /** Bytes of packed pages from which on other threads are worth starting. */
 const THREAD_BYTES_MIN = 16 * 1024 * 1024;
@@ -55,6 +56,15 @@ const BUFFER_BYTES = 1024 * 1024;
 const DATA_FAULT = "a chunk's data does not match its checksum";
 /** A header that says it is longer is wrong. */
 const HEADER_BYTES_MAX = 16 * 1024;
+const NO_STRUCTURE: StructureImage = {
+  graphVersion: 0,
+  nextRule: 1,
+  sources: new Uint32Array(0),
+  targets: new Uint32Array(0),
+  types: new Uint8Array(0),
+  bindings: [],
+  marks: [],
+};
 
 /** Ticks of the checkpoints that have a name, newest first. */
 export function listCheckpoints(storage: Storage): number[] {
@@ -76,13 +86,15 @@ export class Checkpoint implements Disposable {
   readonly chunks: readonly ChunkEntry[];
   /** Pages that were there when the first image was made and died before their own was. */
   readonly gone: readonly number[];
+  /** Edges, bindings and marks after its tick. */
+  readonly structure: StructureImage;
   /** Bytes of the file. */
   readonly bytes: number;
   readonly #file: StorageFile;
 
   private constructor(
     file: StorageFile,
-    parts: Pick<Checkpoint, "header" | "footer" | "chunks" | "gone">,
+    parts: Around,
   ) {
     this.path = file.path;
     this.#file = file;
@@ -90,6 +102,7 @@ export class Checkpoint implements Disposable {
     this.footer = parts.footer;
     this.chunks = parts.chunks;
     this.gone = parts.gone;
+    this.structure = parts.structure;
     this.bytes = file.size();
   }
 
@@ -114,7 +127,8 @@ export class Checkpoint implements Disposable {
   }
 
   /**
-   * Fills an empty store with the images.
+   * Fills an empty store with the images. Edges, bindings and marks come with them where they are of one
+   * tick; else the replay puts them in, when it has come to the last image.
    *
    * @returns What a replay of the log over them must know.
    * @throws {MmsbError} `snapshot` where a chunk is damaged, `allocation` or `limit` where there is no
@@ -240,14 +254,16 @@ export class Checkpoint implements Disposable {
   }
 
   #finish(placer: ImagePlacer): StoreImages {
-    const { header, footer } = this;
+    const { header, footer, structure } = this;
     if (placer.pages !== footer.pages) this.#refuse("its pages are not as many as it says");
     placer.store.nextPageId = Math.max(placer.store.nextPageId, header.nextPageId);
+    if (header.place.tick === footer.tick) installStructure(placer.store, structure);
     const gone = new Set(this.gone);
     return {
       tickLast: footer.tick,
       tickOf: (page) => placer.tickOf(page),
       isGone: (page) => gone.has(page),
+      structure,
     };
   }
 
@@ -264,6 +280,9 @@ export class Checkpoint implements Disposable {
   }
 }
 
+/** What stands around the chunks of a checkpoint. */
+type Around = Pick<Checkpoint, "header" | "footer" | "chunks" | "gone" | "structure">;
+
 interface OpenChunk extends ChunkHeader {
   readonly columns: ChunkColumns;
   /** First byte of the data in the file. */
@@ -274,7 +293,7 @@ interface OpenChunk extends ChunkHeader {
 function readAround(
   file: StorageFile,
   tick: number,
-): Pick<Checkpoint, "header" | "footer" | "chunks" | "gone"> {
+): Around {
   const { path } = file, size = file.size();
   const read = (at: number, bytes: number): Uint8Array => {
     const target = new Uint8Array(bytes);
@@ -295,12 +314,21 @@ function readAround(
   const table = read(footer.tableAt, tableBytes(footer));
   if (crc32(table) !== footer.tableCheck) refuse(path, "its table does not match its checksum");
   const { chunks, gone } = decodeTable(table, footer);
+  const structureAt = footer.tableAt - footer.structureBytes;
+  let structure = NO_STRUCTURE;
+  if (footer.structureBytes > 0) {
+    const bytes = read(structureAt, footer.structureBytes);
+    if (crc32(bytes) !== footer.structureCheck) {
+      refuse(path, "its structure does not match its checksum");
+    }
+    structure = decodeStructure(bytes);
+  }
   for (const chunk of chunks) {
-    if (chunk.at + chunk.bytes > footer.tableAt || chunk.tick > tick) {
+    if (chunk.at + chunk.bytes > structureAt || chunk.tick > tick) {
       refuse(path, "its table names a chunk that cannot be");
     }
   }
-  return { header, footer, chunks, gone };
+  return { header, footer, chunks, gone, structure };
 }
 
 function take(free: Uint8Array[], bytes: number): Uint8Array {

@@ -35,6 +35,12 @@ import {
   writeChunkHeader,
 } from "./checkpoint_format.ts";
 import { type Storage, temporaryPath } from "./storage.ts";
+import {
+  encodeStructure,
+  hasStructure,
+  type StructureImage,
+  structureOf,
+} from "./structure_image.ts";
 
 /**
  * Which chunks are compressed: all that shrink, none, or, with `auto`, those that cost no time.
@@ -84,6 +90,8 @@ const HELP_BYTES_MAX = 1024 * 1024;
 /** Bytes of pages from which on another thread is worth starting. */
 const THREAD_BYTES_MIN = 16 * 1024 * 1024;
 
+const NOTHING = new Uint8Array(0);
+
 /** Who packs a chunk: another thread, this one, or nobody. */
 type Packer = "beside" | "here" | "nobody";
 
@@ -116,6 +124,8 @@ class CheckpointWriter {
   /** Chunks that other threads have. */
   #packing = 0;
   #tick: number;
+  /** Edges, bindings and marks, copied with the last pages. */
+  #structure: StructureImage | undefined;
   #pageBytes = 0;
   #pages = 0;
   #failure: { readonly error: unknown } | undefined;
@@ -126,6 +136,7 @@ class CheckpointWriter {
     this.#tick = source.header.place.tick;
     this.#header = encodeCheckpointHeader(source.header);
     this.#builder = new ChunkBuilder(source.store);
+    this.#copyStructure();
     const { liveBytes } = source.store.allocator.statistics();
     this.#isSmall = liveBytes < THREAD_BYTES_MIN;
     this.#threads = source.pack === "never" ? 0 : threadsFor(liveBytes, THREAD_BYTES_MIN);
@@ -183,6 +194,8 @@ class CheckpointWriter {
     await Promise.all(this.#underWay);
     await file.settle();
     if (this.#failure !== undefined) throw this.#failure.error;
+    const structure = this.#structure === undefined ? NOTHING : encodeStructure(this.#structure);
+    if (structure.length > 0) file.append(structure).catch(() => {});
     const table = encodeTable(this.#entries, this.#builder.gone), tableAt = file.end;
     file.append(table).catch(() => {});
     await file.append(encodeFooter({
@@ -194,6 +207,8 @@ class CheckpointWriter {
       gone: this.#builder.gone.length,
       pages: this.#pages,
       pageBytes: this.#pageBytes,
+      structureBytes: structure.length,
+      structureCheck: crc32(structure),
     }));
     await file.finish();
     await this.#source.syncLog();
@@ -213,12 +228,19 @@ class CheckpointWriter {
       const chunk = this.#builder.build((bytes) => this.#take(bytes));
       // Where there is none, the last pages died: up to this tick the log speaks of pages without images.
       this.#tick = tick;
+      this.#copyStructure();
       if (chunk === undefined) return;
       const done = this.#finish(file, pool, chunk, packer, tick)
         .catch((error) => void (this.#failure ??= { error }))
         .finally(() => void this.#underWay.delete(done));
       this.#underWay.add(done);
     }
+  }
+
+  /** Copies the structure where all pages have been copied, so that both are good from the same tick on. */
+  #copyStructure(): void {
+    const { store } = this.#source;
+    if (this.#builder.isDone && hasStructure(store)) this.#structure = structureOf(store);
   }
 
   /**

@@ -54,7 +54,11 @@ function laneEnd(
     const end = { lane, number, path, offset, position, badPath: path, badOffset: offset };
     return { ...end, state: "whole", reason: "the lane ends", lastTick, synced: position };
   }
-  return undefined;
+  if (position > 0) return undefined;
+  // No tick ever took part in it.
+  const path = segmentPath(lane, 1), end = { lane, number: 0, path, offset: 0, position };
+  const about = { badPath: path, badOffset: 0, lastTick: 0, synced: 0 };
+  return { ...end, ...about, state: "whole", reason: "the lane is empty" };
 }
 
 /** Whether a segment is not there, or was prepared only: who takes it away may have been cut off. */

@@ -30,6 +30,7 @@ import { CompactionWriter } from "./_compaction_writer.ts";
 import { lanesOf } from "./_directory.ts";
 import { nextTurn } from "./_platform.ts";
 import { segmentNumbers } from "./_segment_files.ts";
+import { compactLanes } from "./compaction_lanes.ts";
 import { carryOut, finishSwitch, removeMerged } from "./compaction_switch.ts";
 import {
   FRAME_HEADER_BYTES,
@@ -79,8 +80,10 @@ export interface CompactionHost {
   meta(): DirectoryMeta;
   /** Takes the metadata that was stored. */
   stored(meta: DirectoryMeta): void;
-  /** The segment that is being written: it and later ones are not touched. */
-  readonly segmentOpen: number;
+  /** The segment of a lane that is being written: it and later ones are not touched. */
+  segmentOpen(lane: number): number;
+  /** The last tick that is durable; that at which the directory was closed if left out. */
+  readonly tickLast?: number;
 }
 
 /** Bytes of pages that one merged tick holds, about. */
@@ -134,7 +137,7 @@ export async function compactDirectory(
       );
     }
     let meta = finishSwitch(storage, found);
-    const segmentOpen = Infinity;
+    const segmentOpen = () => Infinity;
     const host = { segmentOpen, meta: () => meta, stored: (next: DirectoryMeta) => meta = next };
     return await compactLog(storage, host, options);
   } finally {
@@ -160,10 +163,10 @@ export async function compactLog(
   const meta = host.meta();
   if (beforeTick !== Infinity) checkInteger("beforeTick", beforeTick, 1, Number.MAX_SAFE_INTEGER);
   checkInteger("tickBytes", tickBytes, 1, SEGMENT_BYTES_MAX);
-  if (lanesOf(storage).some((lane) => lane !== LANE) || (meta.base?.tick ?? 0) > 0) {
+  if ((meta.base?.tick ?? 0) > 0) {
     throw new MmsbError(
       "usage",
-      `Cannot compact ${storage.location}: its log must have one lane and begin with its first tick`,
+      `Cannot compact ${storage.location}: its log must begin with its first tick`,
       { values: { location: storage.location, base: meta.base?.tick ?? 0 } },
     );
   }
@@ -171,7 +174,19 @@ export async function compactLog(
   if (meta.pending !== undefined) await settle(storage, host, meta.pending);
   // An error may have hidden that it was stored: what it speaks of goes only once it does not count.
   else if (readMeta(storage)?.pending !== undefined) writeMeta(storage, meta);
-  const range = findRange(storage, host.meta(), host.segmentOpen, beforeTick);
+  if (lanesOf(storage).some((lane) => lane !== LANE)) {
+    return await compactLanes(storage, host, {
+      beforeTick,
+      memoryLimitBytes,
+      tickBytes,
+      firstTick: (lane, segment) => headOf(storage, segment, lane).tick,
+      switchOver: async (next, pending) => {
+        store(storage, host, next);
+        await settle(storage, host, pending);
+      },
+    });
+  }
+  const range = findRange(storage, host.meta(), host.segmentOpen(LANE), beforeTick);
   if (range === undefined) return unchanged(meta, 0);
   const before = range.end - range.position;
   const state = await replayed(storage, host.meta(), range, memoryLimitBytes);
@@ -289,8 +304,9 @@ function endOf(
 function headOf(
   storage: Storage,
   number: number,
+  lane: number = LANE,
 ): { exists: boolean; header?: SegmentHeader; tick?: number } {
-  const path = segmentPath(LANE, number);
+  const path = segmentPath(lane, number);
   if (!storage.exists(path)) return { exists: false };
   const buffer = new ArrayBuffer(
     SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + SECTION_ENTRY_BYTES * SECTIONS_MAX,

@@ -74,6 +74,9 @@ export async function carryOut(
   await storage.syncFolderAsync(laneFolder(lane));
   settle();
   await removeReplaced(storage, lane, first);
+  for (const place of readMeta(storage)?.base?.lanes ?? []) {
+    if (place.lane !== lane) await removeReplaced(storage, place.lane, place.segment);
+  }
   for (const path of uselessCheckpoints(storage)) {
     await storage.removeAsync(path);
     await storage.syncFolderAsync(CHECKPOINT_FOLDER);

@@ -5,9 +5,18 @@
  * @module
  */
 
-import { KIND_MASKED, KIND_SET } from "../physical/mod.ts";
-import { bytesJson, type ExportLine, metadataJson } from "./export_line.ts";
+import { EDGE_TYPES, KIND_MASKED, KIND_SET, MARK_NAMES, type PageStore } from "../physical/mod.ts";
+import { decodeBinding } from "./binding.ts";
+import {
+  bytesJson,
+  type EdgeLine,
+  type ExportLine,
+  type MarkLine,
+  metadataJson,
+  type RuleLine,
+} from "./export_line.ts";
 import type { SalvageImages } from "./salvage_images.ts";
+import { edgesOf } from "./structure_image.ts";
 
 /** Most rows that one row can stand for. */
 const ADVANCE_MAX = 2 ** 32 - 1;
@@ -22,12 +31,14 @@ export function* baseLines(images: SalvageImages, canonical: boolean): Generator
   });
   const groups = canonical ? [...Map.groupBy(rows, (row) => table.shards[row]).values()] : [rows];
   const steps = rows.reduce((sum, row) => sum + Math.ceil(table.epoch(row) / ADVANCE_MAX), 0);
-  let hlc = images.hlc - BigInt(rows.length + steps);
-  const about = (row: number) => ({
+  const structure = structureLines(store);
+  let hlc = images.hlc - BigInt(rows.length + steps + structure.length);
+  const aboutPage = (page: number) => ({
     tick,
     ...(canonical ? {} : { hlc: String(hlc++) }),
-    page: table.ids[row],
+    page,
   });
+  const about = (row: number) => aboutPage(table.ids[row]);
   for (const group of groups) {
     for (const row of group) {
       const page = table.ids[row];
@@ -56,10 +67,49 @@ export function* baseLines(images: SalvageImages, canonical: boolean): Generator
         };
       }
     }
+    const shard = canonical ? table.shards[group[0]] : undefined;
+    for (const { page, ...line } of structure) {
+      if (shard !== undefined && table.shards[table.rowOf(page)] !== shard) continue;
+      yield { ...line, ...aboutPage(page) } as ExportLine;
+    }
   }
   if (canonical) return;
-  const { nextPageId } = store;
-  yield { type: "commit", tick, hlc: String(hlc), incarnation: images.incarnation, nextPageId };
+  const { nextPageId, nextRule, graphVersion } = store;
+  yield {
+    type: "commit",
+    tick,
+    hlc: String(hlc),
+    incarnation: images.incarnation,
+    nextPageId,
+    ...(nextRule === 1 ? {} : { nextRule }),
+    ...(graphVersion === 0 ? {} : { graphVersion }),
+  };
+}
+
+type StructureLine = EdgeLine | RuleLine | MarkLine;
+
+/** The lines of edges, rules and marks, by page; without the tick and time. */
+function structureLines(store: PageStore): Omit<StructureLine, "tick" | "hlc">[] {
+  const edges = edgesOf(store).map(({ source, target, type }) => ({
+    type: "edge" as const,
+    page: target,
+    from: source,
+    edge: EDGE_TYPES[type],
+    change: "add" as const,
+  }));
+  const rules = store.bindings.list().map(({ page, number, payload }) => ({
+    type: "bind" as const,
+    page,
+    rule: number,
+    binding: decodeBinding(payload),
+  }));
+  const marks = store.marks.list().map(({ page, mark }) => ({
+    type: "mark" as const,
+    page,
+    mark: MARK_NAMES[mark],
+    set: true,
+  }));
+  return [...edges, ...rules, ...marks].sort((a, b) => a.page - b.page);
 }
 
 /** The span of a page that is not zero; a mask without bits where all of it is. */

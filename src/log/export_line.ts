@@ -5,21 +5,29 @@
  * | --- | --- | --- |
  * | `header` | the first line; has no tick | `format` "mmsb-log", `version`, `canonical`, `shards`, `incarnation`, `horizon` |
  * | `birth` | a page is born | `page`, `shard`, `size`, `name`, `metadata` |
- * | `delta` | a delta | `page`, `epoch`, `kind`, `offset`, `length`, `payload`, `mask`, `producer`, `sequence`, `source`, `intent`, `timeUs`, `advance`, `derived`, `imported` |
+ * | `delta` | a delta | `page`, `epoch`, `kind`, `offset`, `length`, `payload`, `mask`, `producer`, `sequence`, `source`, `intent`, `timeUs`, `advance`, `derived`, `rule`, `imported` |
  * | `metadata` | a page's metadata is replaced | `page`, `metadata` |
  * | `resize` | a page gets another size | `page`, `size` |
  * | `migrate` | a page goes to another shard | `page`, `shard` |
+ * | `edge` | an edge from page `from` to page `page` is added (`change` "add") or removed ("remove") | `page`, `from`, `edge`, `change` |
+ * | `bind` | a rule is bound; `page` is its first output | `page`, `rule`, `binding` |
+ * | `unbind` | a rule is unbound | `page`, `rule` |
+ * | `mark` | a mark is set on a page (`set` true) or taken off | `page`, `mark`, `set` |
  * | `death` | a page is deleted | `page` |
- * | `commit` | the tick is whole | `incarnation`, `nextPageId`, `graphVersion`, `clockErrorUs` |
+ * | `commit` | the tick is whole | `incarnation`, `nextPageId`, `nextRule`, `graphVersion`, `clockErrorUs` |
  * | `end` | the last line; has no tick | `ticks`, `rows` |
  *
  * `hlc` is the 64-bit word in decimal digits, as text; `epoch` is the page's after the delta;
  * `payload` is base64 (of a masked delta, the packed bytes only); `mask` is base64 of the stored form
- * of a mask; `metadata` is an array of [key, base64]. What is "none" (no name, source, time) or the
- * usual value (`advance` 1, `graphVersion` 0) is left out.
+ * of a mask; `metadata` is an array of [key, base64]; `edge` is `data`, `control`, `gpu` or `compiler`; `rule`
+ * is the rule's number and `binding` what the log says of it (`name`, `module`, `export`, `version`,
+ * `inputs`, `outputs`, `state`, `params`, `mode`); `mark` is `stale`, `detached` or `invalidated`. What is
+ * "none" (no name, source, time) or the usual value (`advance` 1, `graphVersion` 0, `nextRule` 1) is left
+ * out. Edges, rules and marks change when the tick is whole, in whatever order its lines stand: what is
+ * removed first, then what is added.
  *
  * The canonical form is what two logs of the same inputs have in common: rows are sorted by (tick,
- * shard, producer, sequence), and there are no lanes, incarnations, times of this machine's clock,
+ * shard, producer, sequence), those of rules behind the others by page, and there are no lanes, incarnations, times of this machine's clock,
  * numbers of sequences (they begin anew with each writer) and commits.
  *
  * @module
@@ -27,6 +35,7 @@
 
 import { compressMask, decompressMask, maskPopulation } from "../physical/mask.ts";
 import { KIND_MASKED, kindName, type Metadata } from "../physical/mod.ts";
+import type { BindingText } from "./binding.ts";
 
 /** Name of the format in the header. */
 export const EXPORT_FORMAT = "mmsb-log";
@@ -110,6 +119,8 @@ export interface DeltaLine extends RowLine {
   readonly advance?: number;
   /** Whether a rule made it. */
   readonly derived?: true;
+  /** Number of that rule, where it is known. */
+  readonly rule?: number;
   /** The id and epoch that it had in the log it was imported from. */
   readonly imported?: { readonly id: string; readonly epoch: number };
 }
@@ -126,6 +137,38 @@ export interface ChangeLine extends RowLine {
   readonly shard?: number;
 }
 
+/** An edge is added or removed. */
+export interface EdgeLine extends RowLine {
+  /** Its type; `page` is the edge's target. */
+  readonly type: "edge";
+  /** Id of the page that it leads from. */
+  readonly from: number;
+  /** Type of the edge. */
+  readonly edge: string;
+  /** What becomes of it. */
+  readonly change: "add" | "remove";
+}
+
+/** A rule is bound or unbound. */
+export interface RuleLine extends RowLine {
+  /** Its type; `page` is the rule's first output. */
+  readonly type: "bind" | "unbind";
+  /** Number of the rule. */
+  readonly rule: number;
+  /** What it is bound to; of `bind`. */
+  readonly binding?: BindingText;
+}
+
+/** A mark is set on a page or taken off. */
+export interface MarkLine extends RowLine {
+  /** Its type. */
+  readonly type: "mark";
+  /** Name of the mark. */
+  readonly mark: string;
+  /** Whether it is set. */
+  readonly set: boolean;
+}
+
 /** The tick is whole. */
 export interface CommitLine {
   /** Its type. */
@@ -138,6 +181,8 @@ export interface CommitLine {
   readonly incarnation: number;
   /** The next page id to be given out. */
   readonly nextPageId: number;
+  /** The next number of a rule to be given out, if not 1. */
+  readonly nextRule?: number;
   /** Graph version, if not 0. */
   readonly graphVersion?: number;
   /** Error bound of the clock in µs, if not 0. */
@@ -160,6 +205,9 @@ export type ExportLine =
   | BirthLine
   | DeltaLine
   | ChangeLine
+  | EdgeLine
+  | RuleLine
+  | MarkLine
   | CommitLine
   | EndLine;
 

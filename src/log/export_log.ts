@@ -29,10 +29,10 @@ import {
   unknownPage,
 } from "./export_order.ts";
 import { birthLine, changeLine, deltaLine, type Part, stepOf } from "./export_rows.ts";
-import { ROW_KIND, ROW_KIND_NAMES, STRUCTURAL } from "./format.ts";
+import { ROW_KIND, ROW_KIND_NAMES } from "./format.ts";
 import { RowDecoder } from "./frame_reader.ts";
 import { stateOf } from "./inspect.ts";
-import { LogReader, type LogTick } from "./log_reader.ts";
+import { framesOf, LogReader, type LogTick } from "./log_reader.ts";
 import type { DirectoryMeta } from "./meta.ts";
 import { findImages, type SalvageImages } from "./salvage_images.ts";
 import type { Storage } from "./storage.ts";
@@ -160,7 +160,8 @@ class Export {
       if (line.type !== "commit") this.#rows++;
       yield line;
     }
-    this.#ticks++;
+    // A state without pages cannot be seen in the canonical form.
+    if (!this.#canonical || this.#rows > 0) this.#ticks++;
   }
 
   /** Throws where the log is damaged behind what was given. */
@@ -182,7 +183,7 @@ class Export {
       const parts = this.#parts(tick);
       const rows = this.#canonical ? sortedRows(parts, this.#pages) : rowsAsLogged(parts);
       for (const [part, row, phase] of rows) yield this.#line(part, row, phase);
-      if (this.#canonical) moveAndDelete(parts, this.#pages);
+      moveAndDelete(parts, this.#pages);
     } catch (error) {
       if (!(error instanceof MmsbError)) throw error;
       throw damaged(this.#storage, error.message);
@@ -192,12 +193,14 @@ class Export {
     const hlc = tick.lanes.map((lane) => lane.commitFrame.hlcLast)
       .reduce((max, next) => next > max ? next : max);
     const { incarnation, graphVersion, clockErrorUs } = commitFrame;
+    const nextRule = Math.max(...tick.lanes.map((lane) => lane.commit.nextRule));
     yield {
       type: "commit",
       tick: tick.tick,
       hlc: String(hlc),
       incarnation,
       nextPageId: Math.max(...tick.lanes.map((lane) => lane.commit.nextPageId), commit.nextPageId),
+      ...(nextRule === 1 ? {} : { nextRule }),
       ...(graphVersion === 0 ? {} : { graphVersion }),
       ...(clockErrorUs === 0 ? {} : { clockErrorUs }),
     };
@@ -206,15 +209,13 @@ class Export {
   /** The frames of a tick, each with a decoder of its own, as all are looked at side by side. */
   #parts(tick: LogTick): Part[] {
     const parts: Part[] = [];
-    for (const lane of tick.lanes) {
-      for (const frame of lane.frames) {
-        if (frame.rowKind > ROW_KIND.derived) {
-          const kind = ROW_KIND_NAMES[frame.rowKind] ?? frame.rowKind;
-          throw new MmsbError("version", `rows of kind ${kind} cannot be exported yet`);
-        }
-        const decoder = this.#decoders[parts.length] ??= new RowDecoder();
-        parts.push({ lane, frame, decoded: decoder.decode(lane.segment, frame) });
+    for (const { lane, frame } of framesOf(tick.lanes)) {
+      if (frame.rowKind >= ROW_KIND.commit) {
+        const kind = ROW_KIND_NAMES[frame.rowKind] ?? frame.rowKind;
+        throw new MmsbError("version", `rows of kind ${kind} cannot be exported yet`);
       }
+      const decoder = this.#decoders[parts.length] ??= new RowDecoder();
+      parts.push({ lane, frame, decoded: decoder.decode(lane.segment, frame) });
     }
     return parts;
   }
@@ -235,12 +236,10 @@ class Export {
     }
     const known = this.#pages.get(page);
     if (known === undefined) throw unknownPage(page);
-    if (phase === "deltas") {
+    if (phase === "deltas" || phase === "derived") {
       known.epoch += stepOf(decoded, row);
       return deltaLine(part, row, about, known.epoch, this.#canonical);
     }
-    const operation = decoded.columns.kind[row];
-    if (operation === STRUCTURAL.deletePage && !this.#canonical) this.#pages.delete(page);
     return changeLine(part, row, about);
   }
 }

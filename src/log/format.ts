@@ -81,7 +81,7 @@ export const ROW_KIND = {
   derived: 2,
   /** Bindings of rules. */
   rule: 3,
-  /** Marks: the lane goes on in the next segment; later: stale, detached. */
+  /** Marks set on pages or taken off; without rows: the lane goes on in the next segment. */
   mark: 4,
   /** The tick is whole on this lane. */
   commit: 5,
@@ -94,13 +94,13 @@ export const ROW_KIND_NAMES: readonly string[] = Object.keys(ROW_KIND);
 export const SECTION = {
   /** Page id. */
   page: 1,
-  /** First byte of the span; for births the size of the page. */
+  /** First byte of the span; for births the size of the page, for edges the source, for rules the number. */
   offset: 2,
   /** Bytes of the span; for structural rows of the payload. */
   length: 3,
   /** First byte of the row's payload in the payload section. */
   start: 4,
-  /** Kind of the delta; for structural rows the operation. */
+  /** Kind of the delta; for structural and rule rows the operation, for marks the mark. */
   kind: 5,
   /** Source, an index into the strings. */
   source: 6,
@@ -110,11 +110,11 @@ export const SECTION = {
   epoch: 8,
   /** Rows that a merged row stands for; 1 without this section. */
   advance: 9,
-  /** Shard; of births. */
+  /** Shard; of births. Type; of edges. */
   shard: 10,
   /** Times stated by sources, µs since the Unix epoch. */
   timeUs: 11,
-  /** Rule that made the row. */
+  /** Number of the rule that made the row. */
   rule: 12,
   /** Low half of the id that the delta had in the log it was imported from. */
   importedIdLow: 13,
@@ -128,7 +128,7 @@ export const SECTION = {
   shards: 33,
   /** Payload pool. */
   payload: 34,
-  /** Commit: u32 frames and u32 digest of the tick on this lane, f64 rows, u32 next page id. */
+  /** Commit: u32 frames and u32 digest of the tick on this lane, f64 rows, u32 next page id, u32 next rule. */
   commit: 40,
 } as const;
 
@@ -156,9 +156,9 @@ export const STRUCTURAL = {
   deletePage: 2,
   /** A page's metadata is replaced: payload. */
   setMetadata: 3,
-  /** Reserved: an edge is born. */
+  /** An edge to the page is added: offset = source, shard = type. */
   addEdge: 4,
-  /** Reserved: an edge dies. */
+  /** An edge to the page is removed: offset = source, shard = type. */
   removeEdge: 5,
   /** A page gets another size at the end of the tick: offset = size. */
   resizePage: 6,
@@ -166,11 +166,32 @@ export const STRUCTURAL = {
   migratePage: 7,
 } as const;
 
+/** Whether a structural row is of an edge. */
+export function isEdgeRow(operation: number): boolean {
+  return operation === STRUCTURAL.addEdge || operation === STRUCTURAL.removeEdge;
+}
+
+/** Operations of rule rows: page = first output, offset = number of the rule. */
+export const RULE_ROW = {
+  /** A rule is bound: payload = its binding. */
+  bind: 1,
+  /** A rule is unbound. */
+  unbind: 2,
+} as const;
+
+/** Words for the operations on rules. */
+export const RULE_ROW_NAMES: Readonly<Record<number, string>> = {
+  [RULE_ROW.bind]: "bind",
+  [RULE_ROW.unbind]: "unbind",
+};
+
 /** Words for the operations, as queries and histories give them. */
 export const STRUCTURAL_NAMES: Readonly<Record<number, string>> = {
   [STRUCTURAL.createPage]: "create",
   [STRUCTURAL.deletePage]: "delete",
   [STRUCTURAL.setMetadata]: "metadata",
+  [STRUCTURAL.addEdge]: "add edge",
+  [STRUCTURAL.removeEdge]: "remove edge",
   [STRUCTURAL.resizePage]: "resize",
   [STRUCTURAL.migratePage]: "migrate",
 };

@@ -124,6 +124,8 @@ export interface CommitRow {
   readonly rows: number;
   /** Next page id to be given out. */
   readonly nextPageId: number;
+  /** Next number of a rule to be given out. */
+  readonly nextRule: number;
 }
 
 /** Rows of a frame, decoded; the payload is not copied. */
@@ -140,12 +142,24 @@ export interface DecodedRows {
   readonly hasEpochs: boolean;
   /** Rows each row stands for, where not 1. */
   readonly advance?: Int32Array;
-  /** Shards; of births. */
+  /** Shards; of births. Types; of edges. */
   readonly shards?: Uint8Array;
+  /** Numbers of the rules that made the rows, where the frame has them. */
+  readonly rules?: Int32Array;
   /** Times stated by sources. */
   readonly timesUs?: Float64Array;
   /** Ids and epochs of imported rows in the log that they come from. */
   readonly imported?: ImportedColumns;
+}
+
+/** Whether the rows of a frame change bytes of pages. */
+export function isDeltas(rowKind: number): boolean {
+  return rowKind === ROW_KIND.data || rowKind === ROW_KIND.derived;
+}
+
+/** Whether a frame says that the lane goes on in the next segment. */
+export function isLaneMark({ rowKind, rows }: FrameHeader): boolean {
+  return rowKind === ROW_KIND.mark && rows === 0;
 }
 
 /** Bytes that a row's payload takes in its frame: of a masked delta the mask and the bytes it sets. */
@@ -156,7 +170,7 @@ export function payloadLength(
   row: number,
 ): number {
   const length = columns.length[row] >>> 0;
-  const isMasked = rowKind !== ROW_KIND.structural && columns.kind[row] === KIND_MASKED;
+  const isMasked = isDeltas(rowKind) && columns.kind[row] === KIND_MASKED;
   return isMasked ? maskedPayloadBytes(bytes, columns.start[row], length) : length;
 }
 
@@ -283,6 +297,7 @@ export function readCommit(segment: SegmentBytes, frame: FrameHeader): CommitRow
     digest: view.getUint32(section.at + 4, true),
     rows: view.getFloat64(section.at + 8, true),
     nextPageId: view.getUint32(section.at + 16, true),
+    nextRule: Math.max(1, view.getUint32(section.at + 20, true)),
   };
 }
 
@@ -298,6 +313,7 @@ export const WHOLE_COLUMNS: readonly number[] = [
   SECTION.epoch,
   SECTION.advance,
   SECTION.shard,
+  SECTION.rule,
 ];
 
 /** Columns of imported rows. */
@@ -363,6 +379,8 @@ export class RowDecoder {
     const shards = new Uint8Array(frame.sections.has(SECTION.shard) ? rows : 0);
     if (advance.length > 0) read(SECTION.advance, advance);
     if (shards.length > 0) read(SECTION.shard, shards);
+    const rules = new Int32Array(withStrings && frame.sections.has(SECTION.rule) ? rows : 0);
+    if (rules.length > 0) read(SECTION.rule, rules);
     const { sections } = frame;
     const isImported = IMPORTED.some((id) => sections.has(id));
     const importedColumn = (id: number) => {
@@ -380,6 +398,7 @@ export class RowDecoder {
       ...(frame.rowKind === ROW_KIND.structural
         ? { shards: shards.length ? shards : new Uint8Array(rows) }
         : {}),
+      ...(rules.length > 0 ? { rules } : {}),
       ...readTimesOf(segment, frame),
       ...(isImported
         ? {

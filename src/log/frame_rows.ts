@@ -38,6 +38,7 @@ export class FrameRows {
   readonly #epoch: Column | undefined;
   readonly #advance: Column | undefined;
   readonly #shard: Column | undefined;
+  readonly #rule: Column | undefined;
   readonly #time: Column | undefined;
   readonly #payload: number;
   #strings: readonly string[] | undefined;
@@ -76,6 +77,7 @@ export class FrameRows {
     this.#epoch = sections.get(SECTION.epoch);
     this.#advance = sections.get(SECTION.advance);
     this.#shard = sections.get(SECTION.shard);
+    this.#rule = sections.get(SECTION.rule);
     this.#time = time;
   }
 
@@ -124,9 +126,14 @@ export class FrameRows {
     return this.#advance === undefined ? 1 : this.#value(this.#advance, row) >>> 0;
   }
 
-  /** Shard of a row. */
+  /** Shard of a row; of edges the type. */
   shard(row: number): number {
     return this.#value(this.#shard, row) & 0xff;
+  }
+
+  /** Number of the rule that made a row, 0 where none did. */
+  rule(row: number): number {
+    return this.#value(this.#rule, row) >>> 0;
   }
 
   /** The source's own time in µs, `undefined` where it stated none. */

@@ -237,6 +237,7 @@ Deno.test("readFrameHeader() and RowDecoder read format 1", () => {
     digest: digestOf(0, frame.check),
     rows: 3,
     nextPageId: 8,
+    nextRule: 1,
   });
 });
 
@@ -387,6 +388,7 @@ Deno.test("FrameWriter and RowDecoder: whole ticks come back as they were", () =
           digest,
           rows,
           nextPageId: 5,
+          nextRule: 1,
         });
       },
     ),

@@ -91,8 +91,10 @@ export interface RowFrame {
   readonly epochs: boolean;
   /** Times stated by sources. */
   readonly timesUs?: Float64Array;
-  /** Shards; of births. */
+  /** Shards; of births. Types; of edges. */
   readonly shards?: Uint8Array;
+  /** Numbers of the rules that made the rows; of derived ones. */
+  readonly rules?: Int32Array;
   /** Rows each row stands for, where not 1. */
   readonly advance?: Int32Array;
   /** Ids and epochs of imported rows in the log that they come from. */
@@ -168,6 +170,7 @@ export class FrameWriter {
     if (frame.epochs) add(SECTION.epoch, columns.epoch);
     if (frame.advance !== undefined) add(SECTION.advance, frame.advance);
     if (frame.shards !== undefined) add(SECTION.shard, frame.shards);
+    if (frame.rules !== undefined) add(SECTION.rule, frame.rules);
     if (frame.imported !== undefined) {
       // Stored even where all is 0, as its presence says that the rows were imported.
       add(SECTION.importedIdLow, frame.imported.idLow, true);
@@ -191,12 +194,14 @@ export class FrameWriter {
   }
 
   /** Adds the commit row, after which the tick is whole on this lane. */
-  addCommit(hlcHi: number, hlcLo: number, nextPageId: number): void {
+  addCommit(hlcHi: number, hlcLo: number, nextPageId: number, nextRule = 1): void {
     const raw = new Uint8Array(24), view = new DataView(raw.buffer);
     view.setUint32(0, this.#frames, true);
     view.setUint32(4, this.#digest, true);
     view.setFloat64(8, this.#rows, true);
     view.setUint32(16, nextPageId >>> 0, true);
+    // 0 says that no rule was ever bound, as in logs of before there were rules.
+    if (nextRule > 1) view.setUint32(20, nextRule, true);
     const about = { producer: 0, sequence: 0, hlcHi, hlcLo };
     this.#frame(ROW_KIND.commit, 1, about, [{ id: SECTION.commit, bytes: raw.length, raw }]);
   }

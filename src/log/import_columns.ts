@@ -51,8 +51,10 @@ export interface LogRow {
   readonly timeUs?: number;
   /** Rows that it stands for. Default 1. */
   readonly advance?: number;
-  /** Shard; of structural rows. */
+  /** Shard; of structural rows. Type; of edges. */
   readonly shard?: number;
+  /** Number of the rule that made it. */
+  readonly rule?: number;
   /** Where it was imported from. */
   readonly imported?: ImportedFrom;
 }
@@ -60,7 +62,15 @@ export interface LogRow {
 /** What {@linkcode RowColumns} gives of a frame. */
 export type FrameColumns = Pick<
   RowFrame,
-  "rows" | "columns" | "timesUs" | "shards" | "advance" | "imported" | "strings" | "payloadLength"
+  | "rows"
+  | "columns"
+  | "timesUs"
+  | "shards"
+  | "rules"
+  | "advance"
+  | "imported"
+  | "strings"
+  | "payloadLength"
 >;
 
 const ROWS_START = 256;
@@ -77,6 +87,7 @@ export class RowColumns {
   );
   #timesUs = new Float64Array(ROWS_START);
   #shards = new Uint8Array(ROWS_START);
+  #rules = new Int32Array(ROWS_START);
   #advance = new Int32Array(ROWS_START);
   #idLow = new Int32Array(ROWS_START);
   #idHigh = new Int32Array(ROWS_START);
@@ -88,6 +99,7 @@ export class RowColumns {
   #payloadLength = 0;
   #hasTimes = false;
   #hasShards = false;
+  #hasRules = false;
   #hasAdvance = false;
   #hasImported = false;
 
@@ -113,6 +125,7 @@ export class RowColumns {
     this.#stringBytes = this.#rows = this.#payloadLength = 0;
     this.#hasTimes =
       this.#hasShards =
+      this.#hasRules =
       this.#hasAdvance =
       this.#hasImported =
         false;
@@ -148,12 +161,14 @@ export class RowColumns {
     this.#payload.set(row.payload, start);
     this.#timesUs[index] = row.timeUs ?? NaN;
     this.#shards[index] = row.shard ?? 0;
+    this.#rules[index] = row.rule ?? 0;
     this.#advance[index] = row.advance ?? 1;
     this.#idLow[index] = row.imported?.idLow ?? 0;
     this.#idHigh[index] = row.imported?.idHigh ?? 0;
     this.#importedEpoch[index] = row.imported?.epoch ?? 0;
     this.#hasTimes ||= row.timeUs !== undefined;
     this.#hasShards ||= (row.shard ?? 0) !== 0;
+    this.#hasRules ||= (row.rule ?? 0) !== 0;
     this.#hasAdvance ||= (row.advance ?? 1) !== 1;
     this.#hasImported ||= row.imported !== undefined;
     this.#payloadLength = end;
@@ -167,6 +182,7 @@ export class RowColumns {
       columns: this.#columns,
       ...(this.#hasTimes ? { timesUs: this.#timesUs } : {}),
       ...(this.#hasShards ? { shards: this.#shards } : {}),
+      ...(this.#hasRules ? { rules: this.#rules } : {}),
       ...(this.#hasAdvance ? { advance: this.#advance } : {}),
       ...(this.#hasImported
         ? { imported: { idLow: this.#idLow, idHigh: this.#idHigh, epoch: this.#importedEpoch } }
@@ -203,6 +219,7 @@ export class RowColumns {
     ) this.#columns[name].set(old[name]);
     this.#timesUs = copied(new Float64Array(rows), this.#timesUs);
     this.#shards = copied(new Uint8Array(rows), this.#shards);
+    this.#rules = copied(new Int32Array(rows), this.#rules);
     this.#advance = copied(new Int32Array(rows), this.#advance);
     this.#idLow = copied(new Int32Array(rows), this.#idLow);
     this.#idHigh = copied(new Int32Array(rows), this.#idHigh);

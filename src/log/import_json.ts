@@ -16,11 +16,13 @@ import { encodeMetadata } from "../physical/mod.ts";
 import { encodeBirth } from "./birth.ts";
 import { EXPORT_FORM, EXPORT_FORMAT, EXPORT_VERSION } from "./export_line.ts";
 import { ROW_KIND, STRUCTURAL } from "./format.ts";
+import { isDeltas } from "./frame_reader.ts";
 import type { LogRow, RowColumns } from "./import_columns.ts";
 import { deltaOfLine } from "./import_json_delta.ts";
 import { ImportLedger } from "./import_ledger.ts";
 import { type ImportLine, importLines } from "./import_lines.ts";
 import type { ImportOptions, ImportReport } from "./import_options.ts";
+import { ImportStructure, isStructureLine } from "./import_structure.ts";
 import { type ImportSource, refuseImport } from "./import_source.ts";
 import { LogBuilder, structuralRow } from "./log_builder.ts";
 import type { Storage } from "./storage.ts";
@@ -29,6 +31,8 @@ const TICK_MAX = Number.MAX_SAFE_INTEGER;
 const U32_MAX = 0xffff_ffff;
 const PROGRESS_LINES = 4096;
 
+/** Order of the frames of a tick that is written from the canonical form. */
+const ORDER: Readonly<Record<string, number>> = { birth: 0, delta: 1 };
 const ROW_FIELDS = ["type", "tick", "hlc", "page"];
 const FIELDS: Readonly<Record<string, ReadonlySet<string>>> = {
   header: new Set(["type", "format", "version", "canonical", "shards", "incarnation", "horizon"]),
@@ -48,11 +52,16 @@ const FIELDS: Readonly<Record<string, ReadonlySet<string>>> = {
     "timeUs",
     "advance",
     "derived",
+    "rule",
     "imported",
   ]),
   metadata: new Set([...ROW_FIELDS, "metadata"]),
   resize: new Set([...ROW_FIELDS, "size"]),
   migrate: new Set([...ROW_FIELDS, "shard"]),
+  edge: new Set([...ROW_FIELDS, "from", "edge", "change"]),
+  bind: new Set([...ROW_FIELDS, "rule", "binding"]),
+  unbind: new Set([...ROW_FIELDS, "rule"]),
+  mark: new Set([...ROW_FIELDS, "mark", "set"]),
   death: new Set(ROW_FIELDS),
   commit: new Set([
     "type",
@@ -60,6 +69,7 @@ const FIELDS: Readonly<Record<string, ReadonlySet<string>>> = {
     "hlc",
     "incarnation",
     "nextPageId",
+    "nextRule",
     "graphVersion",
     "clockErrorUs",
   ]),
@@ -136,6 +146,7 @@ class JsonImport {
   readonly #header: Header;
   readonly #progress: (text: string) => void;
   readonly #ledger: ImportLedger;
+  readonly #structure: ImportStructure;
   /** Frames of the tick at hand. */
   #frames: OpenFrame[] = [];
   /** The tick at hand, 0 for none. */
@@ -154,6 +165,7 @@ class JsonImport {
     this.#header = header;
     this.#progress = options.progress ?? (() => {});
     this.#ledger = new ImportLedger(header.shards);
+    this.#structure = new ImportStructure(this.#ledger);
     this.#hlc = BigInt(options.nowUs ?? 1) << 12n;
   }
 
@@ -204,7 +216,16 @@ class JsonImport {
     if (line.type === "delta") {
       const row = deltaOfLine(line, this.#ledger);
       const producer = line.integer("producer", 0, U32_MAX);
-      this.#add(line, row, line.boolean("derived") ? ROW_KIND.derived : ROW_KIND.data, producer);
+      const isDerived = line.boolean("derived");
+      if (!isDerived && line.has("rule")) line.refuse("rule", "only derived deltas have one");
+      const rule = line.integerOr("rule", 1, U32_MAX, 0);
+      // A merged delta may be of a rule that was unbound before the horizon.
+      if (tick > this.#header.horizon) this.#structure.madeBy(line, rule);
+      const rowKind = isDerived ? ROW_KIND.derived : ROW_KIND.data;
+      this.#add(line, rule === 0 ? row : { ...row, rule }, rowKind, producer);
+    } else if (isStructureLine(line.type)) {
+      const { rowKind, row } = this.#structure.row(line);
+      this.#add(line, row, rowKind, 0);
     } else {
       this.#add(line, this.#structural(line), ROW_KIND.structural, 0);
     }
@@ -243,8 +264,8 @@ class JsonImport {
       if (line.has("hlc") || line.has("sequence")) {
         line.refuse(line.has("hlc") ? "hlc" : "sequence", "the canonical form has none");
       }
-      // Births are written before the deltas of their tick, changes after them.
-      const order = line.type === "birth" ? 0 : line.type === "delta" ? 1 : 2;
+      // Births are written before the deltas of their tick, changes after them, rules' behind the others.
+      const order = rowKind === ROW_KIND.derived ? 2 : ORDER[line.type] ?? 3;
       const about = { rowKind, producer, sequence: order, hlc: 0n };
       frame = this.#frames.findLast((known) => isOf(known, about)) ?? this.#open(about);
     } else {
@@ -256,7 +277,7 @@ class JsonImport {
         last.hlc + BigInt(last.rows.rows) === hlc;
       frame = goesOn ? last : this.#open(about);
     }
-    if (rowKind !== ROW_KIND.structural) frame.steps.push(row.page, row.epoch!, row.advance ?? 1);
+    if (isDeltas(rowKind)) frame.steps.push(row.page, row.epoch!, row.advance ?? 1);
     try {
       frame.rows.push(row);
     } catch (cause) {
@@ -287,10 +308,15 @@ class JsonImport {
     }
     this.#incarnation = incarnation;
     const nextPageId = line.integer("nextPageId", this.#ledger.idMax + 1, PAGE_ID_MAX);
+    const nextRule = line.integerOr("nextRule", 1, U32_MAX, 1);
     const hlc = line.digits("hlc");
     this.#graphVersion = line.integerOr("graphVersion", this.#graphVersion, TICK_MAX, 0);
     const frames = this.#frames.sort((a, b) => a.hlc < b.hlc ? -1 : a.hlc > b.hlc ? 1 : 0);
     checkSteps(line, frames);
+    this.#structure.endTick(this.#ledger.dying);
+    if (nextRule < this.#structure.nextRule) {
+      line.refuse("nextRule", `it is ${nextRule}, rule ${this.#structure.nextRule - 1} was bound`);
+    }
     try {
       await this.#builder.begin({
         tick,
@@ -299,7 +325,7 @@ class JsonImport {
         clockErrorUs: line.integerOr("clockErrorUs", 0, U32_MAX, 0),
       });
       for (const { rows, ...about } of frames) this.#builder.frame(rows, about);
-      await this.#builder.commit(hlc, nextPageId);
+      await this.#builder.commit(hlc, nextPageId, nextRule);
     } catch (cause) {
       if (!(cause instanceof MmsbError) || cause.code !== "usage") throw cause;
       line.refuse("hlc", cause.message, cause);
@@ -309,6 +335,7 @@ class JsonImport {
 
   /** Writes a tick of the canonical form: births, then batches by producer, then changes. */
   async #writeCanonical(): Promise<void> {
+    this.#structure.endTick(this.#ledger.dying);
     await this.#builder.begin({ tick: this.#tick });
     const frames = this.#frames.sort((a, b) => a.sequence - b.sequence || a.producer - b.producer);
     for (const { rows, rowKind, producer } of frames) {

@@ -49,6 +49,16 @@ export class ImportLedger {
     return known;
   }
 
+  /** Whether a page lives. */
+  isThere(page: number): boolean {
+    return this.#pages.get(page)?.isDead === false;
+  }
+
+  /** Pages that die at the end of the tick. */
+  get dying(): Iterable<number> {
+    return this.#dying;
+  }
+
   /** Takes a birth. */
   bear(line: ImportLine, page: number): { size: number; shard: number; name: string } {
     if (this.#pages.has(page)) line.refuse("page", `page ${page} is born twice`);

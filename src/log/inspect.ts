@@ -11,8 +11,17 @@
  */
 
 import { MmsbError } from "../base/mod.ts";
-import { decodeMetadata, KIND_MASKED, kindName, maskedPayloadBytes } from "../physical/mod.ts";
-import { basePages } from "./_base_pages.ts";
+import {
+  decodeMetadata,
+  type EdgeType,
+  KIND_MASKED,
+  kindName,
+  type MarkName,
+  maskedPayloadBytes,
+} from "../physical/mod.ts";
+import { basePages, baseStructure } from "./_base_pages.ts";
+import { StructureCounts } from "./_structure_counts.ts";
+import { mayHaveStructure } from "./_structure_ledger.ts";
 import { decodeBirth } from "./birth.ts";
 import { findMeta, holderOf, lanesOf, openDirectory, settle } from "./_directory.ts";
 import { segmentNumbers } from "./_segment_files.ts";
@@ -94,6 +103,17 @@ export interface LogInspection {
   readonly pageBytes: number;
   /** Pages that were ever born. */
   readonly pagesBorn: number;
+  /** Edges between them, by type, where there are any. */
+  readonly edges?: Readonly<Partial<Record<EdgeType, number>>>;
+  /** Rules that are bound after the last tick, by number, where there are any. */
+  readonly rules?: readonly {
+    readonly number: number;
+    readonly name: string;
+    /** Deltas that it made. */
+    readonly deltas: number;
+  }[];
+  /** Marked pages by mark, where there are any. */
+  readonly marks?: Readonly<Partial<Record<MarkName, number>>>;
   /** The pages with the highest epochs, those first; at most 16, or as many as were asked for. */
   readonly epochs: readonly LogPage[];
   /** Lanes, by number. */
@@ -209,7 +229,10 @@ class Inspection {
   #first: { tick: number; hlc: bigint } | undefined;
   #last = { tick: 0, hlc: 0n };
   #missing = 0;
+  /** Pages that die at the end of the tick at hand. */
+  #deaths: number[] = [];
   readonly #gaps: { first: number; last: number }[] = [];
+  readonly #structure = new StructureCounts((page) => this.#pages.has(page));
 
   constructor(storage: Storage, pagesMax: number) {
     this.#storage = storage;
@@ -223,6 +246,7 @@ class Inspection {
     let state: LogState | undefined;
     for (let tick = reader.next(); tick !== undefined && !state; tick = reader.next()) {
       for (const lane of tick.lanes) state ??= this.#lane(lane);
+      this.#endTick();
       if (tick.span > 0) this.#gap(tick.tick - tick.span, tick.tick - 1);
     }
     state ??= stateOf(reader.end());
@@ -248,6 +272,7 @@ class Inspection {
       pages: this.#pages.size,
       pageBytes: [...this.#pages.values()].reduce((sum, page) => sum + page.size, 0),
       pagesBorn: this.#born,
+      ...this.#structure.summary(),
       epochs: this.#highest(),
       lanes,
       checkpoints,
@@ -267,6 +292,8 @@ class Inspection {
     for (const { page, name, size, epoch, imageTick } of basePages(this.#storage, meta)) {
       this.#pages.set(page, { name, size, epoch, imageTick });
     }
+    const structure = baseStructure(this.#storage, meta);
+    if (structure !== undefined) this.#structure.begin(structure.tick, structure.image);
   }
 
   #gap(first: number, last: number): void {
@@ -298,6 +325,9 @@ class Inspection {
     } else if (frame.rowKind === ROW_KIND.data || frame.rowKind === ROW_KIND.derived) {
       this.#data(this.#decoder.decode(lane.segment, frame), frame.tick);
     }
+    if (mayHaveStructure(frame) || frame.rowKind === ROW_KIND.derived) {
+      this.#structure.take(lane, frame, this.#decoder.decode(lane.segment, frame));
+    }
     const count = this.#frames.get(frame.rowKind) ?? { frames: 0, rows: 0 };
     count.frames++;
     count.rows += frame.rows;
@@ -319,7 +349,7 @@ class Inspection {
         this.#pages.set(page, { name, size: columns.offset[row] >>> 0, epoch: 0, imageTick: 0 });
         this.#born++;
       } else if (operation === STRUCTURAL.deletePage) {
-        this.#pages.delete(page);
+        this.#deaths.push(page);
       } else if (operation === STRUCTURAL.setMetadata) {
         decodeMetadata(bytes);
       } else if (operation === STRUCTURAL.resizePage) {
@@ -330,6 +360,13 @@ class Inspection {
       const page = this.#pages.get(id);
       if (page !== undefined) page.size = size;
     }
+  }
+
+  /** Edges, rules and marks change before pages are gone. */
+  #endTick(): void {
+    this.#structure.endTick(this.#deaths);
+    for (const page of this.#deaths) this.#pages.delete(page);
+    this.#deaths = [];
   }
 
   #data(decoded: DecodedRows, tick: number): void {

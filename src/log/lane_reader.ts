@@ -21,6 +21,7 @@ import {
   bodyFault,
   type CommitRow,
   type FrameHeader,
+  isLaneMark,
   readCommit,
   readFrameHeader,
   readSegmentHeader,
@@ -90,6 +91,11 @@ export interface LaneKnown {
    * does not count.
    */
   readonly segment: number;
+  /**
+   * Whether the position may be where recovery was about to cut the lane: a crash may have left any of
+   * what stood behind it, and with several lanes that may have been synced. Default no.
+   */
+  readonly mayBeCut?: boolean;
 }
 
 /** Where to begin in a lane, if not at its first segment. */
@@ -175,7 +181,7 @@ export class LaneReader {
       if (fault !== undefined) return this.#finish(fault, true);
       this.#synced = Math.max(this.#synced, frame.syncedPosition);
       this.#frameOffset += frame.length;
-      if (frame.rowKind === ROW_KIND.mark) {
+      if (isLaneMark(frame)) {
         this.#wholeOffset = this.#offset = this.#frameOffset;
         this.#wholePosition = this.#header!.position + this.#offset;
         if (!this.#advance()) return this.#missingNext();
@@ -228,7 +234,7 @@ export class LaneReader {
     if (frame.incarnation !== header.incarnation) {
       return `a frame of incarnation ${frame.incarnation} stands in a segment of ${header.incarnation}`;
     }
-    if (frame.rowKind === ROW_KIND.mark) {
+    if (isLaneMark(frame)) {
       return frames.length === 0 ? undefined : `tick ${frames[0].tick} has no commit row`;
     }
     if (frame.index !== frames.length) {
@@ -367,6 +373,8 @@ export class LaneReader {
       this.#evidence.inSegment(segment, 0, this.#wholePosition, incarnation)
     ) {
       state = "damaged";
+    } else if (this.#isLeftOver()) {
+      state = "torn";
     } else {
       state = worse(state, this.#evidence.inLater(next, this.#wholePosition, incarnation));
     }
@@ -390,6 +398,12 @@ export class LaneReader {
       this.#known.position === this.#wholePosition;
   }
 
+  /** Whether all that follows was to be removed by a recovery that was cut off: it proves nothing. */
+  #isLeftOver(): boolean {
+    return this.#known.mayBeCut === true && this.#isCutHere() &&
+      this.#numbers.some((number) => number > this.#header!.number);
+  }
+
   /**
    * Ends the walk at a bad frame and finds out whether what is lost was synced; `misplaced` where
    * the frame is whole, but not one that can stand there.
@@ -411,7 +425,8 @@ export class LaneReader {
     } else if (badOffset === this.#wholeOffset && isZero(rest)) {
       state = "whole";
     }
-    if (state !== "damaged") {
+    if (state !== "damaged" && this.#isLeftOver()) state = "torn";
+    else if (state !== "damaged") {
       state = worse(state, this.#evidence.inLater(header.number, badPosition, header.incarnation));
     }
     const missing = segmentPath(this.#lane, header.number + 1);

@@ -80,6 +80,9 @@ export class LaneWriter {
   #closed = false;
   #turnAt = 0;
   #place: LanePlace;
+  #hasTicks: boolean;
+  /** What the last append changed, so that it can be taken back. */
+  #before: { readonly place: LanePlace; readonly hasTicks: boolean; readonly offset: number };
   #beganMs = monotonicNowMs();
 
   /**
@@ -101,6 +104,8 @@ export class LaneWriter {
       offset: SEGMENT_HEADER_BYTES,
       position: start.position + SEGMENT_HEADER_BYTES,
     };
+    this.#hasTicks = start.place !== undefined;
+    this.#before = { place: this.#place, hasTicks: this.#hasTicks, offset: 0 };
     this.#bytes = Math.min(this.#bytesMax, start.segmentBytes ?? SEGMENT_BYTES_START);
     storage.makeFolder(laneFolder(start.lane));
     this.#file = this.#create(this.#number, this.#bytes);
@@ -120,6 +125,11 @@ export class LaneWriter {
   /** Where the last tick ends: reading may begin there. */
   get place(): LanePlace {
     return this.#place;
+  }
+
+  /** Whether the lane has a tick; without one it has no place at which a reader could begin. */
+  get hasTicks(): boolean {
+    return this.#hasTicks;
   }
 
   /** Number of the segment being written. */
@@ -169,13 +179,30 @@ export class LaneWriter {
    * @throws {MmsbError} what the storage says; the tick is then not in the lane.
    */
   append(parts: readonly Uint8Array[]): void {
+    const before = { place: this.#place, hasTicks: this.#hasTicks, offset: this.#offset };
     this.#append(parts);
+    this.#before = before;
+    this.#hasTicks = true;
     this.#place = {
       lane: this.#lane,
       segment: this.#number,
       offset: this.#offset,
       position: this.position,
     };
+  }
+
+  /**
+   * Takes the tick back that was appended last, durably, as another lane could not have its part of it.
+   * Nothing may have been appended or reserved since. Where it cannot be done the lane is unusable.
+   *
+   * @param cause Why.
+   */
+  takeBack(cause: unknown): void {
+    const { place, hasTicks, offset } = this.#before;
+    this.#wipe(offset, this.#offset, cause);
+    this.#unsynced.set(this.#file, this.position);
+    this.#place = place;
+    this.#hasTicks = hasTicks;
   }
 
   #append(parts: readonly Uint8Array[]): void {

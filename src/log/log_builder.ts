@@ -18,9 +18,10 @@ import { assert, MmsbError, SHARDS_DEFAULT } from "../base/mod.ts";
 import { timestampHi, timestampLo } from "../temporal/mod.ts";
 import { encodeBirth } from "./birth.ts";
 import { FORMAT, ROW_KIND, SEGMENT_HEADER_BYTES, STRUCTURAL } from "./format.ts";
+import { isDeltas } from "./frame_reader.ts";
 import { FrameWriter } from "./frame_writer.ts";
 import { type LogRow, RowColumns } from "./import_columns.ts";
-import { LaneWriter } from "./lane_writer.ts";
+import { LaneSet } from "./lane_set.ts";
 import { participantsOf } from "./log_reader.ts";
 import { type DirectoryMeta, writeMeta } from "./meta.ts";
 import { endWriting, type SegmentSizes } from "./recovery.ts";
@@ -41,7 +42,7 @@ export interface BuilderTick {
   readonly tick: number;
   /** Incarnation of its writer; never falls. Default: that of the tick before. */
   readonly incarnation?: number;
-  /** Graph version. Default 0. */
+  /** Graph version. Default: that of the tick before. */
   readonly graphVersion?: number;
   /** Error bound of the clock in µs. Default 0. */
   readonly clockErrorUs?: number;
@@ -109,10 +110,12 @@ export class LogBuilder {
   readonly #free: RowColumns[] = [];
   #used: RowColumns[] = [];
   #meta: DirectoryMeta;
-  #writer: LaneWriter | undefined;
+  #writer: LaneSet | undefined;
   #begun: Required<BuilderTick> | undefined;
   #hlcLast = 0n;
   #nextPageId = 1;
+  #nextRule = 1;
+  #graphVersion = 0;
 
   /**
    * Makes the directory's folder and metadata.
@@ -141,7 +144,8 @@ export class LogBuilder {
    * @throws {MmsbError} `usage` where its number or incarnation does not rise.
    */
   async begin(head: BuilderTick): Promise<void> {
-    const { incarnation = this.#meta.incarnation, graphVersion = 0, clockErrorUs = 0 } = head;
+    const { incarnation = this.#meta.incarnation, clockErrorUs = 0 } = head;
+    const { graphVersion = this.#graphVersion } = head;
     assert(this.#begun === undefined, "a tick begins when the one before was committed");
     if (head.tick <= this.tick || incarnation < this.#meta.incarnation) {
       throw new MmsbError(
@@ -154,6 +158,7 @@ export class LogBuilder {
       await this.#open(incarnation);
     }
     this.#begun = { tick: head.tick, incarnation, graphVersion, clockErrorUs };
+    this.#graphVersion = graphVersion;
     this.#frames.begin({
       ...this.#begun,
       lane: 0,
@@ -177,16 +182,22 @@ export class LogBuilder {
     if (rows.rows === 0) return;
     const { rowKind = ROW_KIND.data, producer = 0, sequence = 0, hlc } = about;
     this.#stamp(hlc, rows.rows);
-    const isStructural = rowKind === ROW_KIND.structural;
-    if (!isStructural) this.deltas += rows.rows;
+    const hasDeltas = isDeltas(rowKind);
+    if (hasDeltas) this.deltas += rows.rows;
+    const columns = rows.frame();
+    if (rowKind === ROW_KIND.rule) {
+      for (const number of columns.columns.offset.subarray(0, rows.rows)) {
+        this.#nextRule = Math.max(this.#nextRule, (number >>> 0) + 1);
+      }
+    }
     this.#frames.addRows({
-      ...rows.frame(),
+      ...columns,
       rowKind,
       producer,
       sequence,
       hlcHi: timestampHi(hlc),
       hlcLo: timestampLo(hlc),
-      epochs: !isStructural,
+      epochs: hasDeltas,
     });
   }
 
@@ -202,13 +213,15 @@ export class LogBuilder {
   }
 
   /** Makes the tick whole and writes it. */
-  async commit(hlc: bigint, nextPageId = 0): Promise<void> {
+  async commit(hlc: bigint, nextPageId = 0, nextRule = 1): Promise<void> {
     assert(this.#begun !== undefined, "a commit belongs to a tick");
     this.#stamp(hlc, 1);
     this.#nextPageId = Math.max(this.#nextPageId, nextPageId);
-    this.#frames.addCommit(timestampHi(hlc), timestampLo(hlc), this.#nextPageId);
-    await this.#writer!.reserve(this.#frames.byteLength);
-    this.#writer!.append(this.#frames.finish());
+    this.#nextRule = Math.max(this.#nextRule, nextRule);
+    const { hi, lo } = { hi: timestampHi(hlc), lo: timestampLo(hlc) };
+    this.#frames.addCommit(hi, lo, this.#nextPageId, this.#nextRule);
+    await this.#writer!.reserve([this.#frames.byteLength]);
+    this.#writer!.append([this.#frames.finish()]);
     this.tick = this.#begun.tick;
     this.#begun = undefined;
     this.#free.push(...this.#used.splice(0, COLUMNS_KEPT));
@@ -249,14 +262,9 @@ export class LogBuilder {
     const before = this.#writer;
     await before?.close();
     if (before?.failure !== undefined) throw before.failure;
-    const number = (before?.segment ?? 0) + 1, position = before?.position ?? 0;
-    this.#writer = new LaneWriter(this.#storage, {
-      lane: 0,
-      number,
-      position,
-      incarnation,
-      ...this.#sizes,
-    });
+    const number = (before?.segmentOf(0) ?? 0) + 1, position = before?.position ?? 0;
+    const start = { lane: 0, number, position, incarnation, ...this.#sizes };
+    this.#writer = new LaneSet(this.#storage, [start]);
     this.#meta = {
       ...this.#meta,
       incarnation,
@@ -281,7 +289,7 @@ export class LogBuilder {
 const COLUMNS_KEPT = 16;
 const EMPTY = new Uint8Array(0);
 
-/** A structural row: an operation on a page. */
+/** A structural row, or one of a rule or mark: an operation on a page. */
 export function structuralRow(
   page: number,
   operation: number,

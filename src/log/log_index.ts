@@ -160,6 +160,23 @@ export class LogIndex {
     };
   }
 
+  /** The same from the newest to the oldest, for who may stop before the end. */
+  *segmentsBack(lane: number, tickTo = Infinity): Generator<IndexedSegment> {
+    const indexed = this.#lanes.get(lane);
+    if (indexed === undefined) return;
+    const { open, closed } = indexed;
+    if (open !== undefined && open.summary.tickBefore < tickTo) {
+      const { summary, columns } = open;
+      yield { summary, columns, rowsOf: (page) => open.rowsOf(page) };
+    }
+    for (let at = closed.length - 1; at >= 0; at--) {
+      const summary = closed[at];
+      if (summary.tickBefore >= tickTo) continue;
+      const index = this.#load(summary);
+      yield { summary, columns: index, rowsOf: (page) => index.rowsOf(page) };
+    }
+  }
+
   /** The last tick whose commit is at or before a time in µs; the base's where all are later. */
   tickAt(timeUs: number): number {
     let last = this.tickBase;

@@ -28,10 +28,10 @@ async function writtenLog(tickLast: number, closes: boolean) {
     const begun = beginWriting(storage, meta, end, { segmentBytesMax: 1024 });
     const { writer } = begun;
     meta = begun.meta;
-    places.push({ tick, lanes: [writer.place] });
+    places.push({ tick, lanes: writer.places });
     for (; tick < last; tick++) {
       await appendTicks(writer, tick + 1, tick + 1, { incarnation: meta.incarnation });
-      places.push({ tick: tick + 1, lanes: [writer.place] });
+      places.push({ tick: tick + 1, lanes: writer.places });
     }
     if (closes) await endWriting(storage, meta, writer, tick, 0n);
     else {

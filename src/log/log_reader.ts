@@ -4,13 +4,14 @@
  * A tick counts if its commit row is there in every lane that took part; what is kept is the longest
  * run of such ticks from the first. It reads all lanes side by side, whatever number of threads
  * wrote them. A tick that is missing while every lane goes on behind it is damage: what is torn off
- * a lane is its end.
+ * a lane is its end. So is a tick that one lane lacks and another one shows to have been durable.
  *
  * @module
  */
 
 import { LANES_MAX, toHex } from "../base/mod.ts";
 import { FRAME_HEADER_BYTES, laneFolder } from "./format.ts";
+import type { FrameHeader } from "./frame_reader.ts";
 import { type LaneEnd, LaneReader, type LaneTick } from "./lane_reader.ts";
 import type { DirectoryMeta, LogPlace } from "./meta.ts";
 import type { Storage } from "./storage.ts";
@@ -56,6 +57,10 @@ export class LogReader {
   #gap = "";
   /** The lane that goes on behind a missing tick, where no lane has ended before it. */
   #skipping: LaneEnd | undefined;
+  /** What the lanes show of each other, where there are several. */
+  readonly #proofs: LaneProof[] = [];
+  /** Lanes that lack the tick at which the log ends. */
+  #lacking: readonly number[] = [];
 
   /**
    * @param storage The directory.
@@ -75,11 +80,13 @@ export class LogReader {
     }
     const sorted = [...lanes].sort((a, b) => a - b);
     this.#readers = sorted.map((lane) => {
-      const known = meta?.lanes.find((known) => known.lane === lane);
+      const stated = meta?.lanes.find((known) => known.lane === lane);
+      const known = stated && { ...stated, mayBeCut: meta?.closed === null };
       const place = start?.lanes.find((place) => place.lane === lane);
       const begin = place === undefined ? undefined : { ...place, tick: this.#tick };
       return new LaneReader(storage, lane, known, begin);
     });
+    if (sorted.length > 1) this.#proofs = sorted.map(() => new LaneProof());
     this.#heads = sorted.map(() => undefined);
     this.#kept = [];
   }
@@ -89,7 +96,8 @@ export class LogReader {
     if (this.#gap !== "" || this.#tick >= this.#tickMax) return undefined;
     for (let i = 0; i < this.#readers.length; i++) {
       if (!this.#started || this.#heads[i]?.tick === this.#tick) {
-        this.#heads[i] = this.#readers[i].next();
+        const head = this.#heads[i] = this.#readers[i].next();
+        if (head !== undefined) this.#proofs[i]?.take(head);
       }
     }
     this.#started = true;
@@ -113,6 +121,7 @@ export class LogReader {
       const frame = head.commitFrame;
       if (frame.participants !== participantsHex(lanes) || head.tick !== tick) {
         this.#gap = `tick ${tick} is not whole: not every lane that took part has it`;
+        this.#lacking = lanesOfSet(frame.participants).filter((lane) => !lanes.includes(lane));
         return undefined;
       }
     }
@@ -123,6 +132,32 @@ export class LogReader {
 
   /** How the log ends; call it after {@linkcode LogReader.next} has given `undefined`. */
   end(): LogEnd {
+    return this.#judge(this.#ended());
+  }
+
+  /**
+   * A tick that is not whole was lost after it was synced if another lane shows so: all lanes are synced
+   * together, so what one knew of itself to be durable it knew of the others up to the same tick.
+   */
+  #judge(end: LogEnd): LogEnd {
+    if (end.state !== "torn" || this.#gap === "" || this.#proofs.length === 0) return end;
+    this.#readers.forEach((reader, i) => {
+      for (let tick = reader.next(); tick !== undefined; tick = reader.next()) {
+        this.#proofs[i].take(tick);
+      }
+    });
+    const durable = Math.max(...this.#proofs.map((proof) => proof.tick));
+    if (durable <= end.tick) return end;
+    const at = end.lanes.findIndex(({ lane }) => this.#lacking.includes(lane));
+    const index = at >= 0 ? at : end.lanes.findIndex(({ lastTick }) => lastTick <= end.tick);
+    const reason = `${this.#gap}, but ticks up to ${durable} were durable`;
+    const lanes = end.lanes.map((lane, i) =>
+      i === index ? { ...lane, state: "damaged" as const, reason } : lane
+    );
+    return { ...end, state: "damaged", lanes, reason };
+  }
+
+  #ended(): LogEnd {
     const ends = this.#readers.map((reader) => reader.end).filter((end) => end !== undefined);
     const damaged = ends.find((end) => end.state === "damaged") ?? this.#skipping;
     const torn = ends.find((end) => end.state === "torn");
@@ -185,6 +220,51 @@ const NO_END: LaneEnd = {
   lastTick: 0,
   synced: 0,
 };
+
+/**
+ * The frames of a tick in the order of their rows' times, which is that in which they were applied: of several
+ * lanes each has its part of a batch.
+ *
+ * @typeParam L What the tick has of a lane.
+ * @param lanes The lanes that took part.
+ */
+export function framesOf<L extends Pick<LaneTick, "lane" | "frames">>(
+  lanes: readonly L[],
+): { readonly lane: L; readonly frame: FrameHeader }[] {
+  const found = lanes.flatMap((lane) => lane.frames.map((frame) => ({ lane, frame })));
+  if (lanes.length === 1) return found;
+  return found.sort(({ frame: a }, { frame: b }) =>
+    a.hlcFirst < b.hlcFirst ? -1 : a.hlcFirst > b.hlcFirst ? 1 : a.lane - b.lane
+  );
+}
+
+/** Up to which tick a lane's own frames show the log to have been synced. */
+export class LaneProof {
+  /** The last tick that is shown to be durable, 0 for none. */
+  tick = 0;
+  /** Ticks that are not, each with the position of its end, in order. */
+  readonly #open: { readonly tick: number; readonly end: number }[] = [];
+
+  /** Takes the lane's next tick. */
+  take({ tick, position, commitFrame }: Pick<LaneTick, "tick" | "position" | "commitFrame">): void {
+    const { at, length, syncedPosition } = commitFrame;
+    const open = this.#open;
+    let done = 0;
+    while (done < open.length && open[done].end <= syncedPosition) this.tick = open[done++].tick;
+    if (done > 0) open.splice(0, done);
+    open.push({ tick, end: position + at + length });
+  }
+}
+
+/** The lanes of a set of 32 bytes in hexadecimal digits. */
+export function lanesOfSet(hex: string): number[] {
+  const lanes: number[] = [];
+  for (let byte = 0; byte < 32; byte++) {
+    const bits = parseInt(hex.slice(2 * byte, 2 * byte + 2), 16);
+    for (let bit = 0; bit < 8; bit++) if (bits >>> bit & 1) lanes.push(8 * byte + bit);
+  }
+  return lanes;
+}
 
 /** The set of lanes as 32 bytes, one bit each. */
 export function participantsOf(lanes: readonly number[]): Uint8Array {

@@ -10,10 +10,16 @@
 import { LANES_MAX, MmsbError } from "../base/mod.ts";
 import { laneFolder } from "./format.ts";
 import type { LaneTick } from "./lane_reader.ts";
-import type { LogTick } from "./log_reader.ts";
+import { lanesOfSet, type LogTick } from "./log_reader.ts";
 import { type DirectoryMeta, type LanePlace, type LogPlace, readMeta } from "./meta.ts";
 import type { Storage } from "./storage.ts";
 import { LaneTail, type TailFault, type TailLimit } from "./tail.ts";
+
+/** How far to read. */
+export interface LogLimit extends Pick<TailLimit, "tickMax"> {
+  /** Position of a lane behind which no tick may end. Default: wherever the bytes end. */
+  readonly positionMax?: (lane: number) => number;
+}
 
 /** Reads the whole ticks of a directory from a place on. */
 export class LogTail {
@@ -62,11 +68,11 @@ export class LogTail {
   /**
    * The next whole tick, if there is one yet; its bytes are good until the next call.
    *
-   * @param limit How far to read; the position counts for each lane.
+   * @param limit How far to read.
    * @throws {MmsbError} `out-of-bounds` where the ticks behind its place were merged or dropped since,
    * `version` for a newer format, `io` where a file cannot be read.
    */
-  next(limit: TailLimit = {}): LogTick | undefined {
+  next(limit: LogLimit = {}): LogTick | undefined {
     try {
       const found = this.#next(limit);
       if (found === undefined && this.fault !== undefined) this.#checkThere();
@@ -77,15 +83,19 @@ export class LogTail {
     }
   }
 
-  #next(limit: TailLimit): LogTick | undefined {
-    if (this.#gap !== undefined || this.#tick >= (limit.tickMax ?? Infinity)) return undefined;
+  #next({ tickMax, positionMax }: LogLimit): LogTick | undefined {
+    if (this.#gap !== undefined || this.#tick >= (tickMax ?? Infinity)) return undefined;
     for (let looks = 0; looks < 2; looks++) {
+      // A look at a lane that rests is an opened file, so none is looked at that the tick needs not.
+      let found = this.#whole();
       for (const [lane, tail] of this.#lanes) {
+        if (found !== undefined) return found;
         if (this.#heads.has(lane)) continue;
-        const head = tail.next(limit);
-        if (head !== undefined) this.#heads.set(lane, head);
+        const head = tail.next({ tickMax, positionMax: positionMax?.(lane) });
+        if (head === undefined) continue;
+        this.#heads.set(lane, head);
+        found = this.#whole();
       }
-      const found = this.#whole();
       if (found !== undefined) return found;
       // A lane may have begun meanwhile.
       if (this.#findLanes() === 0) break;
@@ -163,14 +173,4 @@ export class LogTail {
 function gapOf(head: LaneTick, due: number): TailFault {
   const offset = (head.frames[0] ?? head.commitFrame).at;
   return { path: head.path, offset, reason: `tick ${due} is missing before tick ${head.tick}` };
-}
-
-/** The lanes of a set of 32 bytes in hexadecimal digits. */
-function lanesOfSet(hex: string): number[] {
-  const lanes: number[] = [];
-  for (let byte = 0; byte < 32; byte++) {
-    const bits = parseInt(hex.slice(2 * byte, 2 * byte + 2), 16);
-    for (let bit = 0; bit < 8; bit++) if (bits >>> bit & 1) lanes.push(8 * byte + bit);
-  }
-  return lanes;
 }

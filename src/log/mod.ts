@@ -13,9 +13,11 @@
  * @module
  */
 
+export * from "./binding.ts";
 export * from "./birth.ts";
 export * from "./closed_end.ts";
 export * from "./compaction.ts";
+export * from "./compaction_lanes.ts";
 export * from "./compaction_switch.ts";
 export * from "./export_file.ts";
 export * from "./export_line.ts";
@@ -37,6 +39,7 @@ export * from "./import_options.ts";
 export * from "./import_source.ts";
 export * from "./inspect.ts";
 export * from "./lane_reader.ts";
+export * from "./lane_set.ts";
 export * from "./lane_writer.ts";
 export * from "./log_index.ts";
 export * from "./log_builder.ts";
@@ -53,6 +56,8 @@ export * from "./segment_index_builder.ts";
 export * from "./salvage.ts";
 export * from "./salvage_report.ts";
 export * from "./storage.ts";
+export * from "./structure_image.ts";
+export * from "./structure_rows.ts";
 export * from "./tail.ts";
 export * from "./turn.ts";
 export * from "./verify.ts";

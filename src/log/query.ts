@@ -13,23 +13,33 @@
  */
 
 import { MmsbError } from "../base/mod.ts";
-import { kindName } from "../physical/mod.ts";
+import { EDGE_TYPES, type EdgeType, kindName, MARK_NAMES, type MarkName } from "../physical/mod.ts";
 import { addTo, physicalUs, timestampHi, timestampLo } from "../temporal/mod.ts";
 import { basePages } from "./_base_pages.ts";
+import { decodeBinding } from "./binding.ts";
 import { decodeBirth } from "./birth.ts";
 import { findMeta, openDirectory, settle } from "./_directory.ts";
 import { type QueryTicks, ticksFor } from "./_query_ticks.ts";
-import { ROW_KIND, STRUCTURAL, STRUCTURAL_NAMES } from "./format.ts";
+import {
+  isEdgeRow,
+  ROW_KIND,
+  ROW_KIND_NAMES,
+  RULE_ROW,
+  RULE_ROW_NAMES,
+  STRUCTURAL,
+  STRUCTURAL_NAMES,
+} from "./format.ts";
 import {
   type DecodedRows,
   type FrameHeader,
   importedId,
+  isDeltas,
   payloadLength,
   RowDecoder,
 } from "./frame_reader.ts";
 import { stateOf } from "./inspect.ts";
 import type { LaneTick } from "./lane_reader.ts";
-import { LogReader, type LogTick } from "./log_reader.ts";
+import { framesOf, LogReader, type LogTick } from "./log_reader.ts";
 import type { DirectoryMeta, LogPlace } from "./meta.ts";
 import type { Storage } from "./storage.ts";
 
@@ -49,6 +59,10 @@ export interface DeltaQuery {
   readonly source?: string;
   /** Intent, exactly. */
   readonly intent?: string;
+  /** Name of a rule: what it made, and where it is bound and unbound. */
+  readonly rule?: string;
+  /** Rows of these kinds only: `data`, `structural`, `derived`, `rule`, `mark`. */
+  readonly rowKinds?: readonly string[];
 }
 
 /** One row of a log that changes a page. */
@@ -64,7 +78,9 @@ export interface LoggedDelta {
   /** Its page's epoch after it. */
   readonly epoch: number;
   /**
-   * What it does: `set`, `masked`, `add f64` …, `create`, `delete`, `metadata`, `resize`, `migrate`.
+   * What it does: `set`, `masked`, `add f64` …, `create`, `delete`, `metadata`, `resize`, `migrate`,
+   * `add edge`, `remove edge` (at the page that the edge leads to), `bind`, `unbind` (at the first page
+   * that the rule writes), `mark`, `unmark`.
    */
   readonly kind: string;
   /** First byte in the page. */
@@ -85,6 +101,18 @@ export interface LoggedDelta {
   readonly shard?: number;
   /** The id and epoch that it had in the log it was imported from. */
   readonly imported?: { readonly id: bigint; readonly epoch: number };
+  /** What kind of row it is, if not `data`: `structural`, `derived`, `rule` or `mark`. */
+  readonly rowKind?: string;
+  /** Name of the rule that made it, or is bound or unbound. */
+  readonly rule?: string;
+  /** Number of that rule. */
+  readonly ruleNumber?: number;
+  /** Page that an edge leads from. */
+  readonly from?: number;
+  /** Type of an edge. */
+  readonly edge?: EdgeType;
+  /** The mark that is set or taken off. */
+  readonly mark?: MarkName;
 }
 
 /**
@@ -148,6 +176,8 @@ interface Match {
   readonly shard: number;
   readonly epoch: number;
   readonly name: string;
+  /** Name of a rule that is bound or unbound. */
+  readonly rule?: string;
 }
 
 class Query {
@@ -156,12 +186,16 @@ class Query {
   readonly #decoders: RowDecoder[] = [];
   readonly #pages = new Map<number, Page>();
   readonly #wanted = new Set<number>();
+  /** Names of rules by number. */
+  readonly #rules = new Map<number, string>();
+  readonly #kinds: ReadonlySet<string> | undefined;
   /** Whether there were pages before the log begins. */
   #isDropped = false;
 
   constructor(storage: Storage, query: DeltaQuery) {
     this.#storage = storage;
     this.#query = query;
+    this.#kinds = query.rowKinds === undefined ? undefined : new Set(query.rowKinds);
   }
 
   *run(): Generator<LoggedDelta> {
@@ -250,18 +284,19 @@ class Query {
   /** Takes a tick, and gives the rows of it that are wanted, in canonical order. */
   #tick(tick: LogTick): Match[] {
     const parts: Part[] = [];
-    for (const lane of tick.lanes) {
-      for (const frame of lane.frames) {
-        const { rowKind } = frame;
-        if (rowKind > ROW_KIND.derived) continue;
-        const decoder = this.#decoders[parts.length] ??= new RowDecoder();
-        parts.push({ lane, frame, decoded: decoder.decode(lane.segment, frame) });
-      }
+    for (const { lane, frame } of framesOf(tick.lanes)) {
+      if (frame.rowKind >= ROW_KIND.commit) continue;
+      const decoder = this.#decoders[parts.length] ??= new RowDecoder();
+      parts.push({ lane, frame, decoded: decoder.decode(lane.segment, frame) });
     }
     const isStructural = ({ frame }: Part) => frame.rowKind === ROW_KIND.structural;
     const matches: Match[] = [];
     for (const part of parts.filter(isStructural)) this.#structural(part, true, matches);
-    for (const part of parts) if (!isStructural(part)) this.#data(part, matches);
+    for (const part of parts) if (isDeltas(part.frame.rowKind)) this.#data(part, matches);
+    // Before pages are gone.
+    for (const part of parts) {
+      if (!isStructural(part) && !isDeltas(part.frame.rowKind)) this.#rulesOrMarks(part, matches);
+    }
     for (const part of parts.filter(isStructural)) this.#structural(part, false, matches);
     // Stable, so that rows of one shard stay as they were applied.
     return matches.sort((a, b) => a.shard - b.shard);
@@ -280,7 +315,7 @@ class Query {
       }
       const page = this.#pages.get(id) ?? this.#stranger(id);
       if (page === undefined) continue;
-      if (this.#query.source === undefined && this.#query.intent === undefined && this.#has(id)) {
+      if (this.#isAnyones && this.#wants("structural") && this.#has(id)) {
         matches.push({ part, row, ...page });
       }
       if (operation === STRUCTURAL.deletePage) this.#pages.delete(id);
@@ -288,10 +323,44 @@ class Query {
     }
   }
 
+  /** Whether rows that nobody in particular made are wanted. */
+  get #isAnyones(): boolean {
+    const { source, intent, rule } = this.#query;
+    return source === undefined && intent === undefined && rule === undefined;
+  }
+
+  #wants(rowKind: string): boolean {
+    return this.#kinds?.has(rowKind) ?? true;
+  }
+
+  /** The bindings and marks of a frame. */
+  #rulesOrMarks(part: Part, matches: Match[]): void {
+    const { columns, rows } = part.decoded, isRule = part.frame.rowKind === ROW_KIND.rule;
+    const { source, intent, rule: wanted } = this.#query;
+    for (let row = 0; row < rows; row++) {
+      const id = columns.page[row] >>> 0, number = columns.offset[row] >>> 0;
+      if (isRule && columns.kind[row] === RULE_ROW.bind) {
+        this.#rules.set(number, decodeBinding(payloadOf(part, row)).name);
+      }
+      const page = this.#pages.get(id) ?? this.#stranger(id);
+      if (page === undefined || !this.#has(id)) continue;
+      const rule = isRule ? this.#rules.get(number) ?? "" : undefined;
+      const isWanted = isRule
+        ? source === undefined && intent === undefined && (wanted ?? rule) === rule
+        : this.#isAnyones;
+      if (!isWanted || !this.#wants(isRule ? "rule" : "mark")) continue;
+      matches.push({ part, row, ...page, ...(rule === undefined ? {} : { rule }) });
+    }
+  }
+
   #data(part: Part, matches: Match[]): void {
     const { columns, rows, strings, advance } = part.decoded;
     const { tick } = part.frame;
-    const { source, intent, page: wanted } = this.#query;
+    const { source, intent, page: wanted, rule } = this.#query;
+    const isDerived = part.frame.rowKind === ROW_KIND.derived;
+    const isOther = !this.#wants(isDerived ? "derived" : "data") ||
+      rule !== undefined && !isDerived;
+    const ruleNumber = rule === undefined ? -1 : strings.indexOf(rule);
     const sourceNumber = source === undefined ? -1 : strings.indexOf(source);
     const intentNumber = intent === undefined ? -1 : strings.indexOf(intent);
     for (let row = 0; row < rows; row++) {
@@ -306,7 +375,8 @@ class Query {
         // The row has the low half of its epoch, which is that of the image or an earlier one.
         epoch -= epoch - columns.epoch[row] >>> 0;
       }
-      if (wanted !== undefined && !this.#wanted.has(id)) continue;
+      if (isOther || wanted !== undefined && !this.#wanted.has(id)) continue;
+      if (rule !== undefined && columns.source[row] !== ruleNumber) continue;
       if (source !== undefined && columns.source[row] !== sourceNumber) continue;
       if (intent !== undefined && columns.intent[row] !== intentNumber) continue;
       matches.push({ part, row, ...page, epoch });
@@ -341,9 +411,9 @@ function deltaOf(match: Match): LoggedDelta {
   const { frame, decoded } = part;
   const { columns, strings, timesUs, imported } = decoded;
   const advance = decoded.advance === undefined ? 1 : decoded.advance[row] >>> 0;
-  const isStructural = frame.rowKind === ROW_KIND.structural;
+  const hasDeltas = isDeltas(frame.rowKind);
   const kind = columns.kind[row], timeUs = timesUs?.[row] ?? NaN;
-  const isMove = isStructural &&
+  const isMove = frame.rowKind === ROW_KIND.structural &&
     (kind === STRUCTURAL.createPage || kind === STRUCTURAL.migratePage);
   const source = strings[columns.source[row]] ?? "", intent = strings[columns.intent[row]] ?? "";
   return {
@@ -352,10 +422,10 @@ function deltaOf(match: Match): LoggedDelta {
     page: columns.page[row] >>> 0,
     ...(name === "" ? {} : { name }),
     epoch,
-    kind: isStructural ? STRUCTURAL_NAMES[kind] ?? `operation ${kind}` : kindName(kind),
+    kind: kindOf(match),
     // Births have their size where deltas have their offset.
-    offset: isStructural ? 0 : columns.offset[row] >>> 0,
-    length: (isStructural ? columns.offset : columns.length)[row] >>> 0,
+    offset: hasDeltas ? columns.offset[row] >>> 0 : 0,
+    length: hasDeltas ? columns.length[row] >>> 0 : sizeOf(match),
     payload: payloadOf(part, row).slice(),
     ...(source === "" ? {} : { source }),
     ...(intent === "" ? {} : { intent }),
@@ -368,7 +438,49 @@ function deltaOf(match: Match): LoggedDelta {
         epoch: imported.epoch[row] >>> 0,
       },
     }),
+    ...(frame.rowKind === ROW_KIND.data ? {} : { rowKind: ROW_KIND_NAMES[frame.rowKind] }),
+    ...structureOf(match),
   };
+}
+
+/** What a row does, in words. */
+function kindOf({ part: { frame, decoded }, row }: Match): string {
+  const kind = decoded.columns.kind[row];
+  if (isDeltas(frame.rowKind)) return kindName(kind);
+  if (frame.rowKind === ROW_KIND.mark) return decoded.columns.offset[row] === 0 ? "unmark" : "mark";
+  const names = frame.rowKind === ROW_KIND.rule ? RULE_ROW_NAMES : STRUCTURAL_NAMES;
+  return names[kind] ?? `operation ${kind}`;
+}
+
+/** The size that a page is given. */
+function sizeOf({ part: { frame, decoded }, row }: Match): number {
+  const { columns } = decoded;
+  const isPages = frame.rowKind === ROW_KIND.structural && !isEdgeRow(columns.kind[row]);
+  return isPages ? columns.offset[row] >>> 0 : 0;
+}
+
+/** What a row says of a rule, an edge or a mark. */
+function structureOf(
+  { part: { frame, decoded }, row, rule }: Match,
+): Pick<LoggedDelta, "rule" | "ruleNumber" | "from" | "edge" | "mark"> {
+  const { columns, shards, rules, strings } = decoded, value = columns.offset[row] >>> 0;
+  switch (frame.rowKind) {
+    case ROW_KIND.derived: {
+      const number = rules?.[row] ?? 0;
+      const name = strings[columns.source[row]] ?? "";
+      return { rule: name, ...(number === 0 ? {} : { ruleNumber: number >>> 0 }) };
+    }
+    case ROW_KIND.rule:
+      return { ...(rule ? { rule } : {}), ruleNumber: value };
+    case ROW_KIND.mark:
+      return { mark: MARK_NAMES[columns.kind[row]] as MarkName };
+    case ROW_KIND.structural:
+      return isEdgeRow(columns.kind[row])
+        ? { from: value, edge: EDGE_TYPES[shards?.[row] ?? 0] }
+        : {};
+    default:
+      return {};
+  }
 }
 
 function payloadOf({ lane, frame, decoded }: Part, row: number): Uint8Array {

@@ -25,9 +25,10 @@ import { RecoverySearch } from "./_recovery_search.ts";
 import { isHeader, segmentHeaderOf, segmentNumbers } from "./_segment_files.ts";
 import { FORMAT, laneFolder, segmentPath } from "./format.ts";
 import type { LaneEnd } from "./lane_reader.ts";
-import { LaneWriter } from "./lane_writer.ts";
+import { LaneSet } from "./lane_set.ts";
+import type { LaneStart } from "./lane_writer.ts";
 import type { LogEnd } from "./log_reader.ts";
-import { type DirectoryMeta, writeMeta } from "./meta.ts";
+import { type DirectoryMeta, type LanePlace, writeMeta } from "./meta.ts";
 import type { Storage, StorageFile } from "./storage.ts";
 
 /** A checkpoint that recovery used, or passed over. */
@@ -40,8 +41,8 @@ export interface RecoveredCheckpoint {
   readonly pages?: number;
   /** Bytes of the file; only of one that was used. */
   readonly bytes?: number;
-  /** Position of lane 0 from which the log was replayed; only of one that was used. */
-  readonly position?: number;
+  /** The places from which the log was replayed; only of one that was used. */
+  readonly lanes?: readonly LanePlace[];
   /** Why it was passed over. */
   readonly reason?: string;
 }
@@ -147,45 +148,48 @@ export interface SegmentSizes {
   readonly segmentBytesMax?: number;
 }
 
+/** How a directory is written. */
+export interface WritingOptions extends SegmentSizes {
+  /** Lanes to be written; others that the directory has stay as they are. Default 1. */
+  readonly lanes?: number;
+}
+
 /**
- * Cuts what is not whole and begins a new incarnation with lane 0.
+ * Cuts what is not whole and begins a new incarnation with lanes 0, 1, 2 …
  *
- * @returns The writer, and the metadata as it now stands.
+ * @returns The writer, and the metadata as it now stands: written lanes first, then those that an
+ * earlier writer had and this one has not.
+ * @throws {MmsbError} what the storage says.
  */
 export function beginWriting(
   storage: Storage,
   meta: DirectoryMeta,
   end: LogEnd,
-  sizes: SegmentSizes = {},
-): { writer: LaneWriter; meta: DirectoryMeta } {
+  options: WritingOptions = {},
+): { writer: LaneSet; meta: DirectoryMeta } {
+  const { lanes = 1 } = options;
   if (meta.closed === null) end.lanes.forEach((lane) => makeDurable(storage, lane));
   const leftovers = end.lanes.map((lane) => segmentsAfter(storage, lane));
   if (end.state !== "whole" || leftovers.some((numbers) => numbers.length > 0)) {
     writeMeta(storage, { ...meta, lanes: end.lanes.map(laneMeta), closed: null });
     end.lanes.forEach((lane, index) => cut(storage, lane, leftovers[index]));
   }
-  const lane = end.lanes.find((lane) => lane.lane === 0);
   const incarnation = meta.incarnation + 1;
-  const number = (lane?.number ?? 0) + 1, position = lane?.position ?? 0;
-  const hasTicks = lane !== undefined && lane.number > 0;
-  const writer = new LaneWriter(storage, {
-    lane: 0,
-    number,
-    position,
-    incarnation,
-    place: hasTicks ? { lane: 0, segment: lane.number, offset: lane.offset, position } : undefined,
-    segmentBytes: sizes.segmentBytes === undefined
-      ? undefined
-      : Math.max(SEGMENT_BYTES_MIN, sizes.segmentBytes),
-    segmentBytesMax: Math.min(SEGMENT_BYTES_MAX, sizes.segmentBytesMax ?? SEGMENT_BYTES_MAX),
-  });
+  const starts = Array.from(
+    { length: lanes },
+    (_, lane) => startOf(lane, end.lanes.find((each) => each.lane === lane), incarnation, options),
+  );
+  const writer = new LaneSet(storage, starts);
   try {
-    const others = end.lanes.filter((lane) => lane.lane !== 0).map(laneMeta);
+    const others = end.lanes.filter((lane) => lane.lane >= lanes).map(laneMeta);
     const next: DirectoryMeta = {
       format: FORMAT,
       shards: meta.shards,
       incarnation,
-      lanes: [{ lane: 0, segment: number, position }, ...others],
+      lanes: [
+        ...starts.map(({ lane, number, position }) => ({ lane, segment: number, position })),
+        ...others,
+      ],
       closed: null,
       base: meta.base,
     };
@@ -197,11 +201,33 @@ export function beginWriting(
   }
 }
 
-/** Ends writing: closes the lane and records that the directory was closed whole. */
+/** Where the writer of a lane begins: with a new segment behind the lane's end. */
+function startOf(
+  lane: number,
+  end: LaneEnd | undefined,
+  incarnation: number,
+  { segmentBytes, segmentBytesMax = SEGMENT_BYTES_MAX }: SegmentSizes,
+): LaneStart {
+  const position = end?.position ?? 0, number = (end?.number ?? 0) + 1;
+  const hasTicks = end !== undefined && end.number > 0;
+  return {
+    lane,
+    number,
+    position,
+    incarnation,
+    place: hasTicks ? { lane, segment: end.number, offset: end.offset, position } : undefined,
+    segmentBytes: segmentBytes === undefined
+      ? undefined
+      : Math.max(SEGMENT_BYTES_MIN, segmentBytes),
+    segmentBytesMax: Math.min(SEGMENT_BYTES_MAX, segmentBytesMax),
+  };
+}
+
+/** Ends writing: closes the lanes and records that the directory was closed whole. */
 export async function endWriting(
   storage: Storage,
   meta: DirectoryMeta,
-  writer: LaneWriter,
+  writer: LaneSet,
   tick: number,
   hlcLast: bigint,
 ): Promise<void> {
@@ -209,9 +235,11 @@ export async function endWriting(
   if (writer.failure !== undefined) return;
   writeMeta(storage, {
     ...meta,
-    lanes: meta.lanes.map((lane) =>
-      lane.lane === 0 ? { lane: 0, segment: writer.segment, position: writer.position } : lane
-    ),
+    lanes: meta.lanes.map((known) => {
+      const { lane } = known;
+      if (lane >= writer.size) return known;
+      return { lane, segment: writer.segmentOf(lane), position: writer.positionOf(lane) };
+    }),
     closed: { tick, hlc: String(hlcLast) },
   });
 }

@@ -5,7 +5,7 @@ import { type FrameSpec, tickParts } from "./_frames_test.ts";
 import { lanesOf, pathOf, range } from "./_lanes_test.ts";
 import { type CrashOptions, FaultyStorage } from "./faulty_storage.ts";
 import { FORMAT, ROW_KIND, STRUCTURAL } from "./format.ts";
-import type { LaneWriter } from "./lane_writer.ts";
+import type { LaneSet } from "./lane_set.ts";
 import { MemoryStorage } from "./memory_storage.ts";
 import { type DirectoryMeta, readMeta, writeMeta } from "./meta.ts";
 import { beginWriting, checkUndamaged, endWriting, recover, type Recovery } from "./recovery.ts";
@@ -51,7 +51,7 @@ function checkState(store: PageStore, tick: number, what: string): void {
 class Directory {
   readonly store = new PageStore(STORE_BYTES);
   readonly recovery: Recovery;
-  readonly writer: LaneWriter;
+  readonly writer: LaneSet;
   readonly meta: DirectoryMeta;
   readonly #storage: Storage;
   readonly #unlock: () => void;
@@ -90,8 +90,8 @@ class Directory {
       commitHlc: BigInt(this.tick + 1) << 20n,
       nextPageId: Math.min(this.tick + 1, PAGES) + 1,
     });
-    await this.writer.reserve(parts.reduce((sum, part) => sum + part.length, 0));
-    this.writer.append(parts);
+    await this.writer.reserve([parts.reduce((sum, part) => sum + part.length, 0)]);
+    this.writer.append([parts]);
     this.tick++;
   }
 
@@ -307,7 +307,7 @@ Deno.test("beginWriting() keeps, states, cuts, and begins: in this order", async
   const first = new MemoryStorage();
   const directory = new Directory(first, 2048);
   for (let tick = 1; tick <= 5; tick++) await directory.write();
-  assert.equal(directory.writer.segment, 2);
+  assert.equal(directory.writer.segmentOf(0), 2);
   const image = first.image(), path = pathOf(0, 1);
   // Tick 2 is torn, so that all behind it goes.
   image.get(path)![64 + tickBytesOf(1) + 9] ^= 1;
@@ -338,7 +338,7 @@ Deno.test("beginWriting() touches no old segment of a directory that was closed"
   const directory = new Directory(first);
   for (let tick = 1; tick <= 5; tick++) await directory.write();
   await directory.close();
-  const last = directory.writer.segment + 1;
+  const last = directory.writer.segmentOf(0) + 1;
   const storage = new NotingStorage({ image: first.image() });
   new Directory(storage);
   const notes = storage.notes.filter((note) => !note.startsWith("sync names"));
@@ -353,7 +353,7 @@ Deno.test("endWriting() records where each lane ends, and nothing after a failur
   const directory = new Directory(storage);
   await directory.write();
   await directory.close();
-  const { position, segment } = directory.writer;
+  const { position } = directory.writer, segment = directory.writer.segmentOf(0);
   assert.deepEqual(readMeta(storage), {
     ...NEW,
     incarnation: 1,

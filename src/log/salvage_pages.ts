@@ -115,7 +115,7 @@ export class SalvagePages {
 
   /** A delta as it is to be written, or nothing where it cannot be kept. */
   delta(lane: FoundTick, decoded: DecodedRows, row: number): LogRow | undefined {
-    const { columns, strings, timesUs, advance } = decoded;
+    const { columns, strings, timesUs, advance, rules } = decoded;
     const { tick } = lane;
     const id = columns.page[row] >>> 0, page = this.#pages.get(id);
     if (page === undefined) return this.#lose(id, tick);
@@ -149,6 +149,7 @@ export class SalvagePages {
       intent: strings[columns.intent[row]],
       ...(Number.isNaN(timeUs) ? {} : { timeUs }),
       ...(step === 1 ? {} : { advance: step }),
+      ...(rules === undefined ? {} : { rule: rules[row] >>> 0 }),
       ...(imported === undefined ? {} : { imported }),
     };
   }

@@ -13,10 +13,11 @@
  */
 
 import { MmsbError } from "../base/mod.ts";
+import { mayHaveStructure, type StructureChange, structureChanges } from "./_structure_ledger.ts";
 import { decodeBirth } from "./birth.ts";
 import type { LogFault } from "./fault.ts";
-import { ROW_KIND, STRUCTURAL } from "./format.ts";
-import { type DecodedRows, RowDecoder } from "./frame_reader.ts";
+import { isEdgeRow, ROW_KIND, STRUCTURAL } from "./format.ts";
+import { type DecodedRows, type FrameHeader, RowDecoder } from "./frame_reader.ts";
 import type { LogRow } from "./import_columns.ts";
 import { structuralRow } from "./log_builder.ts";
 import type { DirectoryMeta } from "./meta.ts";
@@ -33,6 +34,8 @@ export interface SalvageGap {
   readonly births: Map<number, LogRow>;
   /** Other changes of pages, in order. */
   changes: LogRow[];
+  /** Changes of edges, rules and marks, in order. */
+  readonly structure: readonly StructureChange[];
 }
 
 /** What is known before anything is written. */
@@ -85,6 +88,7 @@ class Planner {
   /** What is known of ticks that are not whole, until the next whole one. */
   #births = new Map<number, LogRow>();
   #changes: LogRow[] = [];
+  #structure: StructureChange[] = [];
   #brokenFirst = 0;
   #brokenLast = 0;
 
@@ -123,6 +127,7 @@ class Planner {
     if (first > this.#lastTick + 1) this.#closeGap(first);
     this.#births = new Map();
     this.#changes = [];
+    this.#structure = [];
     this.#brokenFirst = this.#brokenLast = 0;
     const { births, changes } = this.#structuralOf(tick);
     for (const row of births.values()) this.#bear(row);
@@ -134,13 +139,21 @@ class Planner {
     const { births, changes } = this.#structuralOf(tick);
     for (const [page, row] of births) this.#births.set(page, row);
     this.#changes.push(...changes);
+    for (const lane of tick.lanes) {
+      for (const { change } of structureOfTick(lane, this.#decoder)) this.#structure.push(change);
+    }
     this.#brokenFirst ||= tick.tick;
     this.#brokenLast = tick.tick;
   }
 
   #closeGap(behind: number): void {
     const ticks = { first: this.#lastTick + 1, last: behind - 1 };
-    const gap: SalvageGap = { ticks, births: this.#births, changes: this.#changes };
+    const gap: SalvageGap = {
+      ticks,
+      births: this.#births,
+      changes: this.#changes,
+      structure: this.#structure,
+    };
     this.#gaps.set(behind, gap);
     this.#gapLast = gap;
     for (const row of gap.births.values()) this.#bear(row);
@@ -182,7 +195,7 @@ class Planner {
     for (const lane of tick.lanes) {
       for (const row of structuralRows(lane, this.#decoder)) {
         if (row.kind === STRUCTURAL.createPage) births.set(row.page, row);
-        else changes.push(row);
+        else if (!isEdgeRow(row.kind)) changes.push(row);
       }
     }
     return { births, changes };
@@ -200,6 +213,18 @@ export function structuralRows(lane: FoundTick, decoder: RowDecoder): LogRow[] {
     }
   }
   return rows;
+}
+
+/** The rows of edges, rules and marks of a tick on one lane; frames that cannot be decoded give none. */
+export function structureOfTick(
+  lane: FoundTick,
+  decoder: RowDecoder,
+): { readonly frame: FrameHeader; readonly change: StructureChange }[] {
+  return lane.frames.filter(mayHaveStructure).flatMap((frame) => {
+    const decoded = decodedOr(() => decoder.decode(lane.segment, frame));
+    if (decoded === undefined) return [];
+    return structureChanges(lane.segment, frame, decoded).map((change) => ({ frame, change }));
+  });
 }
 
 /** One structural row, with a copy of its payload. */

@@ -20,6 +20,7 @@ import {
   bodyFault,
   type CommitRow,
   type FrameHeader,
+  isLaneMark,
   readCommit,
   readFrameHeader,
   readSegmentHeader,
@@ -169,7 +170,7 @@ export class SalvageWalk {
         this.#fault("frame-place", path, frame.at, what, frame.tick);
         continue;
       }
-      if (group.tick !== 0 && (frame.rowKind === ROW_KIND.mark || frame.tick !== group.tick)) {
+      if (group.tick !== 0 && (isLaneMark(frame) || frame.tick !== group.tick)) {
         const whatIsLeft = group.end();
         if (!group.isBroken) {
           this.#fault("commit", path, frame.at, "it has no commit row", whatIsLeft.tick);
@@ -177,7 +178,7 @@ export class SalvageWalk {
         yield whatIsLeft;
         group.clear();
       }
-      this.#goesOn = frame.rowKind === ROW_KIND.mark;
+      this.#goesOn = isLaneMark(frame);
       if (this.#goesOn) continue;
       if (body !== undefined) {
         const name = at > segment.length ? "frame-cut" : "frame-body";

@@ -6,8 +6,9 @@
  */
 
 import { encodeMetadata, KIND_SET } from "../physical/mod.ts";
+import { isRuleOrMark } from "./_tick_structure.ts";
 import { decodeBirth, encodeBirth } from "./birth.ts";
-import { ROW_KIND, ROW_KIND_NAMES, STRUCTURAL } from "./format.ts";
+import { isEdgeRow, ROW_KIND, ROW_KIND_NAMES, STRUCTURAL } from "./format.ts";
 import { type FrameHeader, RowDecoder } from "./frame_reader.ts";
 import type { LogRow, RowColumns } from "./import_columns.ts";
 import { type LogBuilder, structuralRow } from "./log_builder.ts";
@@ -20,7 +21,9 @@ import {
   type SalvagePlan,
   structuralRowOf,
   structuralRows,
+  structureOfTick,
 } from "./salvage_plan.ts";
+import { SalvageStructure, type StructureFrame } from "./salvage_structure.ts";
 import { type SalvagedTick, salvagedTicks } from "./salvage_ticks.ts";
 import type { FoundTick } from "./salvage_walk.ts";
 import type { Storage } from "./storage.ts";
@@ -52,8 +55,15 @@ export class SalvageWriter {
   #images: SalvageImages | undefined;
   /** The one after it. */
   #repair: SalvageImages | undefined;
+  readonly #structure = new SalvageStructure((page) => this.pages.has(page), this.notes);
   #incarnation = 1;
   #openSequence = 0;
+  /** Pages that rules wrote in the tick at hand. */
+  readonly #derived = new Set<number>();
+  /** The rows that repair those. */
+  #repairedDerived: RowColumns | undefined;
+  /** Ticks up to here are merged: their deltas may be of rules that were unbound by then. */
+  #horizon = 0;
 
   /**
    * Writes into `builder` what `plan` says, behind the checkpoint with which the log begins, if its
@@ -78,10 +88,16 @@ export class SalvageWriter {
   /** Writes all of it. */
   async run(storage: Storage, meta: DirectoryMeta | undefined): Promise<void> {
     const base = meta?.base?.tick ?? 0;
+    this.#horizon = meta?.base?.horizon ?? 0;
     // What was dropped before the log's beginning is no loss: the log goes on behind the checkpoint.
     const skipped = base > 0 && this.#images !== undefined ? this.#images.tick : 0;
     if (skipped > 0) {
-      const gap = { ticks: { first: 1, last: skipped }, births: new Map(), changes: [] };
+      const gap = {
+        ticks: { first: 1, last: skipped },
+        births: new Map(),
+        changes: [],
+        structure: [],
+      };
       await this.#bridge(gap, false);
     }
     for (const tick of salvagedTicks(storage, meta, () => {})) {
@@ -105,7 +121,7 @@ export class SalvageWriter {
     if (this.#images === undefined || this.#images.tick <= lastTick) return;
     const ticks = { first: lastTick + 1, last: this.#images.tick };
     this.pages.gaps.push(ticks);
-    await this.#bridge({ ticks, births: new Map(), changes: [] });
+    await this.#bridge({ ticks, births: new Map(), changes: [], structure: [] });
   }
 
   /** Counts the deltas of a tick that is lost. */
@@ -130,7 +146,8 @@ export class SalvageWriter {
       // Resizes come last in a tick, so they need one of their own before the bytes.
       const changes = [...gap.changes, ...resizes];
       await this.#bridge({ ...gap, ticks: { first, last: last - 1 }, changes }, isLoss, false);
-      gap = { ticks: { first: last, last }, births: new Map(), changes: [] };
+      const structure: SalvageGap["structure"] = [];
+      gap = { ticks: { first: last, last }, births: new Map(), changes: [], structure };
     }
     const imaged = images === undefined || gap.ticks.first > images.tick
       ? []
@@ -139,6 +156,10 @@ export class SalvageWriter {
       .map((row) => this.#bear(row, gap.ticks.first));
     const changes = gap.changes.filter((row) => this.pages.has(row.page));
     const repaired = isDue ? this.#repairs(images, gap.ticks.last, changes, isLoss) : undefined;
+    // Where a checkpoint says what is there in the end, it counts.
+    const structure = isDue
+      ? this.#structure.framesTo(gap.ticks.last, images.store)
+      : this.#structure.frames(gap.ticks.last, gap.structure);
     const rows = this.#builder.rows();
     const dead = new Set<number>();
     for (const row of births) rows.push(row);
@@ -147,8 +168,12 @@ export class SalvageWriter {
       if (row.kind === STRUCTURAL.deletePage) dead.add(row.page);
       rows.push(row);
     }
-    if (rows.rows === 0 && repaired === undefined) return;
-    await this.#builder.begin({ tick: gap.ticks.last });
+    if (rows.rows === 0 && repaired === undefined && structure.length === 0) return;
+    const graphVersion = isDue ? images.store.graphVersion : undefined;
+    await this.#builder.begin({
+      tick: gap.ticks.last,
+      ...(graphVersion === undefined ? {} : { graphVersion }),
+    });
     const hlc = this.#builder.hlcLast + 1n;
     this.#builder.frame(rows, { rowKind: ROW_KIND.structural, hlc });
     if (repaired !== undefined) {
@@ -158,9 +183,11 @@ export class SalvageWriter {
         hlc: this.#later(0n),
       });
     }
+    this.#writeStructure(structure);
     const nextPageId = births.reduce((next, { page }) => Math.max(next, page + 1), 1);
-    await this.#builder.commit(this.#later(0n), nextPageId);
-    for (const row of changes) this.pages.change(row);
+    const nextRule = isDue ? images.store.nextRule : 1;
+    await this.#builder.commit(this.#later(0n), nextPageId, nextRule);
+    for (const row of changes) this.#change(row);
   }
 
   /** The rows that give pages the sizes that a checkpoint says, where theirs are others. */
@@ -188,6 +215,7 @@ export class SalvageWriter {
     this.#images = this.#repair;
     this.#repair = undefined;
     const { store } = images, rows = this.#builder.rows();
+    this.#repairedDerived = this.#builder.rows();
     const dead = new Set(
       changes.filter(({ kind }) => kind === STRUCTURAL.deletePage).map(({ page }) => page),
     );
@@ -216,7 +244,9 @@ export class SalvageWriter {
         if (isLoss) this.pages.repair(id, before + step, tick);
         else this.pages.adopt(id, before + step, tick);
         const span = { page: id, epoch: before + step, kind: KIND_SET, offset: 0, payload: bytes };
-        rows.push({ ...span, length: bytes.length, advance: step, source: REPAIR_SOURCE });
+        // Behind the page's own rows of this tick: those of rules are applied last.
+        const target = this.#derived.has(id) ? this.#repairedDerived : rows;
+        target.push({ ...span, length: bytes.length, advance: step, source: REPAIR_SOURCE });
       }
     }
     return rows;
@@ -236,15 +266,46 @@ export class SalvageWriter {
     });
     const births = this.#births(tick);
     const changes: LogRow[] = [];
+    const structure = this.#structure.take(
+      tick.tick,
+      lanes.flatMap((lane) => structureOfTick(lane, this.#decoder)),
+    );
     const frames = lanes.flatMap((lane) => lane.frames.map((frame) => ({ lane, frame })))
       .sort((a, b) => a.frame.hlcFirst < b.frame.hlcFirst ? -1 : 1);
-    for (const { lane, frame } of frames) this.#frame(lane, frame, births, changes);
+    for (const parts of batchesOf(frames)) {
+      const [{ frame }] = parts;
+      if (isRuleOrMark(frame)) this.#rules(frame, structure.get(frame) ?? []);
+      else this.#frame(parts, births, changes, structure.get(frame) ?? []);
+    }
     const images = this.#images;
     if (images !== undefined && images.tick === tick.tick) this.#repairTick(images, changes);
-    for (const row of changes) this.pages.change(row);
+    this.#derived.clear();
+    for (const row of changes) this.#change(row);
     const hlc = commits.map(({ frame }) => frame.hlcLast).reduce((a, b) => a > b ? a : b);
     const nextPageId = Math.max(...commits.map((commit) => commit.nextPageId));
-    await this.#builder.commit(this.#later(hlc), nextPageId);
+    const nextRule = Math.max(...commits.map((commit) => commit.nextRule));
+    await this.#builder.commit(this.#later(hlc), nextPageId, nextRule);
+  }
+
+  /** Takes a resize or death, at the end of its tick. */
+  #change(row: LogRow): void {
+    this.pages.change(row);
+    if (row.kind === STRUCTURAL.deletePage) this.#structure.removePage(row.page);
+  }
+
+  #writeStructure(frames: readonly StructureFrame[]): void {
+    for (const { rowKind, rows } of frames) {
+      const columns = this.#builder.rows();
+      for (const row of rows) columns.push(row);
+      this.#builder.frame(columns, { rowKind, hlc: this.#later(0n) });
+    }
+  }
+
+  /** A frame of rules or marks. */
+  #rules({ rowKind, hlcFirst }: FrameHeader, rows: readonly LogRow[]): void {
+    const columns = this.#builder.rows();
+    for (const row of rows) columns.push(row);
+    this.#builder.frame(columns, { rowKind, hlc: this.#later(hlcFirst) });
   }
 
   /** Adds to the tick of a checkpoint what brings the pages to its state. */
@@ -258,7 +319,10 @@ export class SalvageWriter {
       sequence: repairs.rows === 0 ? 0 : ++this.#openSequence,
       hlc: this.#later(0n),
     });
+    const rowKind = ROW_KIND.derived;
+    this.#builder.frame(this.#repairedDerived!, { rowKind, hlc: this.#later(0n) });
     this.#builder.frame(more, { rowKind: ROW_KIND.structural, hlc: this.#later(0n) });
+    this.#writeStructure(this.#structure.framesTo(images.tick, images.store));
   }
 
   /** The births of a tick, by page, as they are to be written. */
@@ -274,29 +338,37 @@ export class SalvageWriter {
   }
 
   #frame(
-    lane: FoundTick,
-    frame: FrameHeader,
+    parts: readonly FoundFrame[],
     births: ReadonlyMap<number, LogRow>,
     changes: LogRow[],
+    edges: readonly LogRow[],
   ): void {
+    const [{ frame }] = parts, rows = this.#builder.rows();
     const isStructural = frame.rowKind === ROW_KIND.structural;
     if (!isStructural && !isData(frame)) {
       const kind = ROW_KIND_NAMES[frame.rowKind] ?? `kind ${frame.rowKind}`;
       this.notes.push(`a frame of ${kind} rows of tick ${frame.tick} was left out`);
       return;
     }
-    const decoded = decodedOr(() => this.#decoder.decode(lane.segment, frame));
-    if (decoded === undefined) {
-      if (!isStructural) this.pages.deltasLost += frame.rows;
-      return;
+    let isDecoded = false;
+    for (const { lane, frame } of parts) {
+      const decoded = decodedOr(() => this.#decoder.decode(lane.segment, frame));
+      if (decoded === undefined) {
+        if (!isStructural) this.pages.deltasLost += frame.rows;
+        continue;
+      }
+      isDecoded = true;
+      for (let row = 0; row < decoded.rows; row++) {
+        const kept = isStructural
+          ? this.#structural(structuralRowOf(lane, decoded, row), births, changes)
+          : this.pages.delta(lane, decoded, row);
+        if (kept === undefined) continue;
+        rows.push(this.#withRule(kept, frame.tick));
+        if (frame.rowKind === ROW_KIND.derived) this.#derived.add(kept.page);
+      }
     }
-    const rows = this.#builder.rows();
-    for (let row = 0; row < decoded.rows; row++) {
-      const kept = isStructural
-        ? this.#structural(structuralRowOf(lane, decoded, row), births, changes)
-        : this.pages.delta(lane, decoded, row);
-      if (kept !== undefined) rows.push(kept);
-    }
+    if (!isDecoded) return;
+    for (const edge of edges) rows.push(edge);
     const { rowKind, producer, hlcFirst } = frame;
     const sequence = rows.rows === 0 ? 0 : this.#sequenceOf(frame);
     this.#builder.frame(rows, { rowKind, producer, sequence, hlc: this.#later(hlcFirst) });
@@ -308,9 +380,15 @@ export class SalvageWriter {
     changes: LogRow[],
   ): LogRow | undefined {
     if (row.kind === STRUCTURAL.createPage) return births.get(row.page);
-    if (!this.pages.has(row.page)) return undefined;
+    if (!this.pages.has(row.page) || isEdgeRow(row.kind)) return undefined;
     changes.push(row);
     return row;
+  }
+
+  /** A delta of a rule whose binding is lost is that of a rule nobody knows. */
+  #withRule(row: LogRow, tick: number): LogRow {
+    if (row.rule === undefined || row.rule === 0 || tick <= this.#horizon) return row;
+    return this.#structure.isBound(row.rule) ? row : { ...row, rule: 0 };
   }
 
   /** Takes a birth; the name is left out where a page that lives has it and no death can be inferred. */
@@ -336,6 +414,26 @@ export class SalvageWriter {
     const { hlcLast } = this.#builder;
     return hlc > hlcLast ? hlc : hlcLast + 1n;
   }
+}
+
+/** A frame, and what the tick has of its lane. */
+interface FoundFrame {
+  readonly lane: FoundTick;
+  readonly frame: FrameHeader;
+}
+
+/** Frames that follow each other and are parts of one batch in several lanes, together. */
+function batchesOf(frames: readonly FoundFrame[]): FoundFrame[][] {
+  const batches: FoundFrame[][] = [];
+  for (const found of frames) {
+    const before = batches.at(-1)?.at(-1)?.frame, { frame } = found;
+    const isPart = before !== undefined && isData(frame) && before.lane !== frame.lane &&
+      before.rowKind === frame.rowKind && before.producer === frame.producer &&
+      before.sequence === frame.sequence;
+    if (isPart) batches[batches.length - 1].push(found);
+    else batches.push([found]);
+  }
+  return batches;
 }
 
 const NO_PAGES: ReadonlySet<number> = new Set();

@@ -70,9 +70,7 @@ export class SegmentIndexBuilder {
   add(tick: LaneTick): void {
     const { commitFrame } = tick;
     for (const frame of tick.frames) {
-      const isRows = frame.rowKind === ROW_KIND.data || frame.rowKind === ROW_KIND.derived ||
-        frame.rowKind === ROW_KIND.structural;
-      if (isRows && frame.rows > 0) this.#addFrame(tick, frame);
+      if (frame.rowKind !== ROW_KIND.commit && frame.rows > 0) this.#addFrame(tick, frame);
     }
     this.#ticks.push(tick.tick);
     this.#tickHlcs.push(commitFrame.hlcLast);

@@ -20,6 +20,7 @@ import { FRAME_HEADER_BYTES, ROW_KIND, SEGMENT_HEADER_BYTES, segmentPath } from 
 import {
   bodyFault,
   type FrameHeader,
+  isLaneMark,
   readCommit,
   readFrameHeader,
   type SegmentBytes,
@@ -181,13 +182,13 @@ export class LaneTail {
     for (;;) {
       const frame = this.#frame(at, path);
       if ("fault" in frame) return { path, offset: at, reason: frame.fault };
-      if (frame.rowKind !== ROW_KIND.mark && frame.tick > tickMax) return "limit";
+      if (!isLaneMark(frame) && frame.tick > tickMax) return "limit";
       const end = this.#header!.position + at + frame.length;
       if (end > positionMax) return "limit";
       const reason = this.#misplaced(frame, frames);
       if (reason !== undefined) return { path, offset: at, reason };
       at += frame.length;
-      if (frame.rowKind === ROW_KIND.mark) {
+      if (isLaneMark(frame)) {
         this.#moveTo(at);
         return "mark";
       }
@@ -233,7 +234,7 @@ export class LaneTail {
     if (frame.incarnation !== incarnation) {
       return `a frame of incarnation ${frame.incarnation} stands in a segment of ${incarnation}`;
     }
-    if (frame.rowKind === ROW_KIND.mark) {
+    if (isLaneMark(frame)) {
       return frames.length === 0 ? undefined : `tick ${frames[0].tick} has no commit row`;
     }
     if (frame.index !== frames.length || frames.length > 0 && frame.tick !== frames[0].tick) {

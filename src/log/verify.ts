@@ -17,12 +17,13 @@ import { MmsbError } from "../base/mod.ts";
 import { findMeta, holderOf, lanesOf, openDirectory, settle } from "./_directory.ts";
 import { LaneWalk, type WalkedTick } from "./_lane_walk.ts";
 import { PageLedger } from "./_page_ledger.ts";
+import { type StructureChange, structureChanges, StructureLedger } from "./_structure_ledger.ts";
 import { auditCheckpoints } from "./checkpoint_audit.ts";
 import { readSettled } from "./compaction_switch.ts";
 import { faultKey, type LogFault, type LogFaultName } from "./fault.ts";
 import { ROW_KIND, ROW_KIND_NAMES } from "./format.ts";
-import { type DecodedRows, type FrameHeader, RowDecoder } from "./frame_reader.ts";
-import { participantsHex } from "./log_reader.ts";
+import { type DecodedRows, type FrameHeader, isDeltas, RowDecoder } from "./frame_reader.ts";
+import { framesOf, LaneProof, participantsHex } from "./log_reader.ts";
 import { META_PATH } from "./meta.ts";
 import type { Storage } from "./storage.ts";
 
@@ -131,6 +132,12 @@ export async function verifyLog(directory: string, options: AuditOptions = {}): 
   return { ...reading, problems };
 }
 
+/** A rule that made rows and was not bound before their tick. */
+interface UnboundRule {
+  readonly number: number;
+  readonly sink: (fault: LogFaultName, message: string) => void;
+}
+
 class Audit {
   readonly #storage: Storage;
   readonly #progress: (text: string) => void;
@@ -138,6 +145,7 @@ class Audit {
   readonly #decoder = new RowDecoder();
   readonly #sequences = new Map<number, { incarnation: number; sequence: number }>();
   #ledger = new PageLedger(0);
+  readonly #structure = new StructureLedger((page) => this.#ledger.lives(page));
   #deltas = 0;
   #bad = 0;
   #orphans = 0;
@@ -146,6 +154,7 @@ class Audit {
   #lastTick = 0;
   #hlcLast = 0n;
   #nextPageId = 0;
+  #nextRule = 1;
   #graphVersion = 0;
   #gaps = 0;
   /** Ticks up to here are merged or gone, and with them the producers' sequences. */
@@ -170,8 +179,8 @@ class Audit {
     this.#lastTick = tickBase;
     this.#horizon = meta?.base?.horizon ?? 0;
     // The births before the log's beginning are in a checkpoint: pages are believed at first sight.
-    if (this.#lastTick > 0) this.#ledger.lose();
-    this.#merge(walks);
+    if (this.#lastTick > 0) this.#lose();
+    this.#merge(walks, meta?.closed?.tick ?? 0);
     const incarnation = Math.max(0, ...walks.map((walk) => walk.incarnation));
     if (meta !== undefined && meta.incarnation < incarnation) {
       const message = `its incarnation is ${meta.incarnation}, that of a segment is ${incarnation}`;
@@ -206,35 +215,58 @@ class Audit {
   }
 
   /** Takes the ticks of all lanes in order. */
-  #merge(walks: readonly LaneWalk[]): void {
-    const heads = walks.map((walk) => walk.next());
+  #merge(walks: readonly LaneWalk[], durable: number): void {
+    const proofs = walks.map(() => new LaneProof());
+    const next = (index: number) => {
+      const head = walks[index].next();
+      if (head?.commit !== undefined) {
+        proofs[index].take({ ...head, commitFrame: head.commit.frame });
+      }
+      return head;
+    };
+    // A tick that one lane lacks was torn off it, unless another lane shows that it was durable.
+    const wasDurable = (tick: number) => {
+      if (heads.every((head) => head !== undefined) || tick <= durable) return true;
+      for (let index = 0; index < walks.length; index++) while (next(index) !== undefined);
+      return proofs.some((proof) => proof.tick >= tick);
+    };
+    const heads = walks.map((_, index) => next(index));
     for (;;) {
       const present = heads.filter((head) => head !== undefined);
       if (present.length === 0) return;
       const tick = Math.min(...present.map((head) => head.tick));
       const lanes = present.filter((head) => head.tick === tick);
-      if (!this.#isWhole(tick, lanes, walks)) return;
+      if (!this.#isWhole(tick, lanes, walks, wasDurable)) return;
       this.#tick(tick, lanes);
       heads.forEach((head, index) => {
-        if (head?.tick === tick) heads[index] = walks[index].next();
+        if (head?.tick === tick) heads[index] = next(index);
       });
     }
   }
 
   /** Whether every lane has the tick that took part in it; `false` where the log ends in it. */
-  #isWhole(tick: number, lanes: readonly WalkedTick[], walks: readonly LaneWalk[]): boolean {
+  #isWhole(
+    tick: number,
+    lanes: readonly WalkedTick[],
+    walks: readonly LaneWalk[],
+    wasDurable: (tick: number) => boolean,
+  ): boolean {
     const committed = lanes.filter((lane) => lane.commit !== undefined);
+    if (committed.length === 0 || lanes.some(({ isLossy }) => isLossy)) return true;
     const present = participantsHex(lanes.map(({ lane }) => lane));
     const absent = committed.find((lane) => lane.commit!.frame.participants !== present);
-    if (absent === undefined || lanes.some(({ isLossy }) => isLossy)) return true;
-    const { frame } = absent.commit!;
-    const message = `tick ${tick} is not whole: not every lane that took part has it`;
-    const isTorn = walks.some((walk) => walk.isTorn);
+    const due = this.#lastTick + 1, isMissing = tick - committed[0].commit!.frame.span > due;
+    if (absent === undefined && (!isMissing || walks.length === 1 || wasDurable(due))) return true;
+    const { path } = absent ?? committed[0], { frame } = (absent ?? committed[0]).commit!;
+    const message = absent === undefined
+      ? `tick ${due} is missing before tick ${tick}`
+      : `tick ${tick} is not whole: not every lane that took part has it`;
+    const isTorn = walks.some((walk) => walk.isTorn) || !wasDurable(tick);
     const fault = isTorn ? "commit" : "frame-place";
     this.#report({
       kind: isTorn ? "torn" : "damage",
       fault,
-      file: absent.path,
+      file: path,
       offset: frame.at,
       tick,
       message,
@@ -254,7 +286,7 @@ class Audit {
       this.#damage("tick-missing", lane.path, at, `${missing} missing before tick ${tick}`, tick);
       isLossy = true;
     }
-    if (isLossy) this.#ledger.lose();
+    if (isLossy) this.#lose();
     this.#ticks++;
     this.#lastTick = tick;
     if (this.#ticks % PROGRESS_TICKS === 0) {
@@ -264,34 +296,81 @@ class Audit {
     for (const lane of lanes) {
       this.#deltas += lane.rowsLost;
       this.#bad += lane.rowsLost;
-      const last = this.#headers(lane, isLossy);
+      const last = this.#headers(lane);
       if (last > hlcLast) hlcLast = last;
     }
     this.#hlcLast = hlcLast;
+    this.#batches(lanes, isLossy);
     this.#rows(lanes, ROW_KIND.structural, (lane, frame, decoded) => {
       this.#structural += decoded.rows;
       this.#ledger.births(decoded, lane.segment.bytes, this.#sink(lane, frame));
     });
+    const unbound: UnboundRule[] = [];
     for (const kind of [ROW_KIND.data, ROW_KIND.derived]) {
       this.#rows(lanes, kind, (lane, frame, decoded) => {
         const { bytes } = lane.segment;
         const sink = this.#sink(lane, frame);
         // What was lost may stand before this frame or after it.
-        if (isLossy) this.#ledger.lose();
+        if (isLossy) this.#lose();
+        if (kind === ROW_KIND.derived) this.#noteRules(decoded, tick, sink, unbound);
         const { bad, orphans } = this.#ledger.deltas(decoded, frame, bytes, tick, sink);
         this.#bad += bad;
         this.#orphans += orphans;
       });
     }
+    this.#structureOf(lanes);
+    for (const { number, sink } of unbound) {
+      if (!this.#structure.mayBeBound(number)) {
+        sink("structure", `its rows were made by rule ${number}, which is not bound`);
+      }
+    }
     this.#rows(lanes, ROW_KIND.structural, (lane, frame, decoded) => {
-      this.#ledger.changes(decoded, lane.segment.bytes, tick, this.#sink(lane, frame));
+      const sink = this.#sink(lane, frame);
+      this.#ledger.changes(decoded, lane.segment.bytes, tick, sink, (page) => {
+        this.#structure.removePage(page);
+      });
     }, true);
     for (const lane of lanes) this.#commit(lane);
-    if (isLossy) this.#ledger.lose();
+    if (isLossy) this.#lose();
   }
 
-  /** Checks what frames say of time, sequence and graph; gives the largest time. */
-  #headers(lane: WalkedTick, isLossy: boolean): bigint {
+  #lose(): void {
+    this.#ledger.lose();
+    this.#structure.lose();
+  }
+
+  /** Notes the rules of derived rows that are not bound before the tick: they must be after it. */
+  #noteRules(
+    { rules }: DecodedRows,
+    tick: number,
+    sink: (fault: LogFaultName, message: string) => void,
+    unbound: UnboundRule[],
+  ): void {
+    // A merged row may be of a rule that was unbound before the horizon.
+    if (rules === undefined || tick <= this.#horizon) return;
+    for (const rule of new Set(rules)) {
+      const number = rule >>> 0;
+      if (number !== 0 && !this.#structure.mayBeBound(number)) unbound.push({ number, sink });
+    }
+  }
+
+  /** Takes the edges, rules and marks of a tick. */
+  #structureOf(lanes: readonly WalkedTick[]): void {
+    const changes: (StructureChange & { sink: (fault: LogFaultName, message: string) => void })[] =
+      [];
+    for (const kind of [ROW_KIND.structural, ROW_KIND.rule, ROW_KIND.mark]) {
+      this.#rows(lanes, kind, (lane, frame, decoded) => {
+        const sink = this.#sink(lane, frame);
+        for (const change of structureChanges(lane.segment, frame, decoded)) {
+          changes.push({ ...change, sink });
+        }
+      }, kind === ROW_KIND.structural);
+    }
+    this.#structure.apply(changes, ({ sink }, message) => sink("structure", message));
+  }
+
+  /** Checks what frames say of time and graph; gives the largest time. */
+  #headers(lane: WalkedTick): bigint {
     let last = this.#hlcLast;
     for (
       const frame of [...lane.frames, ...(lane.commit === undefined ? [] : [lane.commit.frame])]
@@ -309,9 +388,20 @@ class Audit {
         sink("structure", `graph version ${frame.graphVersion} follows ${this.#graphVersion}`);
       }
       this.#graphVersion = Math.max(this.#graphVersion, frame.graphVersion);
-      if (frame.rowKind === ROW_KIND.data) this.#sequence(frame, isLossy, sink);
     }
     return last;
+  }
+
+  /** Checks the numbers of batches, of which each lane may have a part. */
+  #batches(lanes: readonly WalkedTick[], isLossy: boolean): void {
+    let before: FrameHeader | undefined;
+    for (const { lane, frame } of framesOf(lanes)) {
+      if (frame.rowKind !== ROW_KIND.data) continue;
+      const isPart = before !== undefined && before.lane !== frame.lane &&
+        before.producer === frame.producer && before.sequence === frame.sequence;
+      if (!isPart) this.#sequence(frame, isLossy, this.#sink(lane, frame));
+      before = frame;
+    }
   }
 
   #sequence(
@@ -342,8 +432,15 @@ class Audit {
 
   #commit(lane: WalkedTick): void {
     if (lane.commit === undefined) return;
-    const { nextPageId, frame } = lane.commit;
+    const { nextPageId, nextRule, frame } = lane.commit;
     const sink = this.#sink(lane, frame);
+    const { ruleMax } = this.#structure;
+    if (nextRule <= ruleMax) {
+      sink("commit", `the next rule is ${nextRule}, rule ${ruleMax} was bound`);
+    } else if (nextRule < this.#nextRule) {
+      sink("commit", `the next rule falls from ${this.#nextRule} to ${nextRule}`);
+    }
+    this.#nextRule = Math.max(this.#nextRule, nextRule);
     if (nextPageId <= this.#ledger.idMax) {
       sink("commit", `the next page id is ${nextPageId}, page ${this.#ledger.idMax} is there`);
     } else if (nextPageId < this.#nextPageId) {
@@ -362,7 +459,7 @@ class Audit {
     for (const lane of lanes) {
       for (const frame of lane.frames) {
         if (frame.rowKind !== kind) continue;
-        const isData = kind !== ROW_KIND.structural;
+        const isData = isDeltas(kind);
         if (isData) this.#deltas += frame.rows;
         let decoded: DecodedRows;
         try {
@@ -372,7 +469,7 @@ class Audit {
           if (isSecond) continue;
           this.#sink(lane, frame)("columns", error.message);
           if (isData) this.#bad += frame.rows;
-          this.#ledger.lose();
+          this.#lose();
           continue;
         }
         take(lane, frame, decoded);

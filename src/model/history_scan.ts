@@ -48,8 +48,8 @@ export interface ScannedDelta {
   readonly source: string;
   /** Why. */
   readonly intent: string;
-  /** Rule. */
-  readonly rule: undefined;
+  /** Name of the rule that made it. */
+  readonly rule: string | undefined;
   /** Deltas that it stands for. */
   readonly advance: number;
 }
@@ -107,7 +107,7 @@ export function scanHistory(
             kind: kindName(columns.kind[row]),
             source: strings[columns.source[row]] ?? "",
             intent: strings[columns.intent[row]] ?? "",
-            rule: undefined,
+            rule: frame.rowKind === ROW_KIND.derived ? strings[columns.source[row]] : undefined,
             advance: count,
           });
         }

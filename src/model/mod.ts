@@ -36,3 +36,5 @@ export type { RefusalCode, Row, RowOptions } from "./row.ts";
 export type { CombineOp, CombineType } from "./combine.ts";
 export { difference, equals } from "./state.ts";
 export type { PageState, State } from "./state.ts";
+export { Structure } from "./structure.ts";
+export type { ModelEdge, ModelRule, StructureStep } from "./structure.ts";

@@ -19,6 +19,7 @@ import type {
 import { copyRow, faultOf, isNatural, lengthOf, spanAfter } from "./row.ts";
 import type { Row, RowOptions } from "./row.ts";
 import type { PageState, State } from "./state.ts";
+import { Structure, type StructureStep } from "./structure.ts";
 
 const PAGE_SIZE_MAX = 16 * 2 ** 20;
 
@@ -31,6 +32,8 @@ interface Page extends PageState {
 
 /** The oracle: see the head of the file. */
 export class Model {
+  /** Edges, rules and marks as the last tick left them. */
+  readonly structure = new Structure();
   readonly #shards: number;
   readonly #pages = new Map<number, Page>();
   readonly #history = new Map<number, HistoryEntry[]>();
@@ -63,8 +66,10 @@ export class Model {
       for (const { rows } of record.batches) {
         for (const row of rows) model.#apply(row, record.tick);
       }
+      for (const row of record.derived ?? []) model.#apply(row, record.tick);
       for (const change of record.changes) model.#change(change);
-      for (const id of record.deletes) model.#pages.delete(id);
+      for (const step of record.structure ?? []) model.structure.apply(step);
+      for (const id of record.deletes) model.#delete(id);
       model.#nextId = record.nextId;
       model.#ticks.push(record);
     }
@@ -167,6 +172,16 @@ export class Model {
     this.#stage({ ...options, kind: "combine", page, type, op, offset, value });
   }
 
+  /** Stages a change of edges, rules or marks; it must fit when its tick is whole. */
+  change(step: StructureStep): void {
+    this.#open.structure.push(step);
+  }
+
+  /** Stages a row that a rule makes in this tick, behind all that was submitted. */
+  derive(row: Row): void {
+    this.#open.derived.push(copyRow(row));
+  }
+
   /** Queues a producer's batch for the next tick; a producer's sequence never repeats or falls behind a tick. */
   submit(
     rows: readonly Row[],
@@ -195,7 +210,13 @@ export class Model {
     const refused: Refusal[] = [];
 
     for (const create of open.creates) this.#create(create);
-    const { length } = [...open.creates, ...open.rows, ...open.changes, ...open.deletes];
+    const { length } = [
+      ...open.creates,
+      ...open.rows,
+      ...open.changes,
+      ...open.deletes,
+      ...open.structure,
+    ];
     if (length > 0) {
       queue.unshift({ producer: 0, sequence: this.#openSequence++, rows: open.rows });
     }
@@ -213,7 +234,8 @@ export class Model {
         batches.push(batch);
       }
     }
-    const { creates, deletes } = open;
+    const { creates, deletes, derived, structure } = open;
+    for (const row of derived) this.#apply(row, tick);
     // Of several changes of one page the last one counts, and of a page that is deleted none.
     const changes = open.changes.filter((change, index) => {
       const later = open.changes.slice(index + 1);
@@ -226,12 +248,23 @@ export class Model {
         !later.some((other) => other.page === change.page && other[key] !== undefined);
     });
     for (const change of changes) this.#change(change);
-    for (const id of deletes) this.#pages.delete(id);
+    for (const step of structure) this.#step(step);
+    for (const id of deletes) this.#delete(id);
 
-    if (creates.length + batches.length + changes.length + deletes.length === 0) {
+    const changed = creates.length + batches.length + changes.length + deletes.length;
+    if (changed + derived.length + structure.length === 0) {
       return { tick: tick - 1, rows: 0, refused };
     }
-    this.#ticks.push({ tick, nextId: this.#nextId, creates, batches, changes, deletes });
+    this.#ticks.push({
+      tick,
+      nextId: this.#nextId,
+      creates,
+      batches,
+      ...(derived.length === 0 ? {} : { derived }),
+      ...(structure.length === 0 ? {} : { structure }),
+      changes,
+      deletes,
+    });
     return { tick, rows: batches.reduce((sum, batch) => sum + batch.rows.length, 0), refused };
   }
 
@@ -258,6 +291,20 @@ export class Model {
       });
     }
     return state;
+  }
+
+  /** Takes a step at the end of a tick. */
+  #step(step: StructureStep): void {
+    const fault = this.structure.faultOf(step, (page) => this.#pages.has(page));
+    if (fault !== undefined) {
+      throw new MmsbError("usage", `Cannot change the graph: ${fault}`, { values: { fault } });
+    }
+    this.structure.apply(step);
+  }
+
+  #delete(id: number): void {
+    this.#pages.delete(id);
+    this.structure.removePage(id);
   }
 
   #stage(row: Row): void {
@@ -297,6 +344,8 @@ export class Model {
     open.creates = [];
     open.changes = [];
     open.deletes = [];
+    open.structure = [];
+    open.derived = [];
   }
 
   #apply(row: Row, tick: number): void {
@@ -317,6 +366,8 @@ function newOpen() {
     rows: [] as Row[],
     changes: [] as Change[],
     deletes: [] as number[],
+    structure: [] as StructureStep[],
+    derived: [] as Row[],
   };
 }
 

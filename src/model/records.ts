@@ -4,6 +4,7 @@
  */
 
 import type { RefusalCode, Row } from "./row.ts";
+import type { StructureStep } from "./structure.ts";
 
 /** What a page is born with. */
 export interface CreatePageOptions {
@@ -53,7 +54,10 @@ export interface Batch {
   readonly rows: readonly Row[];
 }
 
-/** One tick in the log: creates, then batches in order, then changes, then deletes. */
+/**
+ * One tick in the log: creates, then batches in order, then what rules made of them, then changes, then
+ * edges, rules and marks, then deletes.
+ */
 export interface TickRecord {
   /** 1, 2, 3 … without gaps. */
   readonly tick: number;
@@ -63,6 +67,10 @@ export interface TickRecord {
   readonly creates: readonly Create[];
   /** Accepted batches with rows, by producer, then sequence. */
   readonly batches: readonly Batch[];
+  /** Rows made by rules, in the order they are applied in; nothing stands for none. */
+  readonly derived?: readonly Row[];
+  /** Edges, rules and marks, in the order they take effect; nothing stands for none. */
+  readonly structure?: readonly StructureStep[];
   /** In the order they were staged in. */
   readonly changes: readonly Change[];
   /** Ids, in the order they were staged in. */

@@ -44,6 +44,60 @@ export function applyRows(
   else applyWords(columns, rows, arena.words);
 }
 
+/** As {@linkcode applyRows}, for the rows that `order` names from one of its places to another. */
+export function applyPicked(
+  columns: KernelColumns,
+  order: Int32Array,
+  from: number,
+  to: number,
+  shape: BatchShape,
+  arena: Arena,
+): void {
+  if (shape.kinds !== KIND_SET || !shape.aligned) {
+    for (let k = from; k < to; k++) applyRow(columns, order[k], arena);
+  } else if (shape.sequential && shape.uniformLength === 16) {
+    picked16(columns, order, from, to, arena.words);
+  } else {
+    pickedWords(columns, order, from, to, arena.words);
+  }
+}
+
+function picked16(
+  columns: KernelColumns,
+  order: Int32Array,
+  from: number,
+  to: number,
+  words: Int32Array,
+): void {
+  const { target, payloadWords } = columns;
+  const first = from === to ? 0 : columns.start[0] >>> 2;
+  for (let k = from; k < to; k++) {
+    const i = order[k], at = target[i], source = first + (i << 2);
+    words[at] = payloadWords[source];
+    words[at + 1] = payloadWords[source + 1];
+    words[at + 2] = payloadWords[source + 2];
+    words[at + 3] = payloadWords[source + 3];
+  }
+}
+
+function pickedWords(
+  columns: KernelColumns,
+  order: Int32Array,
+  from: number,
+  to: number,
+  words: Int32Array,
+): void {
+  const { target, payloadWords, start, length } = columns;
+  for (let k = from; k < to; k++) {
+    const i = order[k], at = target[i], source = start[i] >>> 2, count = length[i] >>> 2;
+    if (count < MOVE_WORDS_MIN) {
+      for (let w = 0; w < count; w++) words[at + w] = payloadWords[source + w];
+    } else {
+      words.set(payloadWords.subarray(source, source + count), at);
+    }
+  }
+}
+
 function apply4(columns: KernelColumns, rows: number, words: Int32Array): void {
   const { target, payloadWords } = columns;
   const first = rows === 0 ? 0 : columns.start[0] >>> 2;
@@ -89,12 +143,14 @@ function applyBytes(columns: KernelColumns, rows: number, arena: Arena): void {
 }
 
 function applyMixed(columns: KernelColumns, rows: number, arena: Arena): void {
-  const { kind } = columns;
-  for (let i = 0; i < rows; i++) {
-    if (kind[i] === KIND_SET) copyBytes(columns, i, arena);
-    else if (kind[i] === KIND_MASKED) applyMasked(columns, i, arena);
-    else applyCombine(columns, i, arena);
-  }
+  for (let i = 0; i < rows; i++) applyRow(columns, i, arena);
+}
+
+function applyRow(columns: KernelColumns, row: number, arena: Arena): void {
+  const kind = columns.kind[row];
+  if (kind === KIND_SET) copyBytes(columns, row, arena);
+  else if (kind === KIND_MASKED) applyMasked(columns, row, arena);
+  else applyCombine(columns, row, arena);
 }
 
 function copyBytes(columns: KernelColumns, row: number, arena: Arena): void {

@@ -81,13 +81,15 @@ export class SharedArena implements Arena {
    * Reserves the room.
    *
    * @param limitBytes Bytes it may grow to, 64 KiB to 8 GiB.
+   * @param buffer The buffer of another thread's arena of the same limit, to look at the same bytes.
    * @throws {MmsbError} `allocation` where the system reserves no such room, `limit` past 8 GiB.
    */
-  constructor(limitBytes: number) {
+  constructor(limitBytes: number, buffer?: SharedArrayBuffer) {
     checkInteger("memoryLimitBytes", limitBytes, SPAN_BYTES, ARENA_BYTES_MAX, "limit");
     this.limitBytes = limitBytes - limitBytes % SPAN_BYTES;
     try {
-      this.#buffer = new SharedArrayBuffer(SPAN_BYTES, { maxByteLength: this.limitBytes });
+      this.#buffer = buffer ??
+        new SharedArrayBuffer(SPAN_BYTES, { maxByteLength: this.limitBytes });
     } catch (cause) {
       throw new MmsbError(
         "allocation",
@@ -100,9 +102,19 @@ export class SharedArena implements Arena {
     this.#remake();
   }
 
+  /** The buffer, for other threads. */
+  get buffer(): SharedArrayBuffer {
+    return this.#buffer;
+  }
+
   /** Bytes it has now. */
   get byteLength(): number {
     return this.#buffer.byteLength;
+  }
+
+  /** Makes the views anew where another thread has made the arena longer. */
+  catchUp(): void {
+    if (this.words.byteLength !== this.#buffer.byteLength) this.#remake();
   }
 
   /** {@inheritDoc Arena.grow} */

@@ -41,6 +41,41 @@ export function countEpochs(columns: KernelColumns, rows: number, epochs: EpochC
   }
 }
 
+/** As {@linkcode raiseEpochs}, for the rows that `order` names from one of its places to another. */
+export function raisePicked(
+  columns: KernelColumns,
+  order: Int32Array,
+  from: number,
+  to: number,
+  epochs: EpochColumns,
+): void {
+  const { record, epoch } = columns, { low } = epochs;
+  for (let k = from; k < to; k++) {
+    const i = order[k], at = record[i] >> RECORD_SHIFT;
+    const raised = low[at] + 1 | 0;
+    low[at] = raised;
+    epoch[i] = raised;
+    if (raised === 0) epochs.high[at]++;
+  }
+}
+
+/** As {@linkcode countEpochs}, for the rows that `order` names from one of its places to another. */
+export function countPicked(
+  columns: KernelColumns,
+  order: Int32Array,
+  from: number,
+  to: number,
+  epochs: EpochColumns,
+): void {
+  const { record } = columns, { low } = epochs;
+  for (let k = from; k < to; k++) {
+    const at = record[order[k]] >> RECORD_SHIFT;
+    const raised = low[at] + 1 | 0;
+    low[at] = raised;
+    if (raised === 0) epochs.high[at]++;
+  }
+}
+
 /**
  * Raises epochs as {@linkcode raiseEpochs} does, and compares them with those that the rows carry.
  *

@@ -18,7 +18,7 @@ import { crc32 } from "../base/mod.ts";
 import { CONTROL_BYTES, GROWING_PARTS, type GrowingPart, IMAGE_FORMAT } from "./mapped_layout.ts";
 
 /** `building`: not for readers yet. `live`: a writer has it. `clean`: closed, and synced. `retired`: replaced. */
-export const IMAGE_STATE = { building: 1, live: 2, clean: 3, retired: 4 } as const;
+export const IMAGE_STATE = { building: 1, live: 2, clean: 3, retired: 4, partial: 5 } as const;
 
 const MAGIC = 0x4153_4d4d, MAGIC_2 = 0x414e_4552;
 // 32-bit words. What readers look at each time stands on one cache line.
@@ -72,7 +72,7 @@ export class MappedControl {
   readonly #bytes: Uint8Array;
 
   /** Looks at the beginning of a buffer. */
-  constructor(buffer: ArrayBuffer) {
+  constructor(buffer: ArrayBufferLike) {
     this.#words = new Int32Array(buffer, 0, CONTROL_BYTES / 4);
     this.#doubles = new Float64Array(buffer, 0, CONTROL_BYTES / 8);
     this.#bigs = new BigInt64Array(buffer, 0, CONTROL_BYTES / 8);

@@ -16,7 +16,6 @@
 
 import { alignUp, MmsbError } from "../base/mod.ts";
 import type { MappedControl } from "./mapped_control.ts";
-import type { MappedParts } from "./mapped_parts.ts";
 import { decodeMetadata, encodeMetadata, type Metadata } from "./metadata.ts";
 
 /** What a page is called, and what it carries. */
@@ -27,6 +26,20 @@ export interface DirectoryRecord {
   readonly name: string | undefined;
   /** Its metadata. */
   readonly metadata: Metadata;
+}
+
+/** Where records stand: two halves that grow, and a control block. */
+export interface DirectoryParts {
+  /** The control block. */
+  readonly control: MappedControl;
+  /** How long the halves may become. */
+  readonly layout: {
+    readonly parts: Readonly<Record<"directory0" | "directory1", { readonly bytesMax: number }>>;
+  };
+  /** Bytes of a half, from one of its bytes on. */
+  bytes(half: "directory0" | "directory1", offset: number, length: number): Uint8Array;
+  /** Makes a half longer. */
+  grow(half: "directory0" | "directory1", bytes: number): void;
 }
 
 /** Keeps names and metadata where other processes see them. */
@@ -55,13 +68,13 @@ const HALVES = ["directory0", "directory1"] as const;
 
 /** The writer's side. */
 export class MappedDirectory implements PageDirectory {
-  readonly #parts: MappedParts;
+  readonly #parts: DirectoryParts;
   readonly #control: MappedControl;
   /** Bytes in use after the last tidying. */
   #tidied: number;
 
-  /** Writes to the halves of a mapped file. */
-  constructor(parts: MappedParts) {
+  /** Writes to the halves of a mapped file, or of shared memory. */
+  constructor(parts: DirectoryParts) {
     this.#parts = parts;
     this.#control = parts.control;
     this.#tidied = this.#control.directoryLength(this.#half);
@@ -130,12 +143,12 @@ export class MappedDirectory implements PageDirectory {
 
 /** The reader's side: follows the records from where it stopped. */
 export class DirectoryFollower {
-  readonly #parts: MappedParts;
+  readonly #parts: DirectoryParts;
   #turns = -1;
   #at = 0;
 
   /** Begins before the first record. */
-  constructor(parts: MappedParts) {
+  constructor(parts: DirectoryParts) {
     this.#parts = parts;
   }
 

@@ -177,6 +177,11 @@ export class MappedImage implements PageMemory, Disposable {
     this.table.syncControl();
   }
 
+  /** Says that the image does not hold all that the log has: nobody may take it over. */
+  markPartial(): void {
+    this.table.control.state = IMAGE_STATE.partial;
+  }
+
   /** Gives up the file and its lock; views stay good. */
   close(): void {
     this.table.file.close();
@@ -205,6 +210,9 @@ class Closing implements Disposable {
 function misfit(parts: MappedParts, expected: ImageIdentity): string | undefined {
   const { control, layout, file } = parts;
   if (!control.isKnown) return "it is of another version";
+  if (control.state === IMAGE_STATE.partial) {
+    return "it has no edges, rules and marks, as the log has";
+  }
   if (control.state !== IMAGE_STATE.clean) return "it was not closed cleanly";
   if (
     control.limitBytes !== layout.limitBytes || control.totalBytes !== layout.totalBytes ||

@@ -11,10 +11,13 @@
 import { assert, MmsbError, PAGE_ID_MAX } from "../base/mod.ts";
 import { type AllocatorImage, SlotAllocator } from "./allocator.ts";
 import { ADDRESS_BYTES, type Arena, REGION_SHIFT } from "./arena.ts";
+import { type EdgeImage, EdgeTable } from "./edge_table.ts";
 import type { DirectoryRecord, PageDirectory } from "./mapped_directory.ts";
 import type { Metadata } from "./metadata.ts";
+import { PageMarks } from "./page_marks.ts";
 import { type PageMemory, sharedMemory } from "./page_memory.ts";
 import { type PageState, PageTable, RECORD_WORDS, type TableImage } from "./page_table.ts";
+import { type RuleBinding, RuleBindings } from "./rule_bindings.ts";
 import { sizeClassOf } from "./size_class.ts";
 
 /** What a page is born with. */
@@ -45,6 +48,16 @@ export interface StoreImage {
   readonly metadata: ReadonlyMap<number, Metadata>;
   /** The next id to be given out. */
   readonly nextPageId: number;
+  /** The edges. */
+  readonly edges: EdgeImage;
+  /** The graph's version. */
+  readonly graphVersion: number;
+  /** The bound rules. */
+  readonly bindings: readonly RuleBinding[];
+  /** The marks. */
+  readonly marks: ReadonlyMap<number, number>;
+  /** The next number of a rule to be given out. */
+  readonly nextRule: number;
 }
 
 /** What {@linkcode PageStore.restore} copied. */
@@ -66,16 +79,26 @@ export class PageStore {
   readonly table: PageTable;
   /** The slots. */
   readonly allocator: SlotAllocator;
+  /** The edges between pages, by their rows. */
+  readonly edges: EdgeTable = new EdgeTable();
   /** The next id to be given out. */
   nextPageId = 1;
+  /** The next number of a rule to be given out. */
+  nextRule = 1;
+  /** The bound rules. */
+  readonly bindings: RuleBindings = new RuleBindings();
+  /** The marks on pages. */
+  readonly marks: PageMarks = new PageMarks();
   #idsByName = new Map<string, number>();
   #names = new Map<number, string>();
   #metadata = new Map<number, Metadata>();
+  /** What the graph's version is ahead of the changes that its parts have counted. */
+  #graphVersionBase = 0;
   /** The image at which the store stood last, while epochs tell what has changed since. */
   #base: StoreImage | undefined;
 
-  /** Where names and metadata are written for other processes, if at all. */
-  readonly #directory: PageDirectory | undefined;
+  /** Where names and metadata are written for other processes or threads, if at all. */
+  #directory: PageDirectory | undefined;
 
   /**
    * Makes an empty store, or takes over what its memory holds.
@@ -98,6 +121,16 @@ export class PageStore {
     // What was staged and never ticked: its id will be given to another page.
     const { nextPageId, records } = memory.found;
     if (records.some(({ page }) => page >= nextPageId)) this.#directory?.rewrite(this.#records());
+  }
+
+  /** Version of the graph: grows by 1 for every edge added or removed and rule bound or unbound. */
+  get graphVersion(): number {
+    return this.#graphVersionBase + this.edges.changes + this.bindings.changes;
+  }
+
+  /** Sets the version where what is read says what it was. */
+  set graphVersion(version: number) {
+    this.#graphVersionBase = version - this.edges.changes - this.bindings.changes;
   }
 
   /**
@@ -142,11 +175,14 @@ export class PageStore {
     return row;
   }
 
-  /** Removes a page: its slot, row, name and metadata. */
+  /** Removes a page: its slot, row, edges, name, metadata and marks, and the bindings that name it. */
   remove(id: number): void {
     const row = this.table.rowOf(id);
     assert(row !== 0, `page ${id} is there`);
+    this.marks.removePage(id);
+    this.bindings.removePage(id);
     this.allocator.free(this.table.slot(row), this.table.sizeOf(row));
+    this.edges.removeRow(row);
     this.table.remove(id);
     const name = this.#names.get(id);
     if (name !== undefined) {
@@ -264,12 +300,27 @@ export class PageStore {
   clear(): void {
     this.allocator.clear();
     this.table.clear();
+    this.edges.clear();
+    this.bindings.clear();
+    this.marks.clear();
+    this.graphVersion = 0;
+    this.nextRule = 1;
     this.#idsByName.clear();
     this.#names.clear();
     this.#metadata.clear();
     this.nextPageId = 1;
     this.#base = undefined;
     this.#directory?.rewrite([]);
+  }
+
+  /**
+   * Writes names and metadata to a directory from now on, beginning with those that there are.
+   *
+   * @throws {MmsbError} `limit` where they have no room there; nothing is changed then.
+   */
+  keepDirectory(directory: PageDirectory): void {
+    directory.rewrite(this.#records());
+    this.#directory = directory;
   }
 
   /** Takes over names and metadata that stand in the directory of a mapped file, oldest first. */
@@ -310,6 +361,11 @@ export class PageStore {
       names: new Map(this.#names),
       metadata: new Map(this.#metadata),
       nextPageId: this.nextPageId,
+      edges: this.edges.image(),
+      graphVersion: this.graphVersion,
+      bindings: this.bindings.image(),
+      marks: this.marks.image(),
+      nextRule: this.nextRule,
     };
     return this.#base;
   }
@@ -326,6 +382,11 @@ export class PageStore {
     this.#directory?.rewrite(recordsOf(image.names, image.metadata));
     this.allocator.restore(image.allocator);
     this.table.restore(image.table);
+    this.edges.restore(image.edges);
+    this.bindings.restore(image.bindings);
+    this.marks.restore(image.marks);
+    this.nextRule = image.nextRule;
+    this.graphVersion = image.graphVersion;
     let bytes = 0;
     for (const row of rows) {
       const from = image.starts[row], to = image.starts[row + 1];
@@ -389,6 +450,11 @@ export class PageStore {
     this.arena.checkInvariants();
     this.allocator.checkInvariants();
     this.table.checkInvariants();
+    this.edges.checkInvariants();
+    for (const edge of this.edges.edges()) {
+      const { ids } = this.table, from = this.edges.from(edge), to = this.edges.to(edge);
+      assert(ids[from] > 0 && ids[to] > 0, `edge ${from} → ${to} is between pages`);
+    }
     const spans: [number, number][] = [];
     for (const row of this.table.rows()) {
       spans.push([
@@ -401,6 +467,9 @@ export class PageStore {
       assert(spans[i][0] >= spans[i - 1][1], `slot ${spans[i][0]} is one page's own`);
     }
     assert(this.allocator.statistics().live === this.table.size, "each page has one slot");
+    const hasPage = (page: number) => this.table.rowOf(page) !== 0;
+    this.bindings.checkInvariants(hasPage);
+    this.marks.checkInvariants(hasPage);
     for (const [name, id] of this.#idsByName) {
       assert(
         this.table.rowOf(id) !== 0 && this.#names.get(id) === name,

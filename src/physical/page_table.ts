@@ -393,6 +393,21 @@ export class PageTable {
     return start + (id & 0xffff);
   }
 
+  /** The buffer of one of its parts, for other threads. */
+  bufferOf(part: TablePart): ArrayBufferLike {
+    if (part === "blocks") return this.blocks.buffer;
+    return (part === "entries" ? this.#entryBlock : this.#columns[part]).buffer;
+  }
+
+  /** Makes the views anew where another thread has made the columns longer; counts are then not kept up. */
+  catchUp(): void {
+    const { ids } = this.#columns;
+    if (
+      ids.byteLength !== this.ids.byteLength ||
+      this.#entryBlock.byteLength !== this.entries.byteLength
+    ) this.#remake();
+  }
+
   /** Looks at the columns again, which another process has made longer or filled. */
   refresh(): void {
     this.#remake();

@@ -64,34 +64,80 @@ export interface ResolveInput {
  * disagree, `stale-epoch` where an expected epoch differs.
  */
 export function resolve(input: ResolveInput, table: PageTable): BatchShape {
-  const { columns, rows, payloadLength } = input;
-  lookUp(columns.page, table.blocks, table.entries, columns.record, rows);
-  const kinds = orKinds(columns, rows);
-  const strings = input.strings === ANY_STRINGS ? 0 : orStrings(columns, rows);
-  const length = rows === 0 ? 0 : columns.length[0], start = rows === 0 ? 0 : columns.start[0];
-  const stride = length + 3 & ~3;
-  const uniform = kinds === KIND_SET && isUniform(columns.length, rows, length);
-  const sequential = uniform && (start & 3) === 0 &&
-    isSequential(columns.start, rows, start, stride);
-  let findings: number;
-  if (sequential) {
-    const end = start + (rows - 1) * stride + length;
-    findings = checkUniform(columns, table.records, rows, length) |
-      (start < 0 || end > payloadLength ? -1 : 0);
-  } else {
-    findings = checkSpans(columns, table.records, rows) |
-      (kinds === KIND_SET
-        ? checkPayloads(columns, rows, payloadLength)
-        : checkKinds(columns, rows, payloadLength));
-  }
-  // An or of numbers below n can reach n, so this sends some good batches to the exact search,
-  // and no bad one past it.
-  if (findings >>> 25 !== 0 || strings >= input.strings) explain(input, table);
-  const { expectedEpochs } = input;
+  const survey = surveyRows(input, table, 0, input.rows);
+  if (isDoubtful(survey, input.strings)) explain(input, table);
+  const { columns, rows, expectedEpochs } = input;
   if (expectedEpochs !== undefined) {
     for (let row = 0; row < rows; row++) checkEpoch(columns, row, table, expectedEpochs[row]);
   }
-  return { uniformLength: uniform ? length : 0, sequential, aligned: (findings & 3) === 0, kinds };
+  return shapeOf(survey, input);
+}
+
+/** What was found in some rows of a batch; those of its parts, or-ed together, say it of the whole. */
+export interface RowSurvey {
+  /** All kinds or-ed together. */
+  readonly kinds: number;
+  /** All sources and intents or-ed together. */
+  readonly strings: number;
+  /** Bit 0: lengths differ from the batch's first, or rows do not set; bit 1: payloads are not in a row. */
+  readonly differs: number;
+  /** At least 2^25, unsigned, where a row may be bad; else the lowest bits say what is aligned. */
+  readonly findings: number;
+}
+
+/**
+ * Looks at some rows of a batch and fills their scratch columns `record` and `target`. Nothing of it
+ * depends on other rows, so any thread may do any part.
+ *
+ * @param first First row, a multiple of 8.
+ * @param end Behind the last row; a multiple of 8, or the end of the batch.
+ */
+export function surveyRows(
+  input: ResolveInput,
+  table: PageTable,
+  first: number,
+  end: number,
+): RowSurvey {
+  const { columns, rows, payloadLength } = input;
+  lookUp(columns.page, table.blocks, table.entries, columns.record, first, end);
+  const kinds = orKinds(columns, first, end);
+  const strings = input.strings === ANY_STRINGS ? 0 : orStrings(columns, first, end);
+  const length = rows === 0 ? 0 : columns.length[0], start = rows === 0 ? 0 : columns.start[0];
+  const stride = length + 3 & ~3;
+  const uniform = kinds === KIND_SET && isUniform(columns.length, first, end, length);
+  const sequential = uniform && (start & 3) === 0 &&
+    isSequential(columns.start, first, end, start, stride);
+  let findings: number;
+  if (sequential) {
+    const last = start + (end - 1) * stride + length;
+    findings = checkUniform(columns, table.records, first, end, length) |
+      (start < 0 || last > payloadLength ? -1 : 0);
+  } else {
+    findings = checkSpans(columns, table.records, first, end) |
+      (kinds === KIND_SET
+        ? checkPayloads(columns, first, end, payloadLength)
+        : checkKinds(columns, first, end, payloadLength));
+  }
+  return { kinds, strings, differs: (uniform ? 0 : 1) | (sequential ? 0 : 2), findings };
+}
+
+/**
+ * Whether a row may be bad. An or of numbers below n can reach n, so this sends some good batches to the
+ * exact search, and no bad one past it.
+ */
+export function isDoubtful({ findings, strings }: RowSurvey, stringsCount: number): boolean {
+  return findings >>> 25 !== 0 || strings >= stringsCount;
+}
+
+/** The shape of a batch of which all rows were surveyed. */
+export function shapeOf({ kinds, differs, findings }: RowSurvey, input: ResolveInput): BatchShape {
+  const length = input.rows === 0 ? 0 : input.columns.length[0];
+  return {
+    uniformLength: (differs & 1) === 0 ? length : 0,
+    sequential: (differs & 2) === 0,
+    aligned: (findings & 3) === 0,
+    kinds,
+  };
 }
 
 function lookUp(
@@ -99,45 +145,52 @@ function lookUp(
   blocks: Int32Array,
   entries: Int32Array,
   record: Int32Array,
-  rows: number,
+  first: number,
+  end: number,
 ): void {
-  for (let i = 0; i < rows; i++) {
+  for (let i = first; i < end; i++) {
     const id = page[i];
     record[i] = entries[blocks[id >>> 16] + (id & 0xffff)] << RECORD_SHIFT;
   }
 }
 
-function orKinds(columns: KernelColumns, rows: number): number {
+function orKinds(columns: KernelColumns, first: number, end: number): number {
   const { kinds, kind } = columns;
-  const words = rows >>> 2;
+  const words = end >>> 2;
   let or = 0;
-  for (let i = 0; i < words; i++) or |= kinds[i];
+  for (let i = first >>> 2; i < words; i++) or |= kinds[i];
   or = (or | or >>> 8 | or >>> 16 | or >>> 24) & 0xff;
-  for (let i = words << 2; i < rows; i++) or |= kind[i];
+  for (let i = words << 2; i < end; i++) or |= kind[i];
   return or;
 }
 
-function orStrings(columns: KernelColumns, rows: number): number {
+function orStrings(columns: KernelColumns, first: number, end: number): number {
   const { strings, source, intent } = columns;
-  const words = rows >>> 1, intents = source.length >>> 1;
+  const words = end >>> 1, intents = source.length >>> 1;
   let or = 0;
-  for (let i = 0; i < words; i++) or |= strings[i];
-  for (let i = 0; i < words; i++) or |= strings[intents + i];
+  for (let i = first >>> 1; i < words; i++) or |= strings[i];
+  for (let i = first >>> 1; i < words; i++) or |= strings[intents + i];
   or = (or | or >>> 16) & 0xffff;
-  if (rows & 1) or |= source[rows - 1] | intent[rows - 1];
+  if (end & 1) or |= source[end - 1] | intent[end - 1];
   return or;
 }
 
-function isUniform(length: Int32Array, rows: number, first: number): boolean {
+function isUniform(length: Int32Array, first: number, end: number, expected: number): boolean {
   let different = 0;
-  for (let i = 0; i < rows; i++) different |= length[i] ^ first;
-  return different === 0 && first > 0;
+  for (let i = first; i < end; i++) different |= length[i] ^ expected;
+  return different === 0 && expected > 0;
 }
 
-function isSequential(start: Int32Array, rows: number, first: number, stride: number): boolean {
-  let different = 0, expected = first;
-  for (let i = 0; i < rows; i++) {
-    different |= start[i] ^ expected;
+function isSequential(
+  column: Int32Array,
+  first: number,
+  end: number,
+  start: number,
+  stride: number,
+): boolean {
+  let different = 0, expected = start + Math.imul(first, stride) | 0;
+  for (let i = first; i < end; i++) {
+    different |= column[i] ^ expected;
     expected = expected + stride | 0;
   }
   return different === 0;
@@ -153,13 +206,14 @@ function isSequential(start: Int32Array, rows: number, first: number, stride: nu
 function checkUniform(
   columns: KernelColumns,
   records: Int32Array,
-  rows: number,
+  first: number,
+  end: number,
   length: number,
 ): number {
   if (length > PAGE_BYTES_MAX) return -1;
   const { record, offset, target } = columns;
   let findings = length;
-  for (let i = 0; i < rows; i++) {
+  for (let i = first; i < end; i++) {
     const r = record[i], o = offset[i];
     findings |= records[r | RECORD_LIMIT] - length - o | o;
     target[i] = (records[r] << 2) + (o >>> 2);
@@ -168,10 +222,15 @@ function checkUniform(
 }
 
 /** As {@linkcode checkUniform} for rows of any lengths. */
-function checkSpans(columns: KernelColumns, records: Int32Array, rows: number): number {
+function checkSpans(
+  columns: KernelColumns,
+  records: Int32Array,
+  first: number,
+  end: number,
+): number {
   const { record, offset, length, target } = columns;
   let findings = 0;
-  for (let i = 0; i < rows; i++) {
+  for (let i = first; i < end; i++) {
     const r = record[i], o = offset[i], l = length[i];
     const room = records[r + RECORD_LIMIT] - l;
     findings |= room & 0x8000_0000 | (room - o) & 0x8000_0000 | o | l | (l - 1) & 0x8000_0000;
@@ -181,10 +240,15 @@ function checkSpans(columns: KernelColumns, records: Int32Array, rows: number): 
 }
 
 /** Negative if a payload of a set leaves the pool; otherwise the low bits of all starts. */
-function checkPayloads(columns: KernelColumns, rows: number, payloadLength: number): number {
+function checkPayloads(
+  columns: KernelColumns,
+  first: number,
+  end: number,
+  payloadLength: number,
+): number {
   const { start, length } = columns;
   let findings = 0;
-  for (let i = 0; i < rows; i++) {
+  for (let i = first; i < end; i++) {
     const room = payloadLength - length[i] | 0;
     findings |= room & 0x8000_0000 | (room - start[i]) & 0x8000_0000 | start[i] & 0x8000_0003;
   }
@@ -192,9 +256,14 @@ function checkPayloads(columns: KernelColumns, rows: number, payloadLength: numb
 }
 
 /** As {@linkcode checkPayloads}, for rows of any kind. */
-function checkKinds(columns: KernelColumns, rows: number, payloadLength: number): number {
+function checkKinds(
+  columns: KernelColumns,
+  first: number,
+  end: number,
+  payloadLength: number,
+): number {
   let findings = 0;
-  for (let i = 0; i < rows; i++) {
+  for (let i = first; i < end; i++) {
     findings |= rowFault(columns, i, payloadLength) === undefined ? columns.start[i] & 3 : -1;
   }
   return findings;

@@ -180,6 +180,9 @@ export function zeroValue(field: Field): unknown {
   }
 }
 
+/** What of an arena a value is read from. */
+export type ReadableArena = Pick<Arena, "words" | "doubles" | "region">;
+
 /**
  * Reads a value out of a slot; the span was checked.
  *
@@ -189,7 +192,12 @@ export function zeroValue(field: Field): unknown {
  * @param offset First byte of the value in the page.
  * @throws {MmsbError} `usage` where bytes that were written past the schema are no text.
  */
-export function readValue(field: Field, arena: Arena, slot: number, offset: number): unknown {
+export function readValue(
+  field: Field,
+  arena: ReadableArena,
+  slot: number,
+  offset: number,
+): unknown {
   const { code } = field;
   if (code === TYPE_CODE.f64) return arena.doubles[(slot << 1) + (offset >>> 3)];
   if (code > TYPE_CODE.u32) return readOther(field, arena, slot, offset);
@@ -200,7 +208,7 @@ export function readValue(field: Field, arena: Arena, slot: number, offset: numb
 }
 
 /** All types but f64 and the small integers; apart, so that reading those is compiled into its callers. */
-function readOther(field: Field, arena: Arena, slot: number, offset: number): unknown {
+function readOther(field: Field, arena: ReadableArena, slot: number, offset: number): unknown {
   const { code } = field, at = (slot << 2) + (offset >>> 2);
   switch (code) {
     case TYPE_CODE.f32:
@@ -218,7 +226,7 @@ function readOther(field: Field, arena: Arena, slot: number, offset: number): un
   }
 }
 
-function readBytes(field: Field, arena: Arena, slot: number, offset: number): unknown {
+function readBytes(field: Field, arena: ReadableArena, slot: number, offset: number): unknown {
   const region = arena.region(slot >>> REGION_SHIFT);
   const first = (slot & (1 << REGION_SHIFT) - 1) * ADDRESS_BYTES + offset;
   if (field.code === TYPE_CODE.bytes) return region.slice(first, first + field.bound);

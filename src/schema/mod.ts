@@ -20,3 +20,4 @@ export * from "./evolution.ts";
 export * from "./field_type.ts";
 export * from "./schema.ts";
 export * from "./stored_form.ts";
+export * from "./table_layout.ts";

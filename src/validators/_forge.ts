@@ -10,6 +10,7 @@ import { alignUp, joinBytes } from "../base/mod.ts";
 import {
   FORMAT,
   FrameWriter,
+  isDeltas,
   LogReader,
   MemoryStorage,
   participantsOf,
@@ -36,6 +37,8 @@ export interface ForgedRow {
   intent: number;
   epoch: number;
   shard: number;
+  /** Number of the rule that made it; of derived rows. */
+  rule?: number;
 }
 
 /** One frame of rows. */
@@ -194,7 +197,10 @@ function rowFrame({ rows, payload, strings, hlc, ...about }: ForgedFrame) {
     hlcHi,
     hlcLo,
     columns,
-    epochs: !isStructural,
+    epochs: isDeltas(about.rowKind),
+    ...(rows.some(({ rule = 0 }) => rule > 0)
+      ? { rules: Int32Array.from(rows, ({ rule = 0 }) => rule) }
+      : {}),
     strings,
     payloadLength: payload.length,
     ...(isStructural ? { shards: Uint8Array.from(rows, ({ shard }) => shard) } : {}),

@@ -7,6 +7,7 @@
  */
 
 import {
+  encodeBinding,
   FRAME_HEADER_BYTES,
   FRAME_MAGIC,
   laneFolder,
@@ -17,6 +18,7 @@ import {
   META_PATH,
   readFrameHeader,
   ROW_KIND,
+  RULE_ROW,
   SECTION,
   SEGMENT_HEADER_BYTES,
   segmentBytes,
@@ -24,7 +26,13 @@ import {
   STRUCTURAL,
 } from "../log/mod.ts";
 import { crc32 } from "../base/mod.ts";
-import { type ForgedFrame, type ForgedTick, putTogether, takeApart } from "./_forge.ts";
+import {
+  type ForgedFrame,
+  type ForgedRow,
+  type ForgedTick,
+  putTogether,
+  takeApart,
+} from "./_forge.ts";
 import { SAMPLE_SHARDS } from "./_sample_log.ts";
 
 /** A fault in a log. */
@@ -295,7 +303,64 @@ function plantInFrames(sample: MemoryStorage): PlantedFault[] {
       ticks[tickIndex].nextPageId = 2;
       return { tickIndex, index: ticks[tickIndex].frames.length };
     }),
+    ...plantInStructure(plant),
     wrongDigest(sample),
+  ];
+}
+
+/** Edges, rules and derived rows that cannot be, in a frame of their own. */
+function plantInStructure(
+  plant: (
+    name: string,
+    fault: LogFaultName,
+    edit: (ticks: ForgedTick[]) => { tickIndex: number; index?: number },
+  ) => PlantedFault,
+): PlantedFault[] {
+  /** Adds a frame in the middle; the rows are made of two pages that live, and one that is dead. */
+  const inStructure = (
+    name: string,
+    rowKind: number,
+    rowsOf: (one: ForgedRow, other: ForgedRow, dead: number) => ForgedRow[],
+    payload: (page: number, dead: number) => Uint8Array = () => new Uint8Array(0),
+  ) =>
+    plant(name, "structure", (ticks) => {
+      const { tickIndex, frame } = dataFrame(ticks, ticks.length >> 1), tick = ticks[tickIndex];
+      const dead = deadPage(ticks, tickIndex), [one] = frame.rows;
+      const other = frame.rows.find(({ page }) => page !== one.page)!;
+      const bytes = payload(one.page, dead);
+      const plain = { offset: 0, length: bytes.length, start: 0, kind: 0, source: 0, intent: 0 };
+      const rowOf = ({ page, epoch }: ForgedRow) => ({ ...plain, page, epoch, shard: 0 });
+      const rows = rowsOf(rowOf(one), rowOf(other), dead);
+      const about = { producer: 0, sequence: 0, hlc: tick.commitHlc, strings: [""] };
+      tick.commitHlc += BigInt(rows.length);
+      const index = tick.frames.push({ ...about, rowKind, rows, payload: bytes.slice() }) - 1;
+      return { tickIndex, index };
+    });
+  const { addEdge } = STRUCTURAL;
+  const bindingOf = (page: number, input: number) => {
+    const about = { name: "rule", module: null, export: "", version: 1, params: null, mode: "" };
+    return encodeBinding({ ...about, inputs: [input], outputs: [page], state: [] });
+  };
+  return [
+    inStructure("edge without a page", ROW_KIND.structural, (one, _other, dead) => [
+      { ...one, kind: addEdge, offset: dead },
+    ]),
+    inStructure("edges that make a cycle", ROW_KIND.structural, (one, other) => [
+      { ...one, kind: addEdge, offset: other.page },
+      { ...other, kind: addEdge, offset: one.page },
+    ]),
+    inStructure(
+      "binding without a page",
+      ROW_KIND.rule,
+      (one) => [{ ...one, kind: RULE_ROW.bind, offset: 1 }],
+      bindingOf,
+    ),
+    inStructure(
+      "derived row without a binding",
+      ROW_KIND.derived,
+      (one) => [{ ...one, rule: 7, length: 1 }],
+      () => new Uint8Array(1),
+    ),
   ];
 }
 

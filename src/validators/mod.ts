@@ -13,6 +13,7 @@
 
 import { integrityValidator } from "./integrity.ts";
 import { memoryValidator } from "./memory.ts";
+import { provenanceValidator } from "./provenance.ts";
 import { replayValidator } from "./replay.ts";
 import type { Validator } from "./validator.ts";
 
@@ -21,10 +22,12 @@ export const validators: readonly Validator[] = [
   replayValidator,
   integrityValidator,
   memoryValidator,
+  provenanceValidator,
 ];
 
 export * from "./flights.ts";
 export * from "./integrity.ts";
 export * from "./memory.ts";
+export * from "./provenance.ts";
 export * from "./replay.ts";
 export * from "./validator.ts";

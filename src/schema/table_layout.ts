@@ -6,6 +6,8 @@
  *   pages.
  * - Directory pages, each twice as large as the one before it: entries of u32 column, u32 chunk, u32 page,
  *   in the order in which chunks were made, so that an append adds to the end and nothing moves.
+ *
+ * @module
  */
 
 /** Bytes of a root page. */

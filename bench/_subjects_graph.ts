@@ -1,0 +1,192 @@
+/** Subjects of the graph: cycle checks, inserting edges with the order kept up, validating lists of changes. */
+
+import { type GraphOperation, type Page, StateBus } from "../mod.ts";
+import { hash, median, numbers, type Row, seconds } from "./_harness.ts";
+import { SEED } from "./_work.ts";
+
+const PAGES = 10_000;
+const EDGES = 100_000;
+const INSERTED = 10_000;
+const CHAIN = 1_000_000;
+const PAGE_BYTES = 16;
+
+type Pair = readonly [from: number, to: number];
+
+/** A bus with pages and edges between them, by the pages' numbers from 0. */
+async function busOf(pages: number, pairs: Iterable<Pair>): Promise<[StateBus, Page[]]> {
+  const bus = await StateBus.open();
+  const handles = Array.from({ length: pages }, () => bus.createPage({ size: PAGE_BYTES }));
+  for (const [from, to] of pairs) bus.edge(handles[from], handles[to], "data");
+  await bus.tick();
+  return [bus, handles];
+}
+
+function* chain(pages: number): Generator<Pair> {
+  for (let page = 1; page < pages; page++) yield [page - 1, page];
+}
+
+/** 0 to n − 1 in an order from a seed. */
+function shuffled(count: number, next: () => number): Uint32Array {
+  const order = Uint32Array.from({ length: count }, (_, at) => at);
+  for (let at = count - 1; at > 0; at--) {
+    const other = next() % (at + 1), kept = order[at];
+    order[at] = order[other];
+    order[other] = kept;
+  }
+  return order;
+}
+
+/** Different edges of a graph without cycles whose order has nothing to do with the pages' numbers. */
+function* random(pages: number, edges: number, seed: number): Generator<Pair> {
+  const next = numbers(seed), order = shuffled(pages, next), seen = new Set<number>();
+  while (seen.size < edges) {
+    const a = next() % pages, b = next() % pages, low = Math.min(a, b), high = Math.max(a, b);
+    const key = low * pages + high;
+    if (a === b || seen.has(key)) continue;
+    seen.add(key);
+    yield [order[low], order[high]];
+  }
+}
+
+/** A tree of three children a page up to level 6, and long chains at its leaves. */
+function* deepTree(pages: number): Generator<Pair> {
+  const bushy = 3280;
+  for (let page = 1; page < pages; page++) {
+    yield [page < bushy ? Math.floor((page - 1) / 3) : page - 2187, page];
+  }
+}
+
+/** A figure without a peer: the median of some runs against a limit. */
+function figure(
+  subject: string,
+  times: readonly number[],
+  limit: number,
+  text: (value: number) => string,
+  result: string,
+): Row {
+  const sorted = times.toSorted((a, b) => a - b), middle = median(times);
+  return {
+    subject,
+    ours: text(middle),
+    peer: "",
+    ratio: limit / middle,
+    spread: [limit / sorted[sorted.length - 1], limit / sorted[0]],
+    target: `< ${text(limit)} (ratio: the target through ours)`,
+    met: middle < limit,
+    hash: result,
+  };
+}
+
+const milliseconds = (value: number): string => `${(value * 1e3).toPrecision(3)} ms`;
+const microseconds = (value: number): string => `${(value * 1e6).toPrecision(3)} µs`;
+
+/** Cycle checks, inserts, validation, and a chain of 1,000,000 pages. */
+export async function graph(rounds: number): Promise<Row[]> {
+  const rows: Row[] = [];
+  const kinds: readonly (readonly [string, Iterable<Pair>])[] = [
+    ["chain", chain(PAGES)],
+    ["4 random edges a page", random(PAGES, 4 * PAGES, SEED)],
+    ["deep tree", deepTree(PAGES)],
+  ];
+  for (const [name, pairs] of kinds) {
+    const [bus] = await busOf(PAGES, pairs);
+    rows.push(checked(`cycle check of ${PAGES} pages, ${name}`, bus, rounds));
+    await bus.close();
+  }
+  rows.push(await inserted(rounds), await validated(rounds));
+  for (const order of ["from its end", "at random"]) rows.push(await longChain(order));
+  return rows;
+}
+
+function checked(subject: string, bus: StateBus, rounds: number): Row {
+  const times: number[] = [];
+  for (let round = -2; round < rounds; round++) {
+    const time = seconds(() => {
+      if (!bus.graph.check().ok) throw new Error("the graph has a cycle");
+    });
+    if (round >= 0) times.push(time);
+  }
+  return figure(subject, times, 0.01, milliseconds, bus.graph.digest().slice(0, 8));
+}
+
+/** 10,000 edges into a graph of 100,000, in no order that means anything. */
+async function inserted(rounds: number): Promise<Row> {
+  const all = [...random(EDGES / 4, EDGES + INSERTED, SEED)], times: number[] = [];
+  let digest = "";
+  for (let round = -1; round < Math.min(rounds, 5); round++) {
+    const [bus, pages] = await busOf(EDGES / 4, all.slice(0, EDGES));
+    const time = seconds(() => {
+      for (let at = EDGES; at < all.length; at++) {
+        bus.edge(pages[all[at][0]], pages[all[at][1]], "data");
+      }
+    });
+    await bus.tick();
+    digest = bus.graph.digest();
+    if (round >= 0) times.push(time / INSERTED);
+    await bus.close();
+  }
+  return figure(
+    `edge into a graph of ${EDGES}, staged`,
+    times,
+    20e-6,
+    microseconds,
+    digest.slice(0, 8),
+  );
+}
+
+/** A list of 10,000 pages with 4 edges each, applied and checked whole. */
+async function validated(rounds: number): Promise<Row> {
+  const operations: GraphOperation[] = [], times: number[] = [];
+  for (let page = 0; page < PAGES; page++) {
+    operations.push({ do: "add-page", name: `page ${page}`, size: PAGE_BYTES });
+  }
+  for (const [from, to] of random(PAGES, 4 * PAGES, SEED)) {
+    operations.push({ do: "add-edge", from: `page ${from}`, to: `page ${to}`, type: "data" });
+  }
+  let digest = "";
+  for (let round = -1; round < Math.min(rounds, 5); round++) {
+    const bus = await StateBus.open();
+    const time = seconds(() => void bus.changeGraph(operations));
+    await bus.tick();
+    digest = bus.graph.digest();
+    if (round >= 0) times.push(time / PAGES);
+    await bus.close();
+  }
+  return figure(
+    "validation of a list of changes, a page with 4 edges",
+    times,
+    1e-3,
+    microseconds,
+    digest.slice(0, 8),
+  );
+}
+
+/** A chain of 1,000,000 pages whose edges come in an order that is bad for keeping up a topological one. */
+async function longChain(order: string): Promise<Row> {
+  const bus = await StateBus.open();
+  const pages = Array.from({ length: CHAIN }, () => bus.createPage({ size: PAGE_BYTES }));
+  await bus.tick();
+  const sources = order === "at random"
+    ? shuffled(CHAIN - 1, numbers(SEED))
+    : Uint32Array.from({ length: CHAIN - 1 }, (_, at) => CHAIN - 2 - at);
+  let levels = 0;
+  const building = seconds(() => {
+    for (const page of sources) bus.edge(pages[page], pages[page + 1], "data");
+  });
+  await bus.tick();
+  const looking = seconds(() => {
+    levels = bus.graph.topologicalOrder().length + bus.graph.descendants(pages[0]).length;
+    if (!bus.graph.check().ok) throw new Error("the graph has a cycle");
+  });
+  await bus.close();
+  return {
+    subject: `chain of ${CHAIN} pages built ${order}; its order, descendants and check`,
+    ours: `${microseconds(building / CHAIN)} an edge; ${milliseconds(looking)}`,
+    peer: "",
+    ratio: 1,
+    spread: [1, 1],
+    target: "works",
+    met: levels === 2 * CHAIN - 1,
+    hash: hash(new Uint8Array(Float64Array.of(levels).buffer)),
+  };
+}

@@ -1,0 +1,162 @@
+/**
+ * Subject `workers`: the same ten million deltas with no worker, and with several.
+ *
+ * Columns are filled beforehand, as producers do. All batches go into one tick; what comes out is compared
+ * with a bare loop before a time counts. On a machine with more than two cores there is a line for each
+ * power of two of workers, and for all cores.
+ */
+
+import { type DeltaBatch, StateBus } from "../mod.ts";
+import { hash, interleave, millions, type Row } from "./_harness.ts";
+import {
+  bareApply,
+  bareMemory,
+  emptyBatch,
+  filledBatch,
+  PAGES,
+  ROWS,
+  SEED,
+  signed,
+} from "./_work.ts";
+
+const BATCHES = 153;
+const LOGGED_BATCHES = 32;
+const PAGE_BYTES = 64;
+
+interface Side {
+  readonly bus: StateBus;
+  readonly run: () => Promise<number>;
+}
+
+/** Runs the subject. */
+export async function workers(rounds: number): Promise<Row[]> {
+  const batches = Array.from(
+    { length: BATCHES },
+    (_, index) => filledBatch(PAGE_BYTES, SEED + index, emptyBatch()),
+  );
+  const expected = reference(batches);
+  const rows: Row[] = [], times = new Map<number, number>();
+  const cores = navigator.hardwareConcurrency;
+  const tried = [...new Set([2, ...powersBelow(cores), cores, 8, 24])].sort((a, b) => a - b);
+  for (const count of tried.filter((count) => count > 1)) {
+    const row = await compare(batches, count, rounds, expected, {});
+    times.set(count, row.time);
+    const target = count === 2 ? 1.6 : undefined;
+    rows.push(rowOf(`${count} workers, in memory`, row, target));
+  }
+  const best = Math.min(...times.values());
+  for (const count of [8, 24]) {
+    const ratio = best / times.get(count)!;
+    rows.push({
+      subject: `workers: ${count} workers on ${cores} cores, share of the best`,
+      ours: millions(BATCHES * ROWS, times.get(count)!),
+      peer: millions(BATCHES * ROWS, best),
+      ratio,
+      spread: [ratio, ratio],
+      target: "≥ 0.9",
+      met: ratio >= 0.9,
+      hash: expected,
+    });
+  }
+  const some = batches.slice(0, LOGGED_BATCHES);
+  const logged = await compare(some, 2, rounds, reference(some), { isLogged: true });
+  rows.push(rowOf("2 workers, logged with group commit", logged, undefined));
+  return rows;
+}
+
+async function compare(
+  batches: readonly DeltaBatch[],
+  workers: number,
+  rounds: number,
+  expected: string,
+  { isLogged = false }: { readonly isLogged?: boolean },
+) {
+  const dirs = isLogged ? [Deno.makeTempDirSync(), Deno.makeTempDirSync()] : [];
+  const ours = await sideOf(batches, workers, dirs[0]);
+  const peer = await sideOf(batches, 0, dirs[1]);
+  try {
+    const { ours: time, peer: peerTime, ratio, spread } = await interleave(
+      ours.run,
+      peer.run,
+      rounds,
+    );
+    for (const { bus } of [ours, peer]) {
+      if (stateOf(bus) !== expected) throw new Error(`${workers} workers: another result`);
+    }
+    const count = batches.length * ROWS;
+    return { count, time, peerTime, ratio, spread, expected };
+  } finally {
+    await ours.bus.close();
+    await peer.bus.close();
+    for (const dir of dirs) Deno.removeSync(dir, { recursive: true });
+  }
+}
+
+async function sideOf(
+  batches: readonly DeltaBatch[],
+  workers: number,
+  dir: string | undefined,
+): Promise<Side> {
+  const bus = await StateBus.open({
+    workers,
+    tickRowsMax: 2 ** 25,
+    ...(dir === undefined ? {} : { dir, checkpoints: { everyBytes: Infinity } }),
+  });
+  for (let i = 0; i < PAGES; i++) bus.createPage({ size: PAGE_BYTES });
+  await bus.tick();
+  return {
+    bus,
+    run: async () => {
+      const receipts = batches.map((batch) => bus.submit(batch));
+      const started = performance.now();
+      const report = await bus.tick();
+      await report.durable;
+      const time = (performance.now() - started) / 1000;
+      await Promise.all(receipts);
+      return time;
+    },
+  };
+}
+
+function rowOf(
+  what: string,
+  measured: Awaited<ReturnType<typeof compare>>,
+  target: number | undefined,
+): Row {
+  const { count, time, peerTime, ratio, spread, expected } = measured;
+  const isBound = target !== undefined && navigator.hardwareConcurrency >= 2;
+  return {
+    subject: `workers: ${what}, against one thread`,
+    ours: millions(count, time),
+    peer: millions(count, peerTime),
+    ratio,
+    spread,
+    target: isBound ? `≥ ${target}` : "",
+    met: !isBound || ratio >= target,
+    hash: expected,
+  };
+}
+
+/** Hash of all pages as a bare loop leaves them. */
+function reference(batches: readonly DeltaBatch[]): string {
+  const words = bareMemory(PAGE_BYTES);
+  for (const batch of batches) {
+    const { page, offset, start, payload } = signed(batch);
+    bareApply(words, payload, page, offset, start, ROWS, PAGE_BYTES / 4);
+  }
+  return hash(new Uint8Array(words.buffer));
+}
+
+function stateOf(bus: StateBus): string {
+  const bytes = new Uint8Array(PAGES * PAGE_BYTES);
+  for (let i = 0; i < PAGES; i++) {
+    bus.page(i + 1).readInto(bytes.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES));
+  }
+  return hash(bytes);
+}
+
+function powersBelow(cores: number): number[] {
+  const powers: number[] = [];
+  for (let power = 2; power < cores; power *= 2) powers.push(power);
+  return powers;
+}

@@ -1,0 +1,487 @@
+/**
+ * Rules of a bus: binding them to pages, binding them again after an opening, and fresh pages.
+ *
+ * A binding is staged as everything else: the next tick makes it real, with the edges from its inputs to
+ * its outputs, and runs the rule. Opening a directory runs no code: the rules bound there are detached, their
+ * outputs readable, until a program binds them again by name. The same binding with the same version goes on
+ * where it was and computes nothing, unless inputs have changed in between.
+ */
+
+import {
+  checkInteger,
+  checkIterable,
+  checkKeys,
+  checkOneOf,
+  checkType,
+  isMmsbError,
+  MmsbError,
+} from "../base/mod.ts";
+import { bindingOf, type BindingText, decodeBinding, encodeBinding } from "../log/mod.ts";
+import { EDGE, type EdgeType, MARK, type PageStore, type RuleBinding } from "../physical/mod.ts";
+import {
+  BoundRule,
+  CHANGED,
+  isRule,
+  NEEDS_FULL,
+  type Rule,
+  type RuleMode,
+  STALE,
+  type Waves,
+} from "../propagation/mod.ts";
+import { type Region, regionId, stageEdge, stageRemoval } from "./_edges.ts";
+import type { PageHost } from "./page.ts";
+import { atomically } from "./staging.ts";
+
+/** An input of a rule that is not to wake it: the rule reads it, and is stale when it changes. */
+export interface ControlInput {
+  /** The page, struct, table or id. */
+  readonly region: Region;
+  /** `control`: stale until read; `data`: as any input. */
+  readonly edge: "data" | "control";
+}
+
+/** What binds a rule to its pages. */
+export interface RuleOptions {
+  /** Name of the rule; no other rule of the directory has it. */
+  readonly name: string;
+  /** What it reads: pages, structs, tables, ids. */
+  readonly inputs: Iterable<Region | ControlInput>;
+  /** What it writes: pages, structs, ids; no other rule and nobody else writes them. */
+  readonly outputs: Iterable<Region>;
+  /** Pages that it keeps what it likes in; nobody else reads them. */
+  readonly state?: Iterable<Region>;
+  /** Parameters: what JSON can say. Default null. */
+  readonly params?: unknown;
+  /**
+   * When it runs: `immediate` (default) in the tick that changes its inputs; `deferred` in the next tick, or when
+   * asked by `page.fresh()`; `batch` in ticks whose number is a multiple of `every`. Until then its outputs are
+   * stale.
+   */
+  readonly mode?: RuleMode;
+  /** For `batch`. */
+  readonly every?: number;
+  /** Whether numbers that are not finite are refused where it writes them. Default false. */
+  readonly finite?: boolean;
+  /** Name under which a module exports the rule. Default `default`. */
+  readonly export?: string;
+}
+
+/** A rule that was bound. */
+export interface RuleHandle {
+  /** Its name. */
+  readonly name: string;
+  /** Its number in the directory; 0 until its module is loaded. */
+  readonly number: number;
+  /** Version of its code; 0 until its module is loaded. */
+  readonly version: number;
+  /** Runs that counted, since it was bound in this process. */
+  readonly fired: number;
+  /** Longest way from a page that no rule writes: 1 for rules over sources. */
+  readonly level: number;
+  /** Settles when the code is there; rejects where its module has no such rule. Ticks wait for it. */
+  readonly ready: Promise<void>;
+  /**
+   * Stages ending the binding; the outputs are pages as any other then.
+   *
+   * @throws {MmsbError} `invalid-handle` where it has ended, `closed`, `read-only`.
+   */
+  unbind(): void;
+}
+
+/** What of its bus binding needs. */
+export interface RuleHost {
+  /** The handles' host. */
+  readonly host: PageHost;
+  /** The waves. */
+  readonly waves: Waves;
+}
+
+const KEYS = [
+  "name",
+  "inputs",
+  "outputs",
+  "state",
+  "params",
+  "mode",
+  "every",
+  "finite",
+  "export",
+];
+const MODES: readonly RuleMode[] = ["immediate", "deferred", "batch"];
+const EVERY_MAX = 1_000_000;
+
+interface Checked {
+  readonly name: string;
+  readonly inputs: readonly { readonly page: number; readonly edge: "data" | "control" }[];
+  readonly outputs: readonly number[];
+  readonly state: readonly number[];
+  readonly params: unknown;
+  readonly mode: RuleMode;
+  readonly every: number;
+  readonly finite: boolean;
+  readonly export: string;
+}
+
+/** The rules of one bus. */
+export class Rules {
+  readonly #bus: RuleHost;
+  /** Modules that are being loaded. */
+  readonly #loading = new Set<Promise<void>>();
+  /** What was wrong with one, until a tick says so. */
+  #failed: MmsbError | undefined;
+
+  /** Knows the rules that are stored, none of which has its code yet. */
+  constructor(bus: RuleHost) {
+    this.#bus = bus;
+    const { host: { store }, waves } = bus;
+    for (const binding of store.bindings.list()) waves.add(detachedRule(binding, store));
+  }
+
+  /**
+   * Binds a rule.
+   *
+   * @throws {MmsbError} as `StateBus.rule`.
+   */
+  bind(code: Rule | URL | string, options: RuleOptions): RuleHandle {
+    const { host } = this.#bus;
+    host.checkWritable();
+    if (host.attached !== undefined) {
+      throw new MmsbError(
+        "read-only",
+        "Cannot bind a rule on an attached bus: bind it at the writer",
+      );
+    }
+    const checked = this.#check(options);
+    if (isRule(code)) {
+      const handle = new BoundHandle(this.#bus, checked.name, Promise.resolve());
+      handle.bound = this.#stage(code, null, checked);
+      return handle;
+    }
+    const url = moduleUrl(code);
+    const handle = new BoundHandle(
+      this.#bus,
+      checked.name,
+      this.#load(url, checked.export).then((rule) => {
+        host.checkWritable();
+        handle.bound = this.#stage(rule, url, checked);
+      }),
+    );
+    handle.ready.catch(() => {});
+    this.#track(handle.ready, checked.name);
+    return handle;
+  }
+
+  /**
+   * Has a stale page brought up to date, with all stale pages that it is made from.
+   *
+   * @throws {MmsbError} `usage` where the rule that writes it has no code here; what the tick throws.
+   */
+  async fresh(page: number, tick: () => Promise<unknown>): Promise<void> {
+    const { host, waves } = this.#bus, { store } = host;
+    host.checkWritable();
+    const first = waves.writerOf(store.table.rowOf(page));
+    if (first === undefined) {
+      waves.confirm(page);
+    } else if (first.rule === undefined) {
+      throw new MmsbError(
+        "usage",
+        `Cannot bring page ${page} up to date as rule "${first.name}" is detached: bind it first`,
+        { values: { page, rule: first.name } },
+      );
+    } else {
+      const asked = new Set([first]);
+      for (const rule of asked) {
+        waves.request(rule);
+        for (const input of rule.parts.inputIds) {
+          const writer = waves.writerOf(store.table.rowOf(input));
+          if (writer?.rule !== undefined && (writer.flags & STALE) !== 0) asked.add(writer);
+        }
+      }
+    }
+    await tick();
+  }
+
+  /** What a tick must wait for: modules. */
+  waitBeforeTick(): Promise<void> | undefined {
+    if (this.#failed !== undefined) {
+      const failed = this.#failed;
+      this.#failed = undefined;
+      throw failed;
+    }
+    if (this.#loading.size === 0) return undefined;
+    return Promise.allSettled(this.#loading).then(() => {});
+  }
+
+  #track(ready: Promise<void>, name: string): void {
+    const done: Promise<void> = ready.catch((cause) => {
+      this.#failed ??= isMmsbError(cause) ? cause as MmsbError : new MmsbError(
+        "rule",
+        `Cannot load rule "${name}": ${cause instanceof Error ? cause.message : String(cause)}`,
+        { values: { rule: name }, cause },
+      );
+    }).finally(() => this.#loading.delete(done));
+    this.#loading.add(done);
+  }
+
+  async #load(url: string, name: string): Promise<Rule> {
+    const module = await import(url) as Record<string, unknown>;
+    const rule = module[name];
+    if (isRule(rule)) return rule;
+    throw new MmsbError(
+      "usage",
+      `Cannot bind "${name}" of ${url} as it is no rule: export what defineRule gives`,
+      { values: { module: url, export: name } },
+    );
+  }
+
+  #check(options: RuleOptions): Checked {
+    const { host } = this.#bus;
+    checkType("binding", options, "object");
+    checkKeys("rule", options, KEYS);
+    const { name, params = null, mode = "immediate", every = 1, finite = false } = options;
+    checkType("name", name, "string");
+    checkOneOf("mode", mode, MODES);
+    checkType("finite", finite, "boolean");
+    checkInteger("every", every, 1, EVERY_MAX);
+    const pages = (what: string, regions: Iterable<Region>) =>
+      [...checkIterable(what, regions)].map((region) => regionId(host, what, region));
+    const inputs = [...checkIterable("inputs", options.inputs)].map((input) => {
+      const isControl = typeof input === "object" && input !== null && "region" in input;
+      const edge = isControl ? checkOneOf("edge", input.edge, ["data", "control"]) : "data";
+      return { page: regionId(host, "inputs", isControl ? input.region : input as Region), edge };
+    });
+    const outputs = pages("outputs", options.outputs), state = pages("state", options.state ?? []);
+    const exported = checkType("export", options.export ?? "default", "string");
+    return { name, inputs, outputs, state, params, mode, every, finite, export: exported };
+  }
+
+  /** Stages a binding, or finds that it is there already. */
+  #stage(rule: Rule, module: string | null, checked: Checked): BoundRule {
+    const { host, waves } = this.#bus, { store, staging } = host;
+    const { name, inputs, outputs, state, params } = checked;
+    const payload = encodeBinding({
+      name,
+      module,
+      export: module === null ? "" : checked.export,
+      version: rule.version,
+      inputs: inputs.map(({ page }) => page),
+      outputs,
+      state,
+      params,
+      mode: modeText(checked),
+    });
+    const old = store.bindings.find(name);
+    const known = old === undefined || staging.rules.isLeaving(old.number)
+      ? undefined
+      : waves.rule(old.number);
+    if (staging.rules.find(name) !== undefined || known?.rule !== undefined) {
+      throw new MmsbError(
+        "usage",
+        `Cannot bind two rules named "${name}": unbind the other first`,
+        {
+          values: { rule: name },
+        },
+      );
+    }
+    this.#checkPages(checked, known);
+    if (known !== undefined && sameBytes(old!.payload, payload)) {
+      const isStale = outputs.some((page) => store.marks.has(page, MARK.stale));
+      known.flags = isStale ? NEEDS_FULL | CHANGED | STALE : 0;
+      waves.attach(known, rule);
+      if (isStale) waves.request(known);
+      return known;
+    }
+    return atomically(host, () => {
+      if (known !== undefined) unstage(this.#bus, old!);
+      for (const { page, edge } of inputs) {
+        for (const output of outputs) stageMissingEdge(host, page, output, edge);
+      }
+      const number = store.nextRule++;
+      const binding = bindingOf(number, payload);
+      const bound = new BoundRule(partsOf(binding), rule);
+      staging.rules.bind({ binding, bound });
+      staging.effects.push({ undo: () => void staging.rules.cancel(number) });
+      return bound;
+    });
+  }
+
+  /** Refuses pages that another rule writes, and regions that a rule cannot have there. */
+  #checkPages({ name, inputs, outputs, state }: Checked, known: BoundRule | undefined): void {
+    const { host, waves } = this.#bus, { store, staging } = host;
+    const refuse = (page: number, reason: string, other?: string): never => {
+      throw new MmsbError("usage", `Cannot bind rule "${name}" to page ${page} as ${reason}`, {
+        values: { rule: name, page, ...(other === undefined ? {} : { other }) },
+      });
+    };
+    const isOwn = (number: number) => number === known?.number || staging.rules.isLeaving(number);
+    const written = [...outputs, ...state];
+    for (const page of written) {
+      const writer = waves.writerOf(store.table.rowOf(page));
+      if (writer !== undefined && !isOwn(writer.number)) {
+        refuse(page, `rule "${writer.name}" writes it: unbind that first`, writer.name);
+      }
+      for (const staged of staging.rules.bindings()) {
+        if (!staged.outputs.includes(page) && !staged.state.includes(page)) continue;
+        refuse(page, `rule "${staged.name}" is about to write it: unbind that first`, staged.name);
+      }
+      if (inputs.some((input) => input.page === page)) {
+        refuse(page, "it is an input too: use state for what a rule keeps");
+      }
+      if (waves.isTable(page)) refuse(page, "it is a table, which rules can only read");
+    }
+    for (const { number, name: other, state: kept } of allBindings(this.#bus)) {
+      if (isOwn(number)) continue;
+      for (const { page } of inputs) {
+        if (kept.includes(page)) refuse(page, `it is state of rule "${other}"`, other);
+      }
+    }
+    for (const page of state) {
+      for (const { number, name: other, inputs: read } of store.bindings.of(page)) {
+        if (!isOwn(number) && read.includes(page)) refuse(page, `rule "${other}" reads it`, other);
+      }
+    }
+  }
+}
+
+/** The bindings whose state has any pages. */
+function* allBindings({ host: { store, staging } }: RuleHost): Generator<RuleBinding> {
+  for (const binding of store.bindings.list()) if (binding.state.length > 0) yield binding;
+  yield* staging.rules.bindings();
+}
+
+class BoundHandle implements RuleHandle {
+  readonly name: string;
+  readonly ready: Promise<void>;
+  bound: BoundRule | undefined;
+  readonly #bus: RuleHost;
+
+  constructor(bus: RuleHost, name: string, ready: Promise<void>) {
+    this.#bus = bus;
+    this.name = name;
+    this.ready = ready;
+  }
+
+  get number(): number {
+    return this.bound?.number ?? 0;
+  }
+
+  get version(): number {
+    return this.bound?.rule?.version ?? 0;
+  }
+
+  get fired(): number {
+    return this.bound?.fired ?? 0;
+  }
+
+  get level(): number {
+    return this.bound?.level ?? 0;
+  }
+
+  unbind(): void {
+    const { host } = this.#bus, { store, staging } = host;
+    host.checkWritable();
+    const number = this.number, binding = store.bindings.get(number);
+    const isStaged = staging.rules.find(this.name)?.number === number && number !== 0;
+    if (!isStaged && (binding === undefined || staging.rules.isLeaving(number))) {
+      throw new MmsbError("invalid-handle", `Cannot unbind rule "${this.name}": it is not bound`, {
+        values: { rule: this.name },
+      });
+    }
+    atomically(host, () => {
+      if (isStaged) {
+        const staged = staging.rules.take(number);
+        removeEdges(host, staged.binding);
+        staging.effects.push({ undo: () => staging.rules.bind(staged) });
+      } else {
+        unstage(this.#bus, binding!);
+      }
+    });
+  }
+}
+
+/** Stages ending a binding, with the edges that nobody else needs. */
+function unstage({ host }: RuleHost, binding: RuleBinding): void {
+  const { staging } = host;
+  staging.rules.unbind(binding);
+  staging.effects.push({ undo: () => staging.rules.keep(binding.number) });
+  removeEdges(host, binding);
+}
+
+/** Stages removing the edges of a binding, but for those that another one has too. */
+function removeEdges(host: PageHost, binding: RuleBinding): void {
+  const { store, staging } = host, { table, edges } = store;
+  for (const input of new Set(binding.inputs)) {
+    const others = [...store.bindings.of(input), ...staging.rules.bindings()].filter((other) =>
+      other.number !== binding.number && !staging.rules.isLeaving(other.number) &&
+      other.inputs.includes(input)
+    );
+    for (const output of binding.outputs) {
+      if (others.some(({ outputs }) => outputs.includes(output))) continue;
+      for (const type of ["data", "control"] satisfies EdgeType[]) {
+        const edge = edges.find(table.rowOf(input), table.rowOf(output), EDGE[type]);
+        if (edge !== 0 && !edges.isLeaving(edge)) stageRemoval(host, input, output, type);
+      }
+    }
+  }
+}
+
+function stageMissingEdge(host: PageHost, from: number, to: number, type: EdgeType): void {
+  const { table, edges } = host.store;
+  const edge = edges.find(table.rowOf(from), table.rowOf(to), EDGE[type]);
+  if (edge === 0 || edges.isLeaving(edge)) stageEdge(host, from, to, type);
+}
+
+/** A rule of the store whose code is not there. */
+export function detachedRule(binding: RuleBinding, store: PageStore): BoundRule {
+  const bound = new BoundRule(partsOf(binding), undefined);
+  bound.isStaged = false;
+  const isStale = binding.outputs.some((page) => store.marks.has(page, MARK.stale));
+  bound.flags = isStale ? NEEDS_FULL | CHANGED | STALE : NEEDS_FULL;
+  return bound;
+}
+
+/** What the waves need of a binding. */
+export function partsOf(binding: RuleBinding): ConstructorParameters<typeof BoundRule>[0] {
+  const text = decodeBinding(binding.payload);
+  const { number, name, inputs, outputs, state } = binding;
+  const { mode, every, finite } = modeOf(text);
+  return {
+    number,
+    name,
+    inputIds: inputs,
+    outputIds: outputs,
+    stateIds: state,
+    params: text.params,
+    mode,
+    every,
+    finite,
+  };
+}
+
+/** Mode and what else a binding asks for, as words: `immediate`, `batch 8`, `deferred finite`. */
+function modeText({ mode, every, finite }: Checked): string {
+  return `${mode}${mode === "batch" ? ` ${every}` : ""}${finite ? " finite" : ""}`;
+}
+
+function modeOf({ mode }: BindingText): Pick<Checked, "mode" | "every" | "finite"> {
+  const words = mode.split(" "), name = MODES.find((known) => known === words[0]);
+  const every = Number(words[1]);
+  return {
+    mode: name ?? "immediate",
+    every: Number.isInteger(every) && every > 0 ? every : 1,
+    finite: words.includes("finite"),
+  };
+}
+
+function moduleUrl(code: unknown): string {
+  if (code instanceof URL) return code.href;
+  if (typeof code === "string" && URL.canParse(code)) return new URL(code).href;
+  throw new MmsbError(
+    "usage",
+    "Cannot bind this as a rule: give what defineRule made, or the URL of a module that exports it",
+  );
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}

@@ -1,0 +1,134 @@
+/**
+ * Staged rules: bindings that the next tick makes or ends.
+ *
+ * A rule runs for the first time in the tick that binds it, so it is handed to the waves when the tick begins
+ * and taken back if the tick never was; the store has its binding once the tick counts.
+ */
+
+import { MmsbError } from "../base/mod.ts";
+import { bindRow, ROW_KIND, type StructureRow, unbindRow } from "../log/mod.ts";
+import type { PageStore, RuleBinding } from "../physical/mod.ts";
+import type { BoundRule, Waves } from "../propagation/mod.ts";
+
+/** A rule that is to be bound. */
+export interface StagedBinding {
+  /** What the log will say. */
+  readonly binding: RuleBinding;
+  /** The rule with its code. */
+  readonly bound: BoundRule;
+}
+
+/** What an open batch does to rules. */
+export class StagedRules {
+  readonly #binds = new Map<number, StagedBinding>();
+  readonly #unbinds = new Map<number, RuleBinding>();
+
+  /** Rules bound and unbound. */
+  get size(): number {
+    return this.#binds.size + this.#unbinds.size;
+  }
+
+  /** Row kind of {@linkcode StagedRules.rows}. */
+  get rowKind(): number {
+    return ROW_KIND.rule;
+  }
+
+  /** Stages a binding. */
+  bind(staged: StagedBinding): void {
+    this.#binds.set(staged.binding.number, staged);
+  }
+
+  /** Takes a staged binding back; gives whether there was one. */
+  cancel(number: number): boolean {
+    return this.#binds.delete(number);
+  }
+
+  /** Takes a staged binding out. */
+  take(number: number): StagedBinding {
+    const staged = this.#binds.get(number)!;
+    this.#binds.delete(number);
+    return staged;
+  }
+
+  /** Stages ending a binding. */
+  unbind(binding: RuleBinding): void {
+    this.#unbinds.set(binding.number, binding);
+  }
+
+  /** Lets a binding stay. */
+  keep(number: number): void {
+    this.#unbinds.delete(number);
+  }
+
+  /** Whether the end of a binding is staged. */
+  isLeaving(number: number): boolean {
+    return this.#unbinds.has(number);
+  }
+
+  /** The staged binding with a name. */
+  find(name: string): RuleBinding | undefined {
+    for (const { binding } of this.#binds.values()) if (binding.name === name) return binding;
+    return undefined;
+  }
+
+  /** All staged bindings. */
+  *bindings(): Generator<RuleBinding> {
+    for (const { binding } of this.#binds.values()) yield binding;
+  }
+
+  /** The rows for the log. */
+  rows(): StructureRow[] {
+    return [
+      ...[...this.#unbinds.values()].map(unbindRow),
+      ...[...this.#binds.values()].map(({ binding }) => bindRow(binding)),
+    ];
+  }
+
+  /**
+   * Hands the rules to the waves.
+   *
+   * @throws {MmsbError} `invalid-handle` where a page is gone, or about to be.
+   */
+  begin(store: PageStore, waves: Waves, deaths: ReadonlySet<number>): void {
+    for (const { binding: { name, inputs, outputs, state } } of this.#binds.values()) {
+      for (const page of [...inputs, ...outputs, ...state]) {
+        if (store.table.rowOf(page) !== 0 && !deaths.has(page)) continue;
+        throw new MmsbError(
+          "invalid-handle",
+          `Cannot bind rule "${name}" as page ${page} is not there, or about to be deleted`,
+          { values: { rule: name, page } },
+        );
+      }
+    }
+    for (const number of this.#unbinds.keys()) waves.remove(number);
+    for (const { bound } of this.#binds.values()) {
+      waves.add(bound);
+      waves.request(bound);
+    }
+  }
+
+  /** Takes back what {@linkcode StagedRules.begin} did, if it did, and all that is staged. */
+  takeBack(waves: Waves): void {
+    if (this.size === 0) return;
+    for (const number of this.#binds.keys()) waves.remove(number);
+    for (const number of this.#unbinds.keys()) waves.restore(number);
+    this.clear();
+  }
+
+  /** Makes all of it real. */
+  commit(store: PageStore): void {
+    if (this.size === 0) return;
+    for (const number of this.#unbinds.keys()) store.bindings.remove(number);
+    for (const { binding, bound } of this.#binds.values()) {
+      store.bindings.add(binding);
+      bound.isStaged = false;
+    }
+    this.clear();
+  }
+
+  /** Forgets all of it. */
+  clear(): void {
+    if (this.#binds.size > 0) this.#binds.clear();
+    if (this.#unbinds.size > 0) this.#unbinds.clear();
+  }
+}

@@ -1,0 +1,151 @@
+import assert from "node:assert/strict";
+import { exportStorage, FaultyStorage, type MemoryStorage } from "../log/mod.ts";
+import { DeltaBatch } from "../physical/mod.ts";
+import type { OpenOptions } from "./options.ts";
+import { StateBus } from "./state_bus.ts";
+
+const SMALL = { memoryLimitBytes: 1 << 24 };
+/** Rows of a batch that workers are asked for. */
+const ROWS = 18_000;
+
+/** Numbers from a seed. */
+function numbersOf(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return state >>> 0;
+  };
+}
+
+function batchOf(pages: readonly number[], next: () => number, rows: number): DeltaBatch {
+  const batch = new DeltaBatch({ rows, payloadBytes: 16 * rows });
+  const sources = [batch.source("a"), batch.source("b")];
+  const { page, offset, length, payloadStart, kind, source } = batch.columns;
+  const isUniform = next() % 2 === 0;
+  for (let row = 0; row < rows; row++) {
+    page[row] = pages[next() % pages.length];
+    length[row] = isUniform ? 16 : 1 + next() % 8;
+    offset[row] = isUniform ? next() % 2 * 16 : next() % 24;
+    kind[row] = 0;
+    payloadStart[row] = 16 * row;
+    source[row] = sources[next() % 2];
+  }
+  for (let i = 0; i < 4 * rows; i++) batch.kernel.payloadWords[i] = next();
+  batch.setLength(rows, 16 * rows);
+  return batch;
+}
+
+/** A program of ticks that only its seed decides: births, deaths, single writes, small, large and bad batches. */
+async function run(bus: StateBus, seed: number, ticks: number): Promise<string[]> {
+  const next = numbersOf(seed), outcomes: string[] = [];
+  for (let tick = 0; tick < ticks; tick++) {
+    for (let births = next() % 9; births >= 0; births--) bus.createPage({ size: 32 });
+    await bus.tick();
+    const pages = [...bus.pages()].map(({ id }) => id).sort((a, b) => a - b);
+    const receipts: Promise<string>[] = [];
+    const submit = (batch: DeltaBatch) => {
+      const receipt = bus.submit(batch, { producer: 1 + next() % 3 });
+      receipts.push(receipt.then(({ sequence }) => `taken ${sequence}`, ({ code }) => code));
+    };
+    submit(batchOf(pages, next, ROWS));
+    submit(batchOf(pages, next, 1 + next() % 50));
+    const bad = batchOf(pages, next, ROWS);
+    if (tick % 2 === 0) bad.columns.offset[next() % ROWS] = 64;
+    submit(bad);
+    if (tick % 3 === 0) bus.page(pages[0]).write(3, Uint8Array.of(tick));
+    if (pages.length > 4) bus.page(pages[next() % pages.length]).delete();
+    await (await bus.tick()).durable;
+    outcomes.push(...await Promise.all(receipts));
+  }
+  return outcomes;
+}
+
+/** A bus whose ticks do not depend on how fast the machine is. */
+function open(options: OpenOptions): Promise<StateBus> {
+  const clock = { nowUs: () => 1_700_000_000_000_000, errorUs: () => 0 };
+  return StateBus.open({ ...SMALL, tickRowsMax: 1_000_000, clock, ...options });
+}
+
+function canonical(storage: MemoryStorage): string {
+  return [...exportStorage(storage, { canonical: true })].join("\n");
+}
+
+Deno.test("a bus with workers comes to the same state as one without", async () => {
+  const expected = await open({});
+  const outcomes = await run(expected, 7, 4);
+  assert(outcomes.some((outcome) => outcome === "out-of-bounds"));
+  const digest = expected.digest();
+  await expected.close();
+  for (const workers of [1, 2, 8]) {
+    const bus = await open({ workers });
+    assert.deepEqual(bus.opened.workers, { count: workers, reason: "" });
+    assert.deepEqual(await run(bus, 7, 4), outcomes);
+    assert.equal(bus.digest(), digest, `${workers} workers`);
+    const checked = bus.stats().workers!.reduce((sum, worker) => sum + worker.checked, 0);
+    assert(checked > 0, "workers take part");
+    assert.equal((await bus.verify()).ok, true);
+    await bus.close();
+  }
+});
+
+Deno.test("a log says the same with any number of workers, also after a crash and another number", async () => {
+  const storageOf = async (first: number, second: number) => {
+    const faulty = new FaultyStorage();
+    const bus = await open({ storage: faulty, workers: first });
+    await run(bus, 11, 2);
+    const storage = faulty.crash({ keep: "none" });
+    await bus.close();
+    const again = await open({ storage, workers: second });
+    await run(again, 12, 2);
+    assert.equal((await again.verify()).ok, true);
+    const digest = again.digest();
+    await again.close();
+    return { digest, text: canonical(storage) };
+  };
+  const expected = await storageOf(0, 0);
+  for (const [first, second] of [[2, 1], [8, 2]]) {
+    const found = await storageOf(first, second);
+    assert.equal(found.digest, expected.digest);
+    assert.equal(found.text, expected.text);
+  }
+});
+
+Deno.test("a log that cannot be written takes a tick of workers back", async () => {
+  const faulty = new FaultyStorage();
+  const bus = await open({ storage: faulty, workers: 2 });
+  const page = bus.createPage({ size: 32 });
+  await bus.commit();
+  const before = bus.digest();
+  const receipt = bus.submit(batchOf([page.id], numbersOf(3), ROWS));
+  faulty.failWrites({ after: 0, error: "disk-full" });
+  await assert.rejects(bus.tick());
+  await assert.rejects(receipt);
+  assert.equal(bus.digest(), before);
+  await bus.close();
+});
+
+Deno.test("StateBus.open() refuses workers where pages stand in a mapped file", async () => {
+  await assert.rejects(StateBus.open({ ...SMALL, arena: "mmap", workers: 2 }), { code: "usage" });
+  await assert.rejects(StateBus.open({ ...SMALL, workers: 256 }), { code: "limit" });
+  await assert.rejects(StateBus.open({ ...SMALL, pinWorkers: 1 } as unknown as OpenOptions), {
+    code: "usage",
+  });
+});
+
+Deno.test("workers stay on their cores where that is asked for", async () => {
+  const bus = await StateBus.open({ ...SMALL, workers: 2, pinWorkers: true });
+  assert.equal(bus.opened.workers!.count, 2);
+  await bus.close();
+});
+
+Deno.test("a bus with workers can be reset", async () => {
+  const bus = await open({ workers: 2 });
+  await run(bus, 5, 2);
+  const digest = bus.digest();
+  bus.reset();
+  await run(bus, 5, 2);
+  assert.equal(bus.digest(), digest);
+  await bus.close();
+});

@@ -1,0 +1,490 @@
+/**
+ * Waves: carry the changes of a tick from source pages to all that is derived from them.
+ *
+ * A rule's level is the longest way to it, so rules of one level do not depend on each other, and when a
+ * level's turn comes all its inputs are as they will be: each rule runs at most once a tick. A rule is put
+ * into its level's list when one of its inputs has records in the change log, and an output without
+ * records wakes nobody (early cutoff). What must survive (bindings, marks) stands in the store; the rest
+ * is made from that whenever the graph has changed ({@linkcode RuleProgram}).
+ *
+ * What a tick changes here counts only when the tick does: `commit` or `rollBack` ends it.
+ *
+ * Cost: a tick that touches no vertex pays a byte looked up a row; a wave some 10 ns for each page that
+ * changed and each rule woken, beside the runs themselves.
+ *
+ * @module
+ */
+
+import { assert, MmsbError } from "../base/mod.ts";
+import {
+  type EpochColumns,
+  type KernelColumns,
+  type PageStore,
+  RECORD_SHIFT,
+} from "../physical/mod.ts";
+import { type BoundRule, CHANGED, NEEDS_FULL, REQUESTED, STALE } from "./bound_rule.ts";
+import { ChangeLog } from "./change_log.ts";
+import { Firing, type TableVertex } from "./firing.ts";
+import { type MarkChange, TickMarks } from "./tick_marks.ts";
+import { RuleProgram, type SpecialVertex, WRITTEN } from "./program.ts";
+import type { Rule } from "./rule.ts";
+import { isTableRoot } from "./table_region.ts";
+
+/** The waves of one store. */
+export class Waves {
+  /** What the pages of this tick held before it. */
+  readonly log: ChangeLog = new ChangeLog();
+  /** From here on the touched rows of the log are of pages that rules wrote. */
+  sources = 0;
+  /** Targets of the gpu edges whose sources this tick has changed: ids of pages. */
+  devices: number[] = [];
+  readonly #store: PageStore;
+  readonly #firing: Firing;
+  readonly #marks: TickMarks;
+  /** The rules that are bound, detached ones too, by number. */
+  readonly #rules = new Map<number, BoundRule>();
+  /** Rules taken out since the last tick. */
+  readonly #removed = new Map<number, BoundRule>();
+  #program: RuleProgram;
+  /** Rules to be run in this tick, by index, level by level. */
+  #queue: Int32Array = new Int32Array(0);
+  /** Where each level's part of the queue ends: at its start where no rule is to run. */
+  #ends: Int32Array = new Int32Array(2);
+  /** Levels with rules to be run in this tick. */
+  #lowest = 1;
+  #highest = 0;
+  /** Derived rows of this tick: records of pages that rules wrote, whose epochs are raised. */
+  #derived = 0;
+  /** Pages whose epochs are raised, in the list of touched rows. */
+  #raised = 0;
+  /** Rules that wait for a later tick. */
+  readonly #waiting = new Set<BoundRule>();
+  /** Those of them that are due in this tick. */
+  #due: BoundRule[] = [];
+  /** Pages whose mark is to go. */
+  readonly #toConfirm = new Set<number>();
+  #tick = 0;
+  /** Number of the wave: a tick that never was is tried again under its number, a wave is not. */
+  #wave = 0;
+  /** Rules that became stale in this tick, by index. */
+  #staled: number[] = [];
+  /** Tables that this tick made longer, with the chunks that they had. */
+  #known: (readonly [TableVertex, number])[] = [];
+  #seenBindings = -1;
+  #seenEdges = -1;
+  #isBuilt = true;
+
+  /** Over the pages of a store. */
+  constructor(store: PageStore) {
+    this.#store = store;
+    this.#program = new RuleProgram(store, []);
+    this.#marks = new TickMarks(store);
+    this.#firing = new Firing(store, this.log);
+  }
+
+  /** Whether any page is a vertex. */
+  get isActive(): boolean {
+    this.#refresh();
+    return this.#program.vertices > 0;
+  }
+
+  /** Rules run in this tick. */
+  get fired(): number {
+    return this.#firing.fired;
+  }
+
+  /** Derived rows of this tick: spans of outputs that have changed. */
+  get derived(): number {
+    return this.#derived;
+  }
+
+  /** The rules in columns, as the next tick will run them. */
+  get program(): RuleProgram {
+    this.#refresh();
+    return this.#program;
+  }
+
+  /** The rules that are bound, detached ones too. */
+  rules(): IterableIterator<BoundRule> {
+    return this.#rules.values();
+  }
+
+  /** The rule of a number. */
+  rule(number: number): BoundRule | undefined {
+    return this.#rules.get(number);
+  }
+
+  /** The rule that writes the page in a row. */
+  writerOf(row: number): BoundRule | undefined {
+    this.#refresh();
+    return this.#program.writerOf(row);
+  }
+
+  /** Whether a page is the root of a table. */
+  isTable(page: number): boolean {
+    return isTableRoot(this.#store, page);
+  }
+
+  /** Adds a rule whose pages are there; it runs in the next tick if it has to. */
+  add(rule: BoundRule): void {
+    assert(!this.#rules.has(rule.number), `rule ${rule.number} is new`);
+    this.#rules.set(rule.number, rule);
+    this.#isBuilt = false;
+  }
+
+  /** Gives a detached rule its code. */
+  attach(rule: BoundRule, code: Rule): void {
+    rule.attach(code);
+    this.#isBuilt = false;
+  }
+
+  /** Takes a rule out. */
+  remove(number: number): void {
+    const rule = this.#rules.get(number);
+    if (rule === undefined) return;
+    this.#rules.delete(number);
+    this.#removed.set(number, rule);
+    this.#waiting.delete(rule);
+    this.#isBuilt = false;
+  }
+
+  /** Takes back {@linkcode Waves.remove}. */
+  restore(number: number): void {
+    const rule = this.#removed.get(number);
+    if (rule === undefined) return;
+    this.#removed.delete(number);
+    this.#rules.set(number, rule);
+    if ((rule.flags & (STALE | REQUESTED)) !== 0) this.#waiting.add(rule);
+    this.#isBuilt = false;
+  }
+
+  /** Has a rule run in the next tick, whatever its mode. */
+  request(rule: BoundRule): void {
+    rule.flags |= REQUESTED;
+    this.#waiting.add(rule);
+  }
+
+  /** Has the next tick take the mark `stale` off a page that no rule writes. */
+  confirm(page: number): void {
+    this.#toConfirm.add(page);
+  }
+
+  /** Whether a tick has something to do even if nobody writes. */
+  hasWork(tick: number): boolean {
+    for (const rule of this.#waiting) if (rule.isDue(tick)) return true;
+    return this.#toConfirm.size > 0;
+  }
+
+  /**
+   * Looks at the rows of a batch before any of them counts.
+   *
+   * @param columns Resolved columns.
+   * @returns Whether any row is of a vertex.
+   * @throws {MmsbError} `usage` where a row is of a page that a rule writes.
+   */
+  admit(columns: KernelColumns, rows: number): boolean {
+    if (!this.isActive) return false;
+    const { record } = columns, flags = this.#program.pageFlags;
+    let or = 0;
+    for (let i = 0; i < rows; i++) or |= flags[record[i] >> RECORD_SHIFT];
+    if ((or & WRITTEN) !== 0) this.#refuseWritten(columns, rows);
+    return or !== 0;
+  }
+
+  /** Begins a tick. */
+  begin(tick: number): void {
+    this.#refresh();
+    this.#tick = tick;
+    this.#wave = this.#wave + 1 | 0;
+    this.log.reserveRows(this.#store.table);
+    this.#firing.begin(tick, this.#program);
+    this.sources = this.#derived = this.#raised = 0;
+    this.#lowest = this.#program.levels + 1;
+    this.#highest = 0;
+  }
+
+  /**
+   * Runs all rules that the records so far, and earlier ticks, ask for.
+   *
+   * @throws {MmsbError} `rule` where one fails; the tick is then to be rolled back.
+   */
+  propagate(): void {
+    const { log } = this, { levelStart } = this.#program;
+    if (this.#program.tables.size > 0) this.#syncTables();
+    this.sources = this.#raised = log.count;
+    if (this.#waiting.size > 0) this.#wakeWaiting();
+    if (this.#toConfirm.size > 0) this.#toConfirm.forEach((page) => this.#marks.confirm(page));
+    for (let i = 0; i < log.count; i++) this.#wakeReaders(log.touched[i]);
+    if (this.#marks.isBusy) this.#marks.clearSources(log, this.sources);
+    for (let level = this.#lowest; level <= this.#highest; level++) {
+      const start = levelStart[level], end = this.#ends[level];
+      if (end === start) continue;
+      this.#firing.run(this.#queue, start, end);
+      this.#finishLevel();
+    }
+    if (this.#marks.isBusy) this.#clearFired();
+  }
+
+  /** Marks that the tick changes, by page and mark. */
+  marks(): MarkChange[] {
+    return this.#marks.changes();
+  }
+
+  /** Ends a tick that counts: its marks are set, its rules have run. */
+  commit(): void {
+    this.#marks.commit();
+    // All that were due have run, or had nothing to do.
+    for (let i = 0; i < this.#due.length; i++) {
+      this.#due[i].flags &= ~(STALE | REQUESTED);
+      this.#waiting.delete(this.#due[i]);
+    }
+    if (this.#staled.length > 0) this.#commitStale();
+    if (this.#known.length > 0) this.#known = [];
+    if (this.#toConfirm.size > 0) this.#toConfirm.clear();
+    if (this.#removed.size > 0) this.#removed.clear();
+    this.#end();
+  }
+
+  /** Ends a tick that never was: pages and tables are as before. */
+  rollBack(): void {
+    this.log.undo(this.#store);
+    const { log } = this, { epochs } = this.#store.table;
+    for (let i = this.sources; i < this.#raised; i++) {
+      lowerEpoch(epochs, log.touched[i], log.records(log.touched[i]));
+    }
+    this.#forgetRuns();
+    for (const [table, known] of this.#known) this.#program.forgetChunks(table, known);
+    this.#known = [];
+    this.#end();
+  }
+
+  /** Bytes that it takes beside the pages. */
+  bookkeepingBytes(): number {
+    return this.log.bookkeepingBytes() + 5 * this.#program.vertexOf.length;
+  }
+
+  /** Checks what can be checked between ticks. */
+  checkInvariants(): void {
+    this.#refresh();
+    this.log.checkInvariants();
+    assert(this.log.count === 0, "nothing is left of a tick");
+    const program = this.#program, { rules, levels, levelStart, level } = program;
+    const { inputStart, inputRows, writtenStart, writtenRows } = program;
+    for (let l = 1; l <= levels; l++) {
+      assert(this.#ends[l] === levelStart[l], `no rule of level ${l} is left to run`);
+    }
+    for (let rule = 1; rule < rules.length; rule++) {
+      for (let i = writtenStart[rule]; i < writtenStart[rule + 1]; i++) {
+        assert(program.writerAt(writtenRows[i]) === rule, `rule ${rule} writes its pages`);
+      }
+      for (let i = inputStart[rule]; i < inputStart[rule + 1]; i++) {
+        const before = program.writerAt(inputRows[i]);
+        assert(before === 0 || level[before] < level[rule], `rule ${rule} comes late enough`);
+      }
+    }
+  }
+
+  #end(): void {
+    this.#firing.end();
+    this.log.clear();
+    this.sources = 0;
+    this.#marks.clear();
+    const { levelStart, tables } = this.#program;
+    for (let level = this.#lowest; level <= this.#highest; level++) {
+      this.#ends[level] = levelStart[level];
+    }
+    if (this.#staled.length > 0) this.#staled = [];
+    if (this.#due.length > 0) this.#due = [];
+    if (this.devices.length > 0) this.devices = [];
+    if (tables.size > 0) tables.forEach(({ dirty }) => void (dirty.length = 0));
+  }
+
+  #commitStale(): void {
+    const { rules, flags } = this.#program;
+    for (const rule of this.#staled) {
+      // What changed in this tick will be gone from the log by then.
+      flags[rule] |= STALE | ((flags[rule] & CHANGED) !== 0 ? NEEDS_FULL : 0);
+      const bound = rules[rule];
+      if (bound.rule !== undefined && bound.parts.mode !== "immediate") this.#waiting.add(bound);
+    }
+  }
+
+  /** Puts back what the runs of a tick left of their rules. */
+  #forgetRuns(): void {
+    const { flags, fired, levelStart } = this.#program;
+    let left = this.#firing.fired;
+    for (let level = this.#lowest; level <= this.#highest; level++) {
+      for (let i = levelStart[level]; i < this.#ends[level] && left > 0; i++, left--) {
+        fired[this.#queue[i]]--;
+      }
+    }
+    this.#firing.taken.forEach((taken, rule) => void (flags[rule] |= taken));
+  }
+
+  /** Raises the epochs of the outputs that a level has changed, a row for each record, and wakes their readers. */
+  #finishLevel(): void {
+    const { touched, heads, words, count } = this.log, { epochs } = this.#store.table;
+    let rows = 0;
+    for (let i = this.#raised; i < count; i++) {
+      const row = touched[i];
+      let at = heads[row], own = 0;
+      if (at === 0) continue;
+      for (; at !== 0; at = words[at + 3]) own++;
+      const raised = epochs.low[row] + own | 0;
+      epochs.low[row] = raised;
+      if (raised >= 0 && raised < own) epochs.high[row]++;
+      rows += own;
+      this.#wakeReaders(row);
+    }
+    this.#raised = count;
+    this.#derived += rows;
+  }
+
+  /** Wakes what depends on a page that has records. */
+  #wakeReaders(row: number): void {
+    const { vertexOf, readerStart, readers, woken, runLevel } = this.#program;
+    let vertex = vertexOf[row];
+    if (vertex <= 0) {
+      vertex = -vertex;
+      if (vertex === 0 || this.#wakeSpecial(row, vertex)) return;
+    }
+    const wave = this.#wave, end = readerStart[vertex + 1];
+    for (let i = readerStart[vertex]; i < end; i++) {
+      const rule = readers[i];
+      if (woken[rule] === wave) continue;
+      woken[rule] = wave;
+      const level = runLevel[rule];
+      if (level !== 0) this.#enqueue(rule, level);
+      else this.#wakeOther(rule);
+    }
+  }
+
+  /** Runs a rule of another mode, or leaves it for later. */
+  #wakeOther(rule: number): void {
+    const { rules, level, flags } = this.#program;
+    flags[rule] |= CHANGED;
+    if (rules[rule].rule !== undefined && rules[rule].runsIn(this.#tick)) {
+      this.#enqueue(rule, level[rule]);
+    } else {
+      this.#makeStale(rule);
+    }
+  }
+
+  #enqueue(rule: number, level: number): void {
+    this.#queue[this.#ends[level]++] = rule;
+    if (level < this.#lowest) this.#lowest = level;
+    if (level > this.#highest) this.#highest = level;
+  }
+
+  /** Runs rules that wait and are due, or calls them fresh where nothing that they read has changed. */
+  #wakeWaiting(): void {
+    const { woken, level } = this.#program;
+    for (const rule of this.#waiting) {
+      if (!rule.isDue(this.#tick)) continue;
+      this.#due.push(rule);
+      if ((rule.flags & (CHANGED | NEEDS_FULL)) !== 0) {
+        woken[rule.index] = this.#wave;
+        this.#enqueue(rule.index, level[rule.index]);
+      } else {
+        for (const page of rule.parts.outputIds) this.#marks.confirm(page);
+      }
+    }
+  }
+
+  /** What is rare about a vertex; gives whether its readers are awake already. */
+  #wakeSpecial(row: number, vertex: number): boolean {
+    const { special: all, seen } = this.#program, special = all.get(vertex)!;
+    special.table?.dirty.push(row);
+    if (seen[vertex] === this.#wave) return true;
+    seen[vertex] = this.#wave;
+    for (const rule of special.lazy) {
+      this.#program.flags[rule] |= CHANGED;
+      this.#makeStale(rule);
+    }
+    this.#effects(special);
+    return false;
+  }
+
+  #effects({ effects }: SpecialVertex): void {
+    const program = this.#program, { ids } = this.#store.table;
+    for (let i = 0; i < effects.length; i += 2) {
+      const target = effects[i], effect = this.#marks.effect(ids[target], effects[i + 1]);
+      if (effect === "device") this.devices.push(ids[target]);
+      const writer = program.writerAt(target);
+      if (effect === "stale" && writer !== 0) this.#staled.push(writer);
+    }
+  }
+
+  #makeStale(rule: number): void {
+    this.#staled.push(rule);
+    for (const page of this.#program.rules[rule].parts.outputIds) this.#marks.makeStale(page);
+  }
+
+  /** The outputs of rules that have run are new. */
+  #clearFired(): void {
+    const { rules, levelStart } = this.#program;
+    const run = new Set<number>();
+    for (let level = this.#lowest; level <= this.#highest; level++) {
+      for (let i = levelStart[level]; i < this.#ends[level]; i++) {
+        run.add(this.#queue[i]);
+        this.#marks.clearFired(rules[this.#queue[i]].parts.outputIds);
+      }
+    }
+    this.#staled = this.#staled.filter((rule) => !run.has(rule));
+  }
+
+  /** Learns of the chunks that this tick adds to tables. */
+  #syncTables(): void {
+    for (const table of this.#program.tables.values()) {
+      if (this.log.heads[table.region.rootRow] === 0) continue;
+      this.#known.push([table, this.#program.syncTable(table)]);
+    }
+  }
+
+  /** Makes the program anew where rules or edges have changed. */
+  #refresh(): void {
+    const { bindings, edges, table } = this.#store;
+    if (
+      !this.#isBuilt || this.#seenBindings !== bindings.changes ||
+      this.#seenEdges !== edges.changes
+    ) this.#build();
+    this.#program.reserveRows(table.ids.length);
+  }
+
+  #build(): void {
+    const { bindings, edges } = this.#store;
+    for (const rule of this.#rules.values()) {
+      // A binding goes with its pages.
+      if (!rule.isStaged && bindings.get(rule.number) === undefined) this.remove(rule.number);
+    }
+    this.#program.end();
+    this.#program = new RuleProgram(this.#store, [...this.#rules.values()]);
+    this.#queue = new Int32Array(new SharedArrayBuffer(4 * this.#rules.size));
+    this.#ends = this.#program.levelStart.slice(0, this.#program.levels + 1);
+    this.#seenBindings = bindings.changes;
+    this.#seenEdges = edges.changes;
+    this.#isBuilt = true;
+  }
+
+  #refuseWritten({ record, page }: KernelColumns, rows: number): void {
+    const { pageFlags } = this.#program;
+    for (let row = 0; row < rows; row++) {
+      const at = record[row] >> RECORD_SHIFT;
+      if ((pageFlags[at] & WRITTEN) === 0) continue;
+      const { name } = this.#program.writerOf(at)!;
+      throw new MmsbError(
+        "usage",
+        `Cannot apply row ${row} to page ${
+          page[row] >>> 0
+        } as rule "${name}" writes it: write to its inputs`,
+        { values: { row, page: page[row] >>> 0, rule: name } },
+      );
+    }
+  }
+}
+
+function lowerEpoch({ low, high }: EpochColumns, row: number, rows: number): void {
+  const lowered = (low[row] >>> 0) - rows;
+  low[row] = lowered;
+  if (lowered < 0) high[row]--;
+}

@@ -1,0 +1,209 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import {
+  applyRows,
+  combineKind,
+  DeltaBatch,
+  PageStore,
+  raiseEpochs,
+  resolve,
+} from "../../physical/mod.ts";
+import { WorkerTeam } from "./worker_team.ts";
+
+const PAGES = 40, PAGE_BYTES = 64, ROWS = 20_000;
+
+function newStore(): PageStore {
+  const store = new PageStore(1 << 24);
+  for (let id = 1; id <= PAGES; id++) {
+    const row = store.create(id, { size: PAGE_BYTES, shard: id % 7, name: "" });
+    store.table.setActive(row, true);
+  }
+  return store;
+}
+
+async function startTeam(store: PageStore, options: Parameters<typeof WorkerTeam.start>[1]) {
+  const team = await WorkerTeam.start(store, options);
+  assert(team instanceof WorkerTeam);
+  return team;
+}
+
+/** Numbers from a seed. */
+function numbersOf(seed: number): () => number {
+  let state = seed >>> 0 || 1;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return state >>> 0;
+  };
+}
+
+type Form = "uniform" | "mixed" | "words";
+
+/** A batch of rows of one form; `bad` is the index of a row that leaves its page. */
+function batchOf(form: Form, rows: number, seed: number, bad: number | undefined): DeltaBatch {
+  const next = numbersOf(seed);
+  const batch = new DeltaBatch({ rows, payloadBytes: 32 * rows });
+  const { page, offset, length, payloadStart, kind } = batch.columns;
+  for (let row = 0; row < rows; row++) {
+    const bytes = form === "uniform" ? 16 : form === "words" ? 4 + next() % 4 * 4 : 1 + next() % 16;
+    page[row] = 1 + next() % PAGES;
+    kind[row] = form === "mixed" && next() % 3 === 0 ? combineKind("u32", "add") : 0;
+    length[row] = kind[row] === 0 ? bytes : 4;
+    const step = form === "mixed" && kind[row] === 0 ? 1 : 4;
+    offset[row] = next() % ((PAGE_BYTES - length[row]) / step | 0) * step;
+    payloadStart[row] = 16 * row;
+    if (row === bad) offset[row] = PAGE_BYTES;
+  }
+  const pool = batch.kernel.payloadWords;
+  for (let i = 0; i < 4 * rows; i++) pool[i] = next();
+  batch.setLength(rows, 16 * rows);
+  return batch;
+}
+
+/** What a team does, on one thread. */
+function inline(store: PageStore, batches: readonly DeltaBatch[]): boolean[] {
+  return batches.map((batch) => {
+    try {
+      const input = {
+        columns: batch.kernel,
+        rows: batch.length,
+        payloadLength: batch.payloadLength,
+        strings: batch.strings.length,
+      };
+      const shape = resolve(input, store.table);
+      raiseEpochs(batch.kernel, batch.length, store.table.epochs);
+      applyRows(batch.kernel, batch.length, shape, store.arena);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function assertSame(store: PageStore, expected: PageStore): void {
+  for (const row of expected.table.rows()) {
+    assert.equal(store.table.epoch(row), expected.table.epoch(row), `epoch of row ${row}`);
+    assert.deepEqual(store.view(row), expected.view(row), `bytes of row ${row}`);
+  }
+}
+
+const anyBatch = fc.record({
+  form: fc.constantFrom<Form>("uniform", "mixed", "words"),
+  rows: fc.integer({ min: 1, max: ROWS }),
+  seed: fc.integer({ min: 1 }),
+  bad: fc.option(fc.nat(ROWS - 1), { nil: undefined }),
+});
+
+for (const [workers, parts] of [[1, 1], [2, 1], [3, 4], [8, 3]]) {
+  Deno.test(`a team of ${workers} with ${parts} parts does what one thread does`, async () => {
+    const store = newStore(), expected = newStore();
+    const team = await startTeam(store, { workers, parts, active: workers });
+    try {
+      fc.assert(
+        fc.property(
+          fc.array(anyBatch, { minLength: 1, maxLength: 5 }),
+          fc.boolean(),
+          (all, notes) => {
+            const batches = all.map(({ form, rows, seed, bad }) => batchOf(form, rows, seed, bad));
+            const twins = all.map(({ form, rows, seed, bad }) => batchOf(form, rows, seed, bad));
+            const shapes = team.check(
+              batches.map((batch) => ({ batch })),
+              { epochs: notes ? "note" : "count", apply: true },
+            );
+            const good = inline(expected, twins);
+            assert.deepEqual(shapes.map((shape) => shape !== undefined), good);
+            assertSame(store, expected);
+            if (!notes) return;
+            batches.forEach((batch, index) => {
+              if (!good[index]) return;
+              const noted = batch.kernel.epoch.subarray(0, batch.length);
+              assert.deepEqual(noted, twins[index].kernel.epoch.subarray(0, batch.length));
+            });
+          },
+        ),
+        { numRuns: 12 },
+      );
+      const counted = team.statistics().reduce((sum, { checked }) => sum + checked, 0);
+      assert(counted > 0, "workers take part");
+    } finally {
+      await team.close();
+    }
+  });
+}
+
+Deno.test("WorkerTeam.check() alone leaves pages and epochs as they are", async () => {
+  const store = newStore();
+  const team = await startTeam(store, { workers: 2 });
+  try {
+    const shapes = team.check([
+      { batch: batchOf("uniform", ROWS, 3, undefined) },
+      { batch: batchOf("uniform", ROWS, 4, ROWS - 1) },
+    ]);
+    assert.deepEqual(shapes, [
+      { uniformLength: 16, sequential: true, aligned: true, kinds: 0 },
+      undefined,
+    ]);
+    assertSame(store, newStore());
+  } finally {
+    await team.close();
+  }
+});
+
+Deno.test("a team sees pages that were created after it started", async () => {
+  const store = newStore(), expected = newStore();
+  const team = await startTeam(store, { workers: 2, parts: 2 });
+  try {
+    for (const one of [store, expected]) {
+      for (let id = PAGES + 1; id <= 70_000; id++) {
+        one.table.setActive(one.create(id, { size: 64, shard: id % 7, name: "" }), true);
+      }
+    }
+    const make = () => {
+      const batch = batchOf("uniform", ROWS, 5, undefined);
+      for (let i = 0; i < ROWS; i++) batch.columns.page[i] = 70_000 - i % 40_000;
+      return batch;
+    };
+    const [shape] = team.check([{ batch: make() }], { epochs: "count", apply: true });
+    assert(shape !== undefined);
+    assert.deepEqual(inline(expected, [make()]), [true]);
+    assertSame(store, expected);
+  } finally {
+    await team.close();
+  }
+});
+
+Deno.test("a team goes on where all its workers are killed, and starts others", async () => {
+  const store = newStore(), expected = newStore();
+  const team = await startTeam(store, { workers: 2, parts: 1 });
+  try {
+    for (let round = 1; round <= 3; round++) {
+      // Where the first ended, another may be there already: the second plan shows it.
+      await Promise.all([team.kill(0), team.kill(1)]);
+      const make = () => batchOf("words", ROWS, round, undefined);
+      team.check([{ batch: make() }, { batch: make() }], { epochs: "count", apply: true });
+      inline(expected, [make(), make()]);
+      assertSame(store, expected);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    const before = team.statistics().reduce((sum, { ticks }) => sum + ticks, 0);
+    team.check([{ batch: batchOf("words", ROWS, 9, undefined) }]);
+    assert(team.statistics().reduce((sum, { ticks }) => sum + ticks, 0) > before);
+  } finally {
+    await team.close();
+  }
+});
+
+Deno.test("WorkerTeam.isWorth() leaves small ticks, and rows that expect epochs, to one thread", async () => {
+  const store = newStore();
+  const team = await startTeam(store, { workers: 1 });
+  try {
+    const large = batchOf("uniform", ROWS, 1, undefined);
+    assert.equal(team.isWorth([{ batch: large }]), true);
+    assert.equal(team.isWorth([{ batch: batchOf("uniform", 100, 1, undefined) }]), false);
+    large.expectEpochs();
+    assert.equal(team.isWorth([{ batch: large }]), false);
+  } finally {
+    await team.close();
+  }
+});

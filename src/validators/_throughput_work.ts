@@ -1,0 +1,197 @@
+/**
+ * The work of validator 5: rows of 16 bytes for random pages in batches whose columns were filled before the
+ * clock starts, and the fold of the same rows over plain memory that tells what must come out.
+ *
+ * The rows are those of a seed, so each form of the work is given the same ones without all of them being kept.
+ */
+
+import { StateBus } from "../bus/mod.ts";
+import { DeltaBatch } from "../physical/mod.ts";
+import type { OpenOptions } from "../bus/mod.ts";
+
+/** How much is done. */
+export interface ThroughputPlan {
+  /** Pages. */
+  readonly pages: number;
+  /** Batches that are filled at a time, then submitted together. */
+  readonly batches: number;
+  /** Rows of a batch. */
+  readonly rows: number;
+  /** How often. */
+  readonly rounds: number;
+  /** Seed of everything random. */
+  readonly seed: number;
+}
+
+/** Rows of a plan. */
+export function rowsOf({ batches, rows, rounds }: ThroughputPlan): number {
+  return batches * rows * rounds;
+}
+
+/** Bytes of a page. */
+export const PAGE_BYTES = 64;
+/** Bytes of a row. */
+export const PAYLOAD_BYTES = 16;
+const PAGE_WORDS: number = PAGE_BYTES / 4;
+const PAYLOAD_WORDS: number = PAYLOAD_BYTES / 4;
+const MEMORY_BYTES = 64 * 2 ** 20;
+
+/** What one form took. */
+export interface ThroughputTimes {
+  /** Seconds from the first batch submitted to the last one acknowledged, without filling. */
+  readonly seconds: number;
+  /** Ticks. */
+  readonly ticks: number;
+  /** Rows applied. */
+  readonly rows: number;
+  /** Pages unlike the reference. */
+  readonly wrongPages: number;
+  /** Threads beside that of the bus. */
+  readonly workers: number;
+  /** Rows that those threads checked. */
+  readonly rowsOfWorkers: number;
+}
+
+/** Batches that are filled again and again. */
+export class ThroughputBatches {
+  readonly batches: readonly DeltaBatch[];
+  readonly #plan: ThroughputPlan;
+
+  constructor(plan: ThroughputPlan) {
+    this.#plan = plan;
+    this.batches = Array.from({ length: plan.batches }, () => {
+      const batch = new DeltaBatch({ rows: plan.rows, payloadBytes: PAYLOAD_BYTES * plan.rows });
+      const { length, payloadStart, source } = batch.columns;
+      length.fill(PAYLOAD_BYTES);
+      source.fill(batch.source("validate"));
+      for (let i = 0; i < plan.rows; i++) payloadStart[i] = i * PAYLOAD_BYTES;
+      batch.setLength(plan.rows, PAYLOAD_BYTES * plan.rows);
+      return batch;
+    });
+  }
+
+  /** Fills pages, offsets and bytes with what belongs to a round. */
+  fill(round: number): void {
+    const { pages, rows, seed } = this.#plan;
+    // Xorshift (Marsaglia, "Xorshift RNGs", 2003): quick, and good enough to scatter.
+    let state = Math.imul(seed + 1, 0x9e37_79b1) ^ Math.imul(round + 1, 0x85eb_ca6b) | 1;
+    for (const { columns: { page, offset }, payload } of this.batches) {
+      const words = new Int32Array(payload.buffer, payload.byteOffset, PAYLOAD_WORDS * rows);
+      for (let i = 0; i < rows; i++) {
+        state ^= state << 13;
+        state ^= state >>> 17;
+        state ^= state << 5;
+        page[i] = 1 + (state >>> 0) % pages;
+        offset[i] = (state >>> 28 & 3) * PAYLOAD_BYTES;
+        const at = PAYLOAD_WORDS * i;
+        words[at] = state;
+        words[at + 1] = ~state;
+        words[at + 2] = round;
+        words[at + 3] = i;
+      }
+    }
+  }
+}
+
+/** What must come out: each row's bytes over the earlier ones, and a count of rows by page. */
+export class ReferenceFold {
+  /** Words of all pages. */
+  readonly words: Int32Array;
+  /** Rows by page. */
+  readonly epochs: Uint32Array;
+
+  constructor(pages: number) {
+    this.words = new Int32Array(pages * PAGE_WORDS);
+    this.epochs = new Uint32Array(pages);
+  }
+
+  /** Folds a batch in. */
+  add({ columns: { page, offset }, payload, length }: DeltaBatch): void {
+    const { words, epochs } = this;
+    const from = new Int32Array(payload.buffer, payload.byteOffset, PAYLOAD_WORDS * length);
+    for (let i = 0; i < length; i++) {
+      const index = page[i] - 1, to = index * PAGE_WORDS + (offset[i] >>> 2);
+      for (let k = 0; k < PAYLOAD_WORDS; k++) words[to + k] = from[PAYLOAD_WORDS * i + k];
+      epochs[index]++;
+    }
+  }
+
+  /** Pages of a bus with other bytes or another epoch than here. */
+  wrongPages(bus: StateBus): number {
+    const bytes = new Uint8Array(PAGE_BYTES), found = new Int32Array(bytes.buffer);
+    const { words, epochs } = this;
+    let wrong = Math.abs(bus.stats().pages - epochs.length);
+    for (let index = 0; index < epochs.length; index++) {
+      const page = bus.page(index + 1);
+      page.readInto(bytes);
+      let bits = page.epoch ^ epochs[index];
+      for (let k = 0; k < PAGE_WORDS; k++) bits |= found[k] ^ words[index * PAGE_WORDS + k];
+      if (bits !== 0) wrong++;
+    }
+    return wrong;
+  }
+}
+
+/** The fold of a plan's rows. */
+export function foldOf(plan: ThroughputPlan, batches: ThroughputBatches): ReferenceFold {
+  const fold = new ReferenceFold(plan.pages);
+  for (let round = 0; round < plan.rounds; round++) {
+    batches.fill(round);
+    for (const batch of batches.batches) fold.add(batch);
+  }
+  return fold;
+}
+
+/** Has a bus do the work of a plan, and compares what came out; with a log also once more from there. */
+export async function runForm(
+  plan: ThroughputPlan,
+  batches: ThroughputBatches,
+  fold: ReferenceFold,
+  options: OpenOptions,
+  progress: (round: number) => void,
+): Promise<ThroughputTimes> {
+  const all = { memoryLimitBytes: MEMORY_BYTES, ...options };
+  const bus = await StateBus.open(all);
+  let times: Omit<ThroughputTimes, "wrongPages">, wrongPages: number;
+  try {
+    for (let i = 0; i < plan.pages; i++) bus.createPage({ size: PAGE_BYTES });
+    await bus.tick();
+    times = await timeRounds(bus, plan, batches, progress);
+    wrongPages = fold.wrongPages(bus);
+  } finally {
+    await bus.close();
+  }
+  if (options.dir !== undefined) {
+    await using again = await StateBus.open({ ...all, workers: 0, readOnly: true });
+    wrongPages = Math.max(wrongPages, fold.wrongPages(again));
+  }
+  return { ...times, wrongPages };
+}
+
+async function timeRounds(
+  bus: StateBus,
+  plan: ThroughputPlan,
+  batches: ThroughputBatches,
+  progress: (round: number) => void,
+): Promise<Omit<ThroughputTimes, "wrongPages">> {
+  const before = bus.tickNumber;
+  let seconds = 0, rows = 0;
+  for (let round = 0; round < plan.rounds; round++) {
+    batches.fill(round);
+    progress(round);
+    const started = performance.now();
+    const receipts = batches.batches.map((batch) => bus.submit(batch));
+    let done = 0;
+    while (done < plan.batches) done += (await bus.tick()).batches;
+    for (const receipt of await Promise.all(receipts)) rows += receipt.rows;
+    seconds += (performance.now() - started) / 1000;
+  }
+  const workers = bus.stats().workers ?? [];
+  return {
+    seconds,
+    rows,
+    ticks: bus.tickNumber - before,
+    workers: workers.length,
+    rowsOfWorkers: workers.reduce((sum, worker) => sum + worker.checked, 0),
+  };
+}

@@ -1,0 +1,270 @@
+/**
+ * The work of the provenance validator: a graph of derived pages over many sources, written to through the
+ * public API of a bus, and beside it a record of its own: what every page was after every tick that
+ * changed it, worked out from what was written and not from the bus.
+ *
+ * Each layer's pages read some of the layer before. Most change whenever anything before them does; some
+ * keep a few bits of a sum, so that they stay as they are while their inputs change, and a value's parents
+ * then lie at many different ticks. Halfway some rules are bound again with another version.
+ */
+
+import { type Explanation, type Page, type RuleHandle, StateBus } from "../bus/mod.ts";
+import { SeededRandom } from "../log/seeded_random.ts";
+import { DeltaBatch } from "../physical/mod.ts";
+import { defineRule, type Rule } from "../propagation/mod.ts";
+
+/** How large it is. */
+export interface ProvenancePlan {
+  /** Source pages. */
+  readonly sources: number;
+  /** Layers of derived pages; as many steps it is from the last one to the sources. */
+  readonly layers: number;
+  /** Pages of a layer. */
+  readonly width: number;
+  /** Deltas of sources a tick. */
+  readonly rows: number;
+  /** Deltas in all, those of rules among them, at least. */
+  readonly deltas: number;
+  /** What it does depends on this alone. */
+  readonly seed: number;
+}
+
+/** Inputs of a derived page. */
+const INPUTS = 3;
+const SOURCE_BYTES = 64;
+const WRITE_BYTES = 16;
+const FEEDS = 8;
+/** Rules that are bound again halfway. */
+const REBOUND = 8;
+
+/** What a page was, tick by tick; of a tick the last. */
+class Record {
+  readonly ticks: number[] = [];
+  readonly epochs: number[] = [];
+  /** Of sources the feed, the offset and the word that were written last. */
+  readonly writes: number[] = [];
+  epoch = 0;
+  /** Its first word. */
+  word = 0;
+
+  note(tick: number): void {
+    this.epoch++;
+    if (this.ticks.at(-1) === tick) this.epochs[this.epochs.length - 1] = this.epoch;
+    else {
+      this.ticks.push(tick);
+      this.epochs.push(this.epoch);
+    }
+  }
+
+  /** Index of the last change up to a tick, −1 for none. */
+  at(tick: number): number {
+    let low = 0, high = this.ticks.length;
+    while (low < high) {
+      const middle = low + high >>> 1;
+      if (this.ticks[middle] <= tick) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+}
+
+interface Derived {
+  readonly id: number;
+  readonly name: string;
+  /** Ids of its inputs. */
+  readonly inputs: readonly number[];
+  /** Bits of the sum that are left out. */
+  readonly shift: number;
+  /** From which tick on its rule has version 2. */
+  rebound: number;
+}
+
+/** The graph, its bus and its record. */
+export class ProvenanceWork {
+  /** The bus that it is written to. */
+  readonly bus: StateBus;
+  /** Ids of the pages of the last layer. */
+  readonly last: number[] = [];
+  /** Deltas so far. */
+  deltas = 0;
+  readonly #plan: ProvenancePlan;
+  readonly #random: SeededRandom;
+  readonly #records = new Map<number, Record>();
+  readonly #derived: Derived[] = [];
+  readonly #byId = new Map<number, Derived>();
+  readonly #handles: RuleHandle[] = [];
+  #sources: number[] = [];
+
+  private constructor(bus: StateBus, plan: ProvenancePlan) {
+    this.bus = bus;
+    this.#plan = plan;
+    this.#random = new SeededRandom(plan.seed);
+  }
+
+  /** Makes the pages and binds the rules. */
+  static async begin(dir: string, plan: ProvenancePlan): Promise<ProvenanceWork> {
+    const work = new ProvenanceWork(await StateBus.open({ dir }), plan);
+    await work.#build();
+    return work;
+  }
+
+  async #build(): Promise<void> {
+    const { sources, layers, width } = this.#plan, { bus } = this;
+    let before = Array.from({ length: sources }, () => bus.createPage({ size: SOURCE_BYTES }));
+    this.#sources = before.map(({ id }) => id);
+    await bus.tick();
+    for (let layer = 1; layer <= layers; layer++) {
+      const pages: Page[] = [];
+      for (let at = 0; at < width; at++) {
+        const name = `layer ${layer} page ${at}`, inputs = this.#inputsOf(before, layer, at);
+        const page = bus.createPage({ size: 8, name });
+        const shift = layer % 3 === 0 && at % 2 === 1 ? 30 : 0;
+        const ids = inputs.map(({ id }) => id);
+        const derived = { id: page.id, name, inputs: ids, shift, rebound: Infinity };
+        this.#derived.push(derived);
+        this.#byId.set(page.id, derived);
+        this.#handles.push(bus.rule(ruleOf(shift, 1), { name, inputs, outputs: [page] }));
+        pages.push(page);
+      }
+      before = pages;
+    }
+    this.last.push(...before.map(({ id }) => id));
+    for (const id of [...this.#sources, ...this.#byId.keys()]) this.#records.set(id, new Record());
+    await bus.tick();
+  }
+
+  /** Sources anywhere for the first layer, near pages of the layer before for the others. */
+  #inputsOf(before: readonly Page[], layer: number, at: number): Page[] {
+    const random = this.#random, inputs = new Set<Page>();
+    while (inputs.size < INPUTS) {
+      const reach = layer === 1 ? random.below(before.length) : at + random.below(5);
+      inputs.add(before[reach % before.length]);
+    }
+    return [...inputs];
+  }
+
+  /** Writes until there are enough deltas. */
+  async write(progress: (text: string) => void): Promise<void> {
+    const { rows, deltas } = this.#plan, { bus } = this;
+    const batch = new DeltaBatch({ rows, payloadBytes: rows * WRITE_BYTES });
+    const payload = new Uint8Array(WRITE_BYTES), view = new DataView(payload.buffer);
+    let isRebound = false;
+    for (let turn = 0; this.deltas < deltas; turn++) {
+      if (!isRebound && this.deltas > deltas / 2) {
+        isRebound = true;
+        await this.#rebind();
+      }
+      batch.clear();
+      const feed = turn % FEEDS, source = batch.source(`feed-${feed}`), tick = bus.tickNumber + 1;
+      for (let row = 0; row < rows; row++) {
+        const id = this.#sources[this.#random.below(this.#sources.length)];
+        const offset = WRITE_BYTES * this.#random.below(SOURCE_BYTES / WRITE_BYTES);
+        const word = this.#random.below(2 ** 32), record = this.#records.get(id)!;
+        view.setUint32(0, word, true);
+        batch.push(id, offset, payload, source);
+        record.note(tick);
+        record.writes.splice(3 * (record.ticks.length - 1), 3, feed, offset, word);
+        if (offset === 0) record.word = word;
+      }
+      this.deltas += rows;
+      const receipt = bus.submit(batch);
+      const { durable } = await bus.tick();
+      await Promise.all([receipt, durable]);
+      this.#derive(tick);
+      if (turn % 64 === 0) progress(`${this.deltas.toLocaleString("en")} deltas written`);
+    }
+  }
+
+  async #rebind(): Promise<void> {
+    const tick = this.bus.tickNumber + 1, step = Math.floor(this.#derived.length / REBOUND);
+    const some = this.#derived.flatMap((derived, at) => at % step === 0 ? [{ derived, at }] : []);
+    for (const { derived: { id, name, inputs, shift }, at } of some) {
+      this.#handles[at].unbind();
+      const outputs = [this.bus.page(id)], pages = inputs.map((input) => this.bus.page(input));
+      this.#handles[at] = this.bus.rule(ruleOf(shift, 2), { name, inputs: pages, outputs });
+    }
+    await this.bus.tick();
+    for (const { derived } of some) derived.rebound = tick;
+    this.#derive(tick);
+  }
+
+  /** What the rules make of the words, worked out in order of layers. */
+  #derive(tick: number): void {
+    for (const { id, inputs, shift, rebound } of this.#derived) {
+      const record = this.#records.get(id)!;
+      let sum = tick >= rebound ? 1 : 0;
+      for (const input of inputs) sum = (sum + this.#records.get(input)!.word) % 2 ** 32;
+      const word = Math.floor(sum / 2 ** shift);
+      if (word === record.word) continue;
+      record.word = word;
+      record.note(tick);
+      this.deltas++;
+    }
+  }
+
+  /** What is wrong with an explanation, "" for nothing. */
+  faultOf(explanation: Explanation, root: number, tick: number): string {
+    const expected = new Map<string, { id: number; at: number }>();
+    const open = [{ id: root, asOf: tick }];
+    for (const { id, asOf } of open) {
+      const at = this.#records.get(id)!.at(asOf), key = this.#keyOf(id, asOf);
+      if (expected.has(key)) continue;
+      expected.set(key, { id, at });
+      const changed = this.#records.get(id)!.ticks[at];
+      if (changed === undefined) continue;
+      for (const input of this.#byId.get(id)?.inputs ?? []) {
+        open.push({ id: input, asOf: changed });
+      }
+    }
+    for (const page of explanation) {
+      const key = `${page.id} at ${page.tick}`, known = expected.get(key);
+      if (known === undefined) return `page ${key} is no part of it`;
+      expected.delete(key);
+      const fault = this.#pageFault(page, known.at);
+      if (fault !== "") return `page ${key}: ${fault}`;
+    }
+    const [missing] = expected.keys();
+    return missing === undefined ? "" : `page ${missing} is missing`;
+  }
+
+  #pageFault(page: Explanation["root"], at: number): string {
+    const record = this.#records.get(page.id)!, derived = this.#byId.get(page.id);
+    if (page.end !== undefined) return `it ends: ${page.end}`;
+    if (page.epoch !== (record.epochs[at] ?? 0)) {
+      return `epoch ${page.epoch}, not ${record.epochs[at] ?? 0}`;
+    }
+    if (at < 0) return page.kind === "unwritten" ? "" : `it is ${page.kind}`;
+    if (derived === undefined) {
+      const [feed, offset, word] = record.writes.slice(3 * at, 3 * at + 3), [delta] = page.deltas;
+      const bytes = delta.after!, after = new DataView(bytes.buffer, bytes.byteOffset);
+      const isSame = delta.source === `feed-${feed}` && delta.offset === offset &&
+        after.getUint32(0, true) === word;
+      return isSame ? "" : `its newest delta is of ${delta.source} at ${delta.offset}`;
+    }
+    const { name, inputs, rebound } = derived, tick = record.ticks[at];
+    const version = tick >= rebound ? 2 : 1;
+    if (page.rule?.name !== name || page.rule.version !== version) {
+      return `rule ${page.rule?.name} version ${page.rule?.version}, not ${version}`;
+    }
+    const parents = page.parents.map((parent) => `${parent.id} at ${parent.tick}`);
+    const wanted = inputs.map((input) => this.#keyOf(input, tick));
+    return parents.join() === wanted.join() ? "" : `parents ${parents}, not ${wanted}`;
+  }
+
+  #keyOf(id: number, asOf: number): string {
+    const record = this.#records.get(id)!;
+    return `${id} at ${record.ticks[record.at(asOf)] ?? 0}`;
+  }
+}
+
+/** The sum of the first words of the inputs, without its lowest bits. */
+function ruleOf(shift: number, version: number): Rule {
+  return defineRule({
+    version,
+    compute(ctx) {
+      let sum = version - 1;
+      for (let at = 0; at < INPUTS; at++) sum = sum + ctx.input(at).getUint32(0) >>> 0;
+      ctx.output(0).setUint32(0, sum >>> shift);
+    },
+  });
+}
