@@ -127,6 +127,7 @@ export {
 export {
   bytes,
   type BytesType,
+  type ColumnArray,
   type ColumnInput,
   type ColumnOf,
   type ColumnsInput,
@@ -202,6 +203,7 @@ export {
   type PhaseStatistics,
   type TickPhase,
   type TickStatistics,
+  type WorkerStatistics,
 } from "./src/propagation/mod.ts";
 export {
   type ArenaReport,
@@ -265,6 +267,7 @@ export {
   type RuleOptions,
   type RunOptions,
   type RunReport,
+  type SharedBus,
   type Snapshot,
   type SpanDifference,
   StateBus,
@@ -286,5 +289,6 @@ export {
   type UpsertPlan,
   type UpsertReceipt,
   type VerifyReport,
+  type WorkersReport,
   type WriteOptions,
 } from "./src/bus/mod.ts";

@@ -167,7 +167,9 @@ export async function main(
     const ms = () => `${(performance.now() - started).toFixed(1)} ms`;
     fillSheet(sheet, rows);
     let report = await bus.tick();
-    print(`Filled    ${number(sheet.formulas)} formulas: ${number(report.fired)} computed, ${ms()}`);
+    print(
+      `Filled    ${number(sheet.formulas)} formulas: ${number(report.fired)} computed, ${ms()}`,
+    );
     print(`Values    E${last} = ${show(sheet.get(`E${last}`))} (running total)`);
     print(`Errors    G1 = ${show(sheet.get("G1"))}, as nothing was sold in row 1`);
 

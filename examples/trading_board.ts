@@ -41,6 +41,7 @@ export const SYMBOLS = [
 
 /** Rules see bytes: the places of a struct's fields. */
 const BID = Quote.field("bid")!.offset, ASK = Quote.field("ask")!.offset;
+const OFFERED = Quote.field("offered")!.offset;
 const INDEX = Alert.field("index")!.offset, STATE = Alert.field("state")!.offset;
 const ALERTS = Alert.field("alerts")!.offset;
 
@@ -131,12 +132,13 @@ export async function main(
 
   // Alerts are heard of when their tick is on the disk.
   await using events = bus.events({ kinds: ["page-changed"], pages: [alert] });
-  const listening = (async () => {
+  const listening = (async (): Promise<number | undefined> => {
     for await (const { tick } of events) {
       const { index, state } = alert.get();
       print(`ALERT     tick ${tick}: the index is ${STATES[state]} at ${index.toFixed(3)}`);
       return tick;
     }
+    return undefined;
   })();
 
   let derived = 0, fired = 0;
@@ -173,10 +175,13 @@ export async function main(
 
   print(`\nHistory of quote NVDA, newest first:`);
   for await (const delta of bus.history(quotes[3].page, { reverse: true, limit: 4 })) {
+    const change = [delta.before, delta.after].map((span) => {
+      const view = new DataView(span.buffer, span.byteOffset);
+      return delta.offset === OFFERED ? view.getUint32(0, true) : view.getFloat64(0, true);
+    });
+    const field = delta.offset === OFFERED ? "offered" : "bid";
     print(
-      `  tick ${delta.tick}, ${delta.source}: ${delta.intent}, bytes ${delta.offset} to ${
-        delta.offset + delta.length - 1
-      }`,
+      `  tick ${delta.tick}, ${delta.source}: ${field} ${change.join(" → ")} (${delta.intent})`,
     );
   }
 

@@ -302,7 +302,7 @@ function refuseNeeded(
   type: EdgeType,
 ): void {
   if (type !== "data" && type !== "control") return;
-  const bindings = [...store.bindings.of(from), ...staging.rules.bindings()];
+  const bindings = [...store.bindings.of(from), ...staging.rules.of(from)];
   for (const { name, number, inputs, outputs } of bindings) {
     if (staging.rules.isLeaving(number) || !inputs.includes(from) || !outputs.includes(to)) {
       continue;

@@ -313,40 +313,35 @@ export class Rules {
         values: { rule: name, page, ...(other === undefined ? {} : { other }) },
       });
     };
-    const isOwn = (number: number) => number === known?.number || staging.rules.isLeaving(number);
-    const written = [...outputs, ...state];
-    for (const page of written) {
-      const writer = waves.writerOf(store.table.rowOf(page));
-      if (writer !== undefined && !isOwn(writer.number)) {
-        refuse(page, `rule "${writer.name}" writes it: unbind that first`, writer.name);
+    // Bindings are asked for and not the waves, which would lay out all rules anew for each.
+    const others = (page: number): RuleBinding[] => {
+      const all = [...store.bindings.of(page), ...staging.rules.of(page)];
+      return all.filter(({ number }) =>
+        number !== known?.number && !staging.rules.isLeaving(number)
+      );
+    };
+    const isInput = new Set(inputs.map(({ page }) => page));
+    for (const page of [...outputs, ...state]) {
+      for (const other of others(page)) {
+        if (other.outputs.includes(page) || other.state.includes(page)) {
+          refuse(page, `rule "${other.name}" writes it: unbind that first`, other.name);
+        }
       }
-      for (const staged of staging.rules.bindings()) {
-        if (!staged.outputs.includes(page) && !staged.state.includes(page)) continue;
-        refuse(page, `rule "${staged.name}" is about to write it: unbind that first`, staged.name);
-      }
-      if (inputs.some((input) => input.page === page)) {
-        refuse(page, "it is an input too: use state for what a rule keeps");
-      }
+      if (isInput.has(page)) refuse(page, "it is an input too: use state for what a rule keeps");
       if (waves.isTable(page)) refuse(page, "it is a table, which rules can only read");
     }
-    for (const { number, name: other, state: kept } of allBindings(this.#bus)) {
-      if (isOwn(number)) continue;
-      for (const { page } of inputs) {
-        if (kept.includes(page)) refuse(page, `it is state of rule "${other}"`, other);
+    for (const page of isInput) {
+      for (const other of others(page)) {
+        if (!other.state.includes(page)) continue;
+        refuse(page, `it is state of rule "${other.name}"`, other.name);
       }
     }
     for (const page of state) {
-      for (const { number, name: other, inputs: read } of store.bindings.of(page)) {
-        if (!isOwn(number) && read.includes(page)) refuse(page, `rule "${other}" reads it`, other);
+      for (const other of others(page)) {
+        if (other.inputs.includes(page)) refuse(page, `rule "${other.name}" reads it`, other.name);
       }
     }
   }
-}
-
-/** The bindings whose state has any pages. */
-function* allBindings({ host: { store, staging } }: RuleHost): Generator<RuleBinding> {
-  for (const binding of store.bindings.list()) if (binding.state.length > 0) yield binding;
-  yield* staging.rules.bindings();
 }
 
 class BoundHandle implements RuleHandle {
@@ -411,7 +406,7 @@ function unstage({ host }: RuleHost, binding: RuleBinding): void {
 function removeEdges(host: PageHost, binding: RuleBinding): void {
   const { store, staging } = host, { table, edges } = store;
   for (const input of new Set(binding.inputs)) {
-    const others = [...store.bindings.of(input), ...staging.rules.bindings()].filter((other) =>
+    const others = [...store.bindings.of(input), ...staging.rules.of(input)].filter((other) =>
       other.number !== binding.number && !staging.rules.isLeaving(other.number) &&
       other.inputs.includes(input)
     );

@@ -18,10 +18,19 @@ export interface StagedBinding {
   readonly bound: BoundRule;
 }
 
+const NONE: readonly RuleBinding[] = [];
+
+function pagesOf({ inputs, outputs, state }: RuleBinding): readonly number[] {
+  return [...inputs, ...outputs, ...state];
+}
+
 /** What an open batch does to rules. */
 export class StagedRules {
   readonly #binds = new Map<number, StagedBinding>();
   readonly #unbinds = new Map<number, RuleBinding>();
+  readonly #byName = new Map<string, RuleBinding>();
+  /** The staged bindings that name a page. */
+  readonly #byPage = new Map<number, Set<RuleBinding>>();
 
   /** Rules bound and unbound. */
   get size(): number {
@@ -35,18 +44,30 @@ export class StagedRules {
 
   /** Stages a binding. */
   bind(staged: StagedBinding): void {
-    this.#binds.set(staged.binding.number, staged);
+    const { binding } = staged;
+    this.#binds.set(binding.number, staged);
+    this.#byName.set(binding.name, binding);
+    for (const page of pagesOf(binding)) {
+      const known = this.#byPage.get(page);
+      if (known === undefined) this.#byPage.set(page, new Set([binding]));
+      else known.add(binding);
+    }
   }
 
   /** Takes a staged binding back; gives whether there was one. */
   cancel(number: number): boolean {
-    return this.#binds.delete(number);
+    const staged = this.#binds.get(number);
+    if (staged === undefined) return false;
+    this.#binds.delete(number);
+    this.#byName.delete(staged.binding.name);
+    for (const page of pagesOf(staged.binding)) this.#byPage.get(page)!.delete(staged.binding);
+    return true;
   }
 
   /** Takes a staged binding out. */
   take(number: number): StagedBinding {
     const staged = this.#binds.get(number)!;
-    this.#binds.delete(number);
+    this.cancel(number);
     return staged;
   }
 
@@ -67,13 +88,12 @@ export class StagedRules {
 
   /** The staged binding with a name. */
   find(name: string): RuleBinding | undefined {
-    for (const { binding } of this.#binds.values()) if (binding.name === name) return binding;
-    return undefined;
+    return this.#byName.get(name);
   }
 
-  /** All staged bindings. */
-  *bindings(): Generator<RuleBinding> {
-    for (const { binding } of this.#binds.values()) yield binding;
+  /** The staged bindings that name a page. */
+  of(page: number): Iterable<RuleBinding> {
+    return this.#byPage.get(page) ?? NONE;
   }
 
   /** The rows for the log. */
@@ -128,7 +148,11 @@ export class StagedRules {
 
   /** Forgets all of it. */
   clear(): void {
-    if (this.#binds.size > 0) this.#binds.clear();
+    if (this.#binds.size > 0) {
+      this.#binds.clear();
+      this.#byName.clear();
+      this.#byPage.clear();
+    }
     if (this.#unbinds.size > 0) this.#unbinds.clear();
   }
 }

@@ -6,7 +6,13 @@ import { isMmsbError } from "../base/mod.ts";
 import { MemoryStorage, readMeta } from "../log/mod.ts";
 import { ScannedLog } from "../model/provenance_scan.ts";
 import { defineRule, type Rule } from "../propagation/mod.ts";
-import { type ExplainedPage, type Explanation, type Page, type RuleHandle, StateBus } from "./mod.ts";
+import {
+  type ExplainedPage,
+  type Explanation,
+  type Page,
+  type RuleHandle,
+  StateBus,
+} from "./mod.ts";
 
 const OPTIONS = { memoryLimitBytes: 2 ** 22, segmentBytes: 4096, segmentBytesMax: 4096 };
 
@@ -157,7 +163,12 @@ function plainOf(explanation: Explanation): Record<string, unknown> {
   }));
 }
 
-function scannedPlain(log: ScannedLog, page: number, tick: number, depth: number): Record<string, unknown> {
+function scannedPlain(
+  log: ScannedLog,
+  page: number,
+  tick: number,
+  depth: number,
+): Record<string, unknown> {
   const plain: Record<string, unknown> = {};
   for (const [key, node] of log.explain(page, tick, depth)) {
     const { name, epoch, depth, rule, graphVersion, deltas, parents } = node;

@@ -37,7 +37,7 @@ export interface ExplainedDelta {
   readonly length: number;
   /**
    * The first bytes of the span before it, at most 64; `undefined` where they stood there before the horizon,
-   * are not found in the 16,384 rows that one explanation looks at, or the page is not among its nearest 1024.
+   * are not found in the 16,384 rows that one explanation looks at, or the page is not among its nearest 256.
    */
   readonly before: Uint8Array | undefined;
   /** The first bytes of the span after it, at most 64; where it does not set all of them `undefined` as `before`. */
@@ -109,7 +109,7 @@ export interface ExplainOptions {
   readonly offset?: number;
   /** Bytes of that part. */
   readonly length?: number;
-  /** Most deltas that are shown of each of the nearest 1024 pages, up to 1024; of others one. Default: 3. */
+  /** Most deltas that are shown of each of the nearest 256 pages, up to 1024; of others one. Default: 3. */
   readonly deltas?: number;
 }
 

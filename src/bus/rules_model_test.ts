@@ -187,6 +187,7 @@ class Twin {
     switch (step.do) {
       case "write":
         this.sources[step.source] = this.bus.page(this.sources[step.source].id);
+        this.sources[step.source].write(4 * step.word, bytesOf(step.value + 5));
         this.sources[step.source].write(4 * step.word, bytesOf(step.value));
         this.words[step.source][step.word] = step.value;
         return;
@@ -245,6 +246,8 @@ class Twin {
     await this.tick();
     const before = await this.state(), fired = this.#fired();
     failing = true;
+    // Twice, so that the older of two records must win.
+    this.bus.page(this.sources[0].id).write(0, bytesOf(this.words[0][0] ^ 9));
     this.bus.page(this.sources[0].id).write(0, bytesOf(this.words[0][0] ^ 5));
     try {
       await this.bus.tick();

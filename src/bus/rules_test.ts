@@ -211,6 +211,8 @@ for (const [what, compute] of Object.entries(FAILING)) {
     await bus.commit(() => a.write(0, bytesOf(1)));
     const digest = bus.digest(), epochs = [a, before, out, after].map((page) => page.epoch);
     isFailing = true;
+    // Twice, so that the older bytes must come back.
+    a.write(0, bytesOf(9));
     a.write(0, bytesOf(2));
     await assert.rejects(
       bus.tick(),

@@ -194,8 +194,6 @@ export class TickEngine {
   /** Whether the tick has its timestamps. */
   #isStamped = false;
   readonly #nowMs: () => number;
-  /** Whether the last tick admitted none of the batches that waited. */
-  #hasPassedOver = false;
   /** The next page id as the last tick left it; ids of staged pages do not count. */
   #nextPageId: number;
   readonly #frames: LaneFrames;
@@ -515,17 +513,15 @@ export class TickEngine {
     const queue = this.#queue, { batch: open, structural } = this.staging;
     queue.sort((a, b) => a.producer - b.producer || a.sequence - b.sequence);
     let rows = open.length + structural, bytes = open.payloadLength, count = 0;
-    // What is staged goes with every tick; it must not hold up the others for ever.
-    const least = rows === 0 || this.#hasPassedOver ? 1 : 0;
+    // One batch goes with every tick, beside what is staged: who submits one and ticks, finds it done.
     while (count < queue.length) {
       const { batch } = queue[count];
       rows += batch.length;
       bytes += batch.payloadLength;
       // One more for the commit row: each row has its own timestamp.
-      if (count >= least && (rows >= TICK_ROWS_MAX || !this.budget.fits(rows, bytes))) break;
+      if (count > 0 && (rows >= TICK_ROWS_MAX || !this.budget.fits(rows, bytes))) break;
       count++;
     }
-    this.#hasPassedOver = count === 0 && queue.length > 0;
     return queue.splice(0, count);
   }
 

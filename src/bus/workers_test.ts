@@ -114,15 +114,20 @@ Deno.test("a log says the same with any number of workers, also after a crash an
 
 Deno.test("a log that cannot be written takes a tick of workers back", async () => {
   const faulty = new FaultyStorage();
-  const bus = await open({ storage: faulty, workers: 2 });
+  const segments = { segmentBytes: 1 << 23, segmentBytesMax: 1 << 23 };
+  const bus = await open({ storage: faulty, workers: 2, durability: "always", ...segments });
   const page = bus.createPage({ size: 32 });
   await bus.commit();
+  await Promise.all([bus.submit(batchOf([page.id], numbersOf(2), ROWS)), bus.tick()]);
   const before = bus.digest();
   const receipt = bus.submit(batchOf([page.id], numbersOf(3), ROWS));
-  faulty.failWrites({ after: 0, error: "disk-full" });
-  await assert.rejects(bus.tick());
-  await assert.rejects(receipt);
+  faulty.failWrites({ after: 0, prefix: 100 });
+  await assert.rejects(bus.tick(), { code: "io" });
+  await assert.rejects(receipt, { code: "io" });
   assert.equal(bus.digest(), before);
+  await Promise.all([bus.submit(batchOf([page.id], numbersOf(3), ROWS)), bus.tick()]);
+  assert.notEqual(bus.digest(), before);
+  assert.equal((await bus.verify()).ok, true);
   await bus.close();
 });
 
