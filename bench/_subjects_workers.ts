@@ -35,22 +35,23 @@ export async function workers(rounds: number): Promise<Row[]> {
     (_, index) => filledBatch(PAGE_BYTES, SEED + index, emptyBatch()),
   );
   const expected = reference(batches);
-  const rows: Row[] = [], times = new Map<number, number>();
+  const rows: Row[] = [], ratios = new Map<number, number>();
   const cores = navigator.hardwareConcurrency;
   const tried = [...new Set([2, ...powersBelow(cores), cores, 8, 24])].sort((a, b) => a - b);
   for (const count of tried.filter((count) => count > 1)) {
     const row = await compare(batches, count, rounds, expected, {});
-    times.set(count, row.time);
+    ratios.set(count, row.ratio);
     const target = count === 2 ? 1.6 : undefined;
     rows.push(rowOf(`${count} workers, in memory`, row, target));
   }
-  const best = Math.min(...times.values());
+  // By the ratio to one thread in the same rounds: the machine may be another one minutes later.
+  const best = Math.max(...ratios.values());
   for (const count of [8, 24]) {
-    const ratio = best / times.get(count)!;
+    const ratio = ratios.get(count)! / best;
     rows.push({
       subject: `workers: ${count} workers on ${cores} cores, share of the best`,
-      ours: millions(BATCHES * ROWS, times.get(count)!),
-      peer: millions(BATCHES * ROWS, best),
+      ours: `${ratios.get(count)!.toFixed(2)} of one thread`,
+      peer: `${best.toFixed(2)} of one thread`,
       ratio,
       spread: [ratio, ratio],
       target: "≥ 0.9",

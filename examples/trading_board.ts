@@ -24,6 +24,7 @@
 
 import { parseArgs } from "node:util";
 import { defineRule, type ExplainedPage, StateBus, struct } from "@mmsb/mmsb";
+import { removeOldRun } from "./_fresh_directory.ts";
 
 const Quote = struct({ bid: "f64", ask: "f64", offered: "u32" });
 const Alert = struct({ index: "f64", state: "u32", alerts: "u32" });
@@ -77,7 +78,7 @@ const alertRule = defineRule({
 });
 
 /** The board on a bus: its pages, made or found, with their rules. */
-export function openBoard(bus: StateBus, bandPercent: number) {
+function openBoard(bus: StateBus, bandPercent: number) {
   const quotes = SYMBOLS.map(({ name }) => bus.create(Quote, { name: `quote ${name}` }));
   const page = (name: string) => bus.find(name) ?? bus.createPage({ size: 8, name });
   const mids = SYMBOLS.map(({ name }, i) => {
@@ -116,7 +117,7 @@ export async function main(
   { dir, steps, band }: { readonly dir: string; readonly steps: number; readonly band: number },
   print: (line: string) => void = console.log,
 ): Promise<void> {
-  await Deno.remove(dir, { recursive: true }).catch(() => {});
+  await removeOldRun(dir);
   await using bus = await StateBus.open({ dir });
   const { quotes, index, alert } = openBoard(bus, band);
   const ada = bus.create(Account, { name: "account ada" });
@@ -134,7 +135,8 @@ export async function main(
   await using events = bus.events({ kinds: ["page-changed"], pages: [alert] });
   const listening = (async (): Promise<number | undefined> => {
     for await (const { tick } of events) {
-      const { index, state } = alert.get();
+      await using then = await bus.at({ tick }); // ticks have gone on since
+      const { index, state } = then.struct(Alert, "alert").get();
       print(`ALERT     tick ${tick}: the index is ${STATES[state]} at ${index.toFixed(3)}`);
       return tick;
     }
@@ -219,5 +221,5 @@ if (import.meta.main) {
       band: { type: "string", default: "1" },
     },
   });
-  await main({ dir, steps: Number(steps), band: Number(band) });
+  await main({ dir, steps: Number(steps) || 200, band: Number(band) || 1 });
 }

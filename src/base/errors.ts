@@ -235,6 +235,20 @@ export function isMmsbError(error: unknown, code?: MmsbErrorCode): error is Mmsb
   return error instanceof MmsbError && (code === undefined || error.code === code);
 }
 
+/**
+ * What was thrown, in words: a caller's code may throw anything, values that cannot be printed too.
+ *
+ * @param thrown What was caught, or what stands in the place of an answer.
+ * @returns The message of an error, another value as text.
+ */
+export function reasonOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? String(thrown.message) : String(thrown);
+  } catch {
+    return `a value of type ${typeof thrown} that cannot be shown`;
+  }
+}
+
 function isErrorJson(value: unknown): value is MmsbErrorJson {
   return typeof value === "object" && value !== null &&
     (value as { name?: unknown }).name === "MmsbError";

@@ -164,7 +164,7 @@ export const EXPLAIN_DELTAS_MAX = 1024;
 export const EXPLAIN_BYTES_MAX = 64;
 
 /** Pages of an explanation, the nearest first, of which more than the newest delta is shown. */
-export const EXPLAIN_NEAR_PAGES = 256;
+export const EXPLAIN_NEAR_PAGES_MAX = 256;
 
 /** Most rows that one explanation looks at to tell what stood somewhere before: some 20 ms. */
 export const EXPLAIN_ROWS_MAX = 16_384;

@@ -36,6 +36,8 @@ export type Region = number | Page | { readonly page: Page };
 
 /** Pages of a cycle that a message names. */
 const CYCLE_NAMED_MAX = 6;
+/** Characters of a text in place of a region that a message repeats. */
+const REGION_TEXT_MAX = 40;
 /** Dependents that a message names. */
 const DEPENDENTS_NAMED_MAX = 4;
 
@@ -59,13 +61,11 @@ export function regionId(host: PageHost, name: string, region: Region): number {
     void page.size;
     return page.id;
   }
-  if (typeof region === "object" || typeof region === "function") {
+  if (typeof region !== "number") {
     throw new MmsbError(
       "usage",
-      `Cannot use this as ${name}: give a page, a struct, a table or an id`,
-      {
-        values: { name },
-      },
+      `Cannot use ${regionText(region)} as ${name}: give a page, a struct, a table or the id of one`,
+      { values: { name, value: region } },
     );
   }
   const id = checkInteger(name, region, 1, PAGE_ID_MAX);
@@ -77,6 +77,13 @@ export function regionId(host: PageHost, name: string, region: Region): number {
     );
   }
   return id;
+}
+
+/** What was given in place of a region, for messages. */
+function regionText(region: unknown): string {
+  if (typeof region === "string") return JSON.stringify(region.slice(0, REGION_TEXT_MAX));
+  if (typeof region === "object" && region !== null) return "an object that is none of them";
+  return region === null || region === undefined ? String(region) : `a ${typeof region}`;
 }
 
 /**
@@ -302,11 +309,11 @@ function refuseNeeded(
   type: EdgeType,
 ): void {
   if (type !== "data" && type !== "control") return;
-  const bindings = [...store.bindings.of(from), ...staging.rules.of(from)];
-  for (const { name, number, inputs, outputs } of bindings) {
-    if (staging.rules.isLeaving(number) || !inputs.includes(from) || !outputs.includes(to)) {
-      continue;
-    }
+  // A page has one writer that stays, so nothing has to be looked for among all that read a page.
+  for (const binding of [store.bindings.writerOf(to), staging.rules.writerOf(to)]) {
+    if (binding === undefined || staging.rules.isLeaving(binding.number)) continue;
+    const { name, inputs, outputs } = binding;
+    if (!inputs.includes(from) || !outputs.includes(to)) continue;
     throw new MmsbError(
       "usage",
       `Cannot remove the ${type} edge ${from} → ${to} as rule "${name}" needs it: unbind the rule`,

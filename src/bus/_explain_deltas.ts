@@ -7,7 +7,7 @@
  * Cost: some µs a delta that is shown; for bytes before at most EXPLAIN_ROWS_MAX rows in all.
  */
 
-import { EXPLAIN_BYTES_MAX, EXPLAIN_NEAR_PAGES, EXPLAIN_ROWS_MAX } from "../base/mod.ts";
+import { EXPLAIN_BYTES_MAX, EXPLAIN_NEAR_PAGES_MAX, EXPLAIN_ROWS_MAX } from "../base/mod.ts";
 import { type FrameRows, type LogIndex, ROW_KIND } from "../log/mod.ts";
 import { KIND_SET, kindName } from "../physical/mod.ts";
 import { addTo, timestampHi, timestampLo } from "../temporal/mod.ts";
@@ -87,7 +87,7 @@ export function findDeltas(
   const shown: Shown[] = [], searches: Search[] = [], pool = new BytePool();
   for (const [at, page] of wanted.entries()) {
     // Of pages far away the newest delta alone is shown, as it is.
-    const isNear = at < EXPLAIN_NEAR_PAGES, most = isNear ? count : Math.min(1, count);
+    const isNear = at < EXPLAIN_NEAR_PAGES_MAX, most = isNear ? count : Math.min(1, count);
     const places = newestPlaces(index, page, most + 1), ofPage = new Map<number, Search>();
     page.more = places.length > most;
     if (page.more) places.pop();

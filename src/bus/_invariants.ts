@@ -16,6 +16,7 @@ import {
   INVARIANTS_MAX,
   MmsbError,
   NAME_BYTES_MAX,
+  reasonOf,
 } from "../base/mod.ts";
 import { runSnapshot, type Snapshot, type SnapshotHost } from "./snapshot.ts";
 import type { Page } from "./page.ts";
@@ -141,10 +142,10 @@ export class Invariants implements TickChecks {
       try {
         result = runSnapshot(host, (page) => this.#bus.owns(page), kept.check);
         if (result === true) continue;
-        reason = typeof result === "string" ? result : `it returned ${String(result)}`;
+        reason = typeof result === "string" ? result : `it returned ${reasonOf(result)}`;
       } catch (error) {
         cause = error;
-        reason = error instanceof Error ? error.message : String(error);
+        reason = reasonOf(error);
       }
       kept.violated++;
       throw violation(kept.name, tick, reason, result, cause);

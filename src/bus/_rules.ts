@@ -13,8 +13,11 @@ import {
   checkKeys,
   checkOneOf,
   checkType,
+  encodeUtf8,
   isMmsbError,
   MmsbError,
+  NAME_BYTES_MAX,
+  reasonOf,
 } from "../base/mod.ts";
 import { bindingOf, type BindingText, decodeBinding, encodeBinding } from "../log/mod.ts";
 import { EDGE, type EdgeType, MARK, type PageStore, type RuleBinding } from "../physical/mod.ts";
@@ -129,6 +132,8 @@ export class Rules {
   readonly #loading = new Set<Promise<void>>();
   /** What was wrong with one, until a tick says so. */
   #failed: MmsbError | undefined;
+  /** Numbers below are given out, those of refused batches too; the store knows of ticks only. */
+  #nextRule = 1;
 
   /** Knows the rules that are stored, none of which has its code yet. */
   constructor(bus: RuleHost) {
@@ -216,7 +221,7 @@ export class Rules {
     const done: Promise<void> = ready.catch((cause) => {
       this.#failed ??= isMmsbError(cause) ? cause as MmsbError : new MmsbError(
         "rule",
-        `Cannot load rule "${name}": ${cause instanceof Error ? cause.message : String(cause)}`,
+        `Cannot load rule "${name}": ${reasonOf(cause)}`,
         { values: { rule: name }, cause },
       );
     }).finally(() => this.#loading.delete(done));
@@ -239,7 +244,7 @@ export class Rules {
     checkType("binding", options, "object");
     checkKeys("rule", options, KEYS);
     const { name, params = null, mode = "immediate", every = 1, finite = false } = options;
-    checkType("name", name, "string");
+    encodeUtf8("name", checkType("name", name, "string"), NAME_BYTES_MAX);
     checkOneOf("mode", mode, MODES);
     checkType("finite", finite, "boolean");
     checkInteger("every", every, 1, EVERY_MAX);
@@ -296,7 +301,8 @@ export class Rules {
       for (const { page, edge } of inputs) {
         for (const output of outputs) stageMissingEdge(host, page, output, edge);
       }
-      const number = store.nextRule++;
+      const number = Math.max(this.#nextRule, store.nextRule);
+      this.#nextRule = number + 1;
       const binding = bindingOf(number, payload);
       const bound = new BoundRule(partsOf(binding), rule);
       staging.rules.bind({ binding, bound });
@@ -446,16 +452,22 @@ export function partsOf(binding: RuleBinding): ConstructorParameters<typeof Boun
     inputIds: inputs,
     outputIds: outputs,
     stateIds: state,
-    params: text.params,
+    params: frozen(text.params),
     mode,
     every,
     finite,
   };
 }
 
-/** Mode and what else a binding asks for, as words: `immediate`, `batch 8`, `deferred finite`. */
-function modeText({ mode, every, finite }: Checked): string {
-  return `${mode}${mode === "batch" ? ` ${every}` : ""}${finite ? " finite" : ""}`;
+/**
+ * Mode and what else a binding asks for, as words: `immediate`, `batch 8`, `deferred finite`, `immediate control 0,2`
+ * where the inputs 0 and 2 do not wake it.
+ */
+function modeText({ mode, every, finite, inputs }: Checked): string {
+  const control = [...inputs.keys()].filter((index) => inputs[index].edge === "control");
+  return `${mode}${mode === "batch" ? ` ${every}` : ""}${finite ? " finite" : ""}${
+    control.length > 0 ? ` control ${control.join(",")}` : ""
+  }`;
 }
 
 function modeOf({ mode }: BindingText): Pick<Checked, "mode" | "every" | "finite"> {
@@ -466,6 +478,16 @@ function modeOf({ mode }: BindingText): Pick<Checked, "mode" | "every" | "finite
     every: Number.isInteger(every) && every > 0 ? every : 1,
     finite: words.includes("finite"),
   };
+}
+
+/** Freezes what JSON gave, all the way down: a rule that could change it would keep state there. */
+function frozen(params: unknown): unknown {
+  const waiting = [params];
+  for (const value of waiting) {
+    if (typeof value !== "object" || value === null) continue;
+    for (const inner of Object.values(Object.freeze(value))) waiting.push(inner);
+  }
+  return params;
 }
 
 function moduleUrl(code: unknown): string {

@@ -77,6 +77,16 @@ export class StagedEdges {
     this.#removed.delete(staged.edge);
   }
 
+  /** The ends of all of them. */
+  *pages(): Generator<number> {
+    for (const edges of [this.#added, this.#removed]) {
+      for (const { from, to } of edges.values()) {
+        yield from;
+        yield to;
+      }
+    }
+  }
+
   /** The rows for the log: what goes first, so that the edges never close a cycle on the way. */
   rows(): StructureRow[] {
     const rows: StructureRow[] = [];

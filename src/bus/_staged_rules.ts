@@ -31,10 +31,19 @@ export class StagedRules {
   readonly #byName = new Map<string, RuleBinding>();
   /** The staged bindings that name a page. */
   readonly #byPage = new Map<number, Set<RuleBinding>>();
+  /** The one that writes a page, or keeps state there. */
+  readonly #writers = new Map<number, RuleBinding>();
 
   /** Rules bound and unbound. */
   get size(): number {
     return this.#binds.size + this.#unbinds.size;
+  }
+
+  /** The next number of a rule when all of it is real. */
+  nextRule({ nextRule }: PageStore): number {
+    let next = nextRule;
+    for (const number of this.#binds.keys()) next = Math.max(next, number + 1);
+    return next;
   }
 
   /** Row kind of {@linkcode StagedRules.rows}. */
@@ -52,6 +61,7 @@ export class StagedRules {
       if (known === undefined) this.#byPage.set(page, new Set([binding]));
       else known.add(binding);
     }
+    for (const page of [...binding.outputs, ...binding.state]) this.#writers.set(page, binding);
   }
 
   /** Takes a staged binding back; gives whether there was one. */
@@ -60,7 +70,10 @@ export class StagedRules {
     if (staged === undefined) return false;
     this.#binds.delete(number);
     this.#byName.delete(staged.binding.name);
-    for (const page of pagesOf(staged.binding)) this.#byPage.get(page)!.delete(staged.binding);
+    for (const page of pagesOf(staged.binding)) {
+      this.#byPage.get(page)!.delete(staged.binding);
+      if (this.#writers.get(page) === staged.binding) this.#writers.delete(page);
+    }
     return true;
   }
 
@@ -94,6 +107,16 @@ export class StagedRules {
   /** The staged bindings that name a page. */
   of(page: number): Iterable<RuleBinding> {
     return this.#byPage.get(page) ?? NONE;
+  }
+
+  /** The staged binding that writes a page, as an output or as its state. */
+  writerOf(page: number): RuleBinding | undefined {
+    return this.#writers.get(page);
+  }
+
+  /** The pages that the bindings name. */
+  *pages(): Generator<number> {
+    for (const { binding } of this.#binds.values()) yield* pagesOf(binding);
   }
 
   /** The rows for the log. */
@@ -138,6 +161,7 @@ export class StagedRules {
   /** Makes all of it real. */
   commit(store: PageStore): void {
     if (this.size === 0) return;
+    store.nextRule = this.nextRule(store);
     for (const number of this.#unbinds.keys()) store.bindings.remove(number);
     for (const { binding, bound } of this.#binds.values()) {
       store.bindings.add(binding);
@@ -152,6 +176,7 @@ export class StagedRules {
       this.#binds.clear();
       this.#byName.clear();
       this.#byPage.clear();
+      this.#writers.clear();
     }
     if (this.#unbinds.size > 0) this.#unbinds.clear();
   }

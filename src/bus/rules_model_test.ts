@@ -2,8 +2,10 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { defineRule, MemoryStorage, mirror, type Page, type Rule, StateBus } from "../../mod.ts";
+import { MemoryStorage } from "../log/mod.ts";
+import { defineRule, mirror, type Rule } from "../propagation/mod.ts";
 import { busAccess } from "./_inside.ts";
+import { type Page, StateBus } from "./mod.ts";
 
 const WORDS = 4;
 const SOURCES = 4;

@@ -491,3 +491,25 @@ Deno.test("An incremental rule over a table sees each changed row once, old and 
   assert.equal(seen.pop()!.rows.length, 3000);
   assert.equal(total(), expected());
 });
+
+Deno.test("A crash keeps what rules made, and recovery runs none", async () => {
+  const storage = new FaultyStorage({ seed: 7 });
+  const bus = await StateBus.open({ ...SMALL, storage, durability: "always" });
+  const [a, b, c] = await pagesOf(bus, 3);
+  let runs = 0;
+  const count = of((ctx) => {
+    runs++;
+    ctx.output(0).setInt32(0, ctx.input(0).getInt32(0) + 1);
+  });
+  bus.rule(count, { name: "b", inputs: [a], outputs: [b] });
+  bus.rule(count, { name: "c", inputs: [b], outputs: [c], mode: "deferred" });
+  for (let i = 1; i <= 5; i++) await bus.commit(() => a.write(0, bytesOf(i)));
+  const digest = bus.digest(), before = runs;
+  const crashed = storage.crash({ keep: "none" });
+  const again = await StateBus.open({ ...SMALL, storage: crashed });
+  assert.deepEqual([again.digest(), runs, word(again.page(c.id))], [digest, before, 7]);
+  assert.equal(again.page(c.id).stale, false);
+  assert.equal((await again.verify()).ok, true);
+  await again.close();
+  await bus.close();
+});

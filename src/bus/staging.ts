@@ -8,7 +8,7 @@
  */
 
 import { MmsbError } from "../base/mod.ts";
-import { DeltaBatch, type Metadata, type PageStore } from "../physical/mod.ts";
+import { DeltaBatch, type Metadata, type PageStore, type PageTable } from "../physical/mod.ts";
 import { StagedEdges } from "./_staged_edges.ts";
 import { StagedRules } from "./_staged_rules.ts";
 
@@ -122,22 +122,28 @@ export class Staging {
   }
 
   /**
-   * Checks that the pages are there whose life it changes: another open batch may have deleted some.
+   * Checks that the pages are there whose life it changes, or which its edges and rules name: another open
+   * batch may have deleted some, or have created them without a tick so far. The log knows neither.
    *
-   * @throws {MmsbError} `invalid-handle` where one is gone.
+   * @throws {MmsbError} `invalid-handle` where one is gone, or is another batch's.
    */
   checkPages({ table }: PageStore): void {
     const metadata = this.metadata.map(({ page }) => page);
+    const own = new Set(this.births);
     for (const pages of [this.deaths, metadata, this.sizes.keys(), this.shards.keys()]) {
       for (const page of pages) {
-        if (table.rowOf(page) !== 0) continue;
-        throw new MmsbError(
-          "invalid-handle",
-          `Cannot change page ${page} as another batch has deleted it meanwhile`,
-          { values: { page } },
-        );
+        if (table.rowOf(page) === 0) {
+          throw new MmsbError(
+            "invalid-handle",
+            `Cannot change page ${page} as another batch has deleted it meanwhile`,
+            { values: { page } },
+          );
+        }
+        refuseForeign(table, page, own);
       }
     }
+    for (const page of this.edges.pages()) refuseForeign(table, page, own);
+    for (const page of this.rules.pages()) refuseForeign(table, page, own);
   }
 
   /** Forgets everything staged. */
@@ -204,6 +210,17 @@ export class Staging {
     this.metadata.push({ page, metadata });
     this.#latest.set(page, metadata);
   }
+}
+
+/** Refuses a page that another open batch creates. */
+function refuseForeign(table: PageTable, page: number, own: ReadonlySet<number>): void {
+  const row = table.rowOf(page);
+  if (row === 0 || table.isActive(row) || own.has(page)) return;
+  throw new MmsbError(
+    "invalid-handle",
+    `Cannot use page ${page} as another batch creates it, which no tick has taken yet: wait for that`,
+    { values: { page } },
+  );
 }
 
 function newBatch(): DeltaBatch {

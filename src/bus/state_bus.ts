@@ -1641,7 +1641,7 @@ export class StateBus implements AsyncDisposable {
     if (this.#engine.running) {
       throw new MmsbError(
         "usage",
-        "Cannot write from inside a tick, as the clock was asked there: write before it, or after",
+        "Cannot write from inside a tick, as a rule, an invariant or the clock was asked there: write before it, or after",
       );
     }
     if (this.#options.readOnly) {

@@ -362,7 +362,7 @@ export class TickEngine {
     this.refused += refused.length;
     let logged = checked, applied = checked, wave = NO_WAVE;
     let durable: Promise<TickAcknowledgement>;
-    const isWave = this.#hasWave(accepted, structural);
+    const isWave = this.#hasWave(accepted, structural, openAccepted);
     if (accepted.length > 0 || structural > 0 || isWave) {
       try {
         if (isWave) wave = this.#runWaves(accepted, rows, structural, openAccepted);
@@ -423,9 +423,11 @@ export class TickEngine {
   }
 
   /** Whether a tick has anything to carry on or to check before it is logged. */
-  #hasWave(accepted: readonly Accepted[], structural: number): boolean {
+  #hasWave(accepted: readonly Accepted[], structural: number, open: boolean): boolean {
     for (const { isWatched } of accepted) if (isWatched) return true;
+    const { sizes } = this.staging;
     return this.waves.hasWork(this.tick + 1) ||
+      open && sizes.size > 0 && this.waves.watches(sizes.keys()) ||
       (accepted.length > 0 || structural > 0) && this.#checks?.isDue(this.tick + 1) === true;
   }
 
@@ -468,6 +470,9 @@ export class TickEngine {
       }
       const captured = this.#nowMs();
       waves.propagate();
+      if (open && this.staging.sizes.size > 0) {
+        waves.resize(this.staging.living(this.staging.sizes).map(([page]) => page));
+      }
       const { derived } = waves;
       const propagated = this.#nowMs();
       if (isDue) this.#checks!.run(tick);

@@ -126,7 +126,12 @@ export function writeTick(writer: LaneFrames, store: PageStore, content: TickCon
     ]);
   }
   const { hlcHi, hlcLo } = hlc();
-  writer.addCommit(hlcHi, hlcLo, store.nextPageId, store.nextRule);
+  writer.addCommit(
+    hlcHi,
+    hlcLo,
+    store.nextPageId,
+    staging?.rules.nextRule(store) ?? store.nextRule,
+  );
 }
 
 /** Bytes that the frames of a batch take, at most. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { exportStorage, FaultyStorage, type MemoryStorage } from "../log/mod.ts";
+import { exportStorage, FaultyStorage, MemoryStorage } from "../log/mod.ts";
 import { DeltaBatch } from "../physical/mod.ts";
+import { defineRule } from "../propagation/mod.ts";
 import type { OpenOptions } from "./options.ts";
 import { StateBus } from "./state_bus.ts";
 
@@ -110,6 +111,42 @@ Deno.test("a log says the same with any number of workers, also after a crash an
     assert.equal(found.digest, expected.digest);
     assert.equal(found.text, expected.text);
   }
+});
+
+Deno.test("rules come to the same with workers, which then only check", async () => {
+  const digests = [];
+  for (const workers of [0, 2]) {
+    const bus = await open({ workers, storage: new MemoryStorage() });
+    const inputs = [1, 2, 3].map(() => bus.createPage({ size: 32 }));
+    const sum = bus.createPage({ size: 8, name: "sum" });
+    bus.rule(
+      defineRule({
+        compute(ctx) {
+          let total = 0;
+          for (let i = 0; i < 3; i++) total = total + ctx.input(i).getUint32(0) >>> 0;
+          ctx.output(0).setUint32(0, total);
+        },
+      }),
+      { name: "sum", inputs, outputs: [sum] },
+    );
+    await bus.commit();
+    const next = numbersOf(21), ids = inputs.map(({ id }) => id);
+    for (let tick = 0; tick < 3; tick++) {
+      const receipt = bus.submit(batchOf(ids, next, ROWS));
+      const onOutput = bus.submit(batchOf([sum.id, ...ids], next, ROWS), { producer: 2 });
+      const { fired } = await bus.tick();
+      await receipt;
+      await assert.rejects(onOutput);
+      assert.equal(fired, 1);
+    }
+    const bytes = inputs.map((page) => new DataView(page.read().buffer).getUint32(0, true));
+    const expected = bytes.reduce((total, value) => total + value >>> 0, 0);
+    assert.equal(new DataView(sum.read().buffer).getUint32(0, true), expected);
+    assert.equal((await bus.verify()).ok, true);
+    digests.push(bus.digest());
+    await bus.close();
+  }
+  assert.equal(digests[0], digests[1]);
 });
 
 Deno.test("a log that cannot be written takes a tick of workers back", async () => {

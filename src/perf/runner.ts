@@ -93,7 +93,10 @@ export interface RunReport {
  * const purity = {
  *   id: 4,
  *   name: "Purity",
- *   run: async () => ({ metrics: { sideEffects: 0, agreePercent: 100 }, samples: 30 }),
+ *   run: async () => ({
+ *     metrics: { sideEffects: 0, agreePercent: 100, plantedFound: 100 },
+ *     samples: 30,
+ *   }),
  * };
  * const report = await runBenchmarks({
  *   validators: [purity],

@@ -25,7 +25,8 @@ const REPLAY = {
   },
   samples: 1000,
 };
-const FAST = { oneThreadLogged: 2e6, workersLogged: 2e7, workers: 2e7, wrongPages: 0 };
+const PURE = { sideEffects: 0, agreePercent: 100, plantedFound: 100 };
+const FAST = { deltas: 1e7, oneThreadLogged: 2e6, workersLogged: 2e7, workers: 2e7, wrongPages: 0 };
 
 function validator(
   id: number,
@@ -137,7 +138,7 @@ Deno.test("runBenchmarks() fails a validator that throws, or has an error on the
       });
       return new Promise(() => {});
     }),
-    validator(4, () => ({ metrics: { sideEffects: 0, agreePercent: 100 }, samples: 1 })),
+    validator(4, () => ({ metrics: PURE, samples: 1 })),
   ], { only: [1, 2, 3, 4] });
   assert.match(lineOf(run, 1), /\(corrupt-log: Cannot read frame 7: \[31mits checksum differs\)/);
   assert.match(lineOf(run, 2), /\(TypeError: x is undefined\)/);
@@ -275,7 +276,7 @@ Deno.test("junitReport() escapes, and counts what did not run as skipped", async
     validator(1, () => {
       throw new Error(`<a & "b">\x00\n]]>`);
     }),
-    validator(4, () => ({ metrics: { sideEffects: 0, agreePercent: 100 }, samples: 1 })),
+    validator(4, () => ({ metrics: PURE, samples: 1 })),
   ]);
   const xml = junitReport(run);
   assert.match(xml, /tests="10" failures="1" errors="0" skipped="8"/);

@@ -42,6 +42,8 @@ export class RuleBindings {
   #byName = new Map<string, RuleBinding>();
   /** Numbers of the bindings that name a page. */
   #byPage = new Map<number, Set<number>>();
+  /** Number of the one that writes a page or keeps state there. */
+  #writers = new Map<number, number>();
 
   /** Number of bindings. */
   get size(): number {
@@ -60,6 +62,7 @@ export class RuleBindings {
       if (numbers === undefined) this.#byPage.set(page, new Set([binding.number]));
       else numbers.add(binding.number);
     }
+    for (const page of writtenBy(binding)) this.#writers.set(page, binding.number);
   }
 
   /** Removes a binding; gives it, or `undefined` where there is none with that number. */
@@ -73,6 +76,9 @@ export class RuleBindings {
       const numbers = this.#byPage.get(page);
       numbers?.delete(number);
       if (numbers?.size === 0) this.#byPage.delete(page);
+    }
+    for (const page of writtenBy(binding)) {
+      if (this.#writers.get(page) === number) this.#writers.delete(page);
     }
     return binding;
   }
@@ -96,22 +102,15 @@ export class RuleBindings {
     return this.#byName.get(name);
   }
 
-  /** The bindings that name a page, by number. */
-  of(page: number): RuleBinding[] {
-    const numbers = this.#byPage.get(page);
-    if (numbers === undefined) return [];
-    return [...numbers].sort((a, b) => a - b).map((number) => this.#byNumber.get(number)!);
+  /** The bindings that name a page, in no order, as they are now: one that is asked for costs no more than itself. */
+  *of(page: number): Generator<RuleBinding> {
+    for (const number of this.#byPage.get(page) ?? NO_NUMBERS) yield this.#byNumber.get(number)!;
   }
 
-  /** The binding that writes a page, if any. */
+  /** The binding that writes a page, as an output or as its state, if any. */
   writerOf(page: number): RuleBinding | undefined {
-    const numbers = this.#byPage.get(page);
-    if (numbers === undefined) return undefined;
-    for (const number of numbers) {
-      const binding = this.#byNumber.get(number)!;
-      if (binding.outputs.includes(page)) return binding;
-    }
-    return undefined;
+    const number = this.#writers.get(page);
+    return number === undefined ? undefined : this.#byNumber.get(number);
   }
 
   /** All bindings, by number. */
@@ -125,6 +124,7 @@ export class RuleBindings {
     this.#byNumber = new Map();
     this.#byName = new Map();
     this.#byPage = new Map();
+    this.#writers = new Map();
   }
 
   /** All bindings, to be given to {@linkcode RuleBindings.restore}. */
@@ -141,7 +141,7 @@ export class RuleBindings {
   /** Checks that all ways to a binding agree, and that its pages are there. */
   checkInvariants(hasPage: (page: number) => boolean): void {
     assert(this.#byName.size === this.#byNumber.size, "each binding has one name");
-    let named = 0;
+    let named = 0, written = 0;
     for (const [number, binding] of this.#byNumber) {
       assert(binding.number === number, `binding ${number} has its number`);
       assert(this.#byName.get(binding.name) === binding, `binding ${number} has its name`);
@@ -151,13 +151,23 @@ export class RuleBindings {
         assert(this.#byPage.get(page)?.has(number) === true, `page ${page} knows rule ${number}`);
         named++;
       }
+      for (const page of writtenBy(binding)) {
+        assert(this.writerOf(page) === binding, `page ${page} has one writer`);
+        written++;
+      }
     }
+    assert(this.#writers.size === written, "only pages that rules write have a writer");
     for (const numbers of this.#byPage.values()) named -= numbers.size;
     assert(named === 0, "pages know only rules that name them");
   }
 }
 
 const NONE: readonly RuleBinding[] = [];
+const NO_NUMBERS: ReadonlySet<number> = new Set();
+
+function writtenBy({ outputs, state }: RuleBinding): readonly number[] {
+  return state.length === 0 ? outputs : [...outputs, ...state];
+}
 
 /** The pages that a binding names, each once. */
 function pagesOf({ inputs, outputs, state }: RuleBinding): Set<number> {

@@ -13,7 +13,7 @@
  * @module
  */
 
-import { isMmsbError, MmsbError } from "../base/mod.ts";
+import { MmsbError, reasonOf } from "../base/mod.ts";
 import type { PageStore } from "../physical/mod.ts";
 import { NEEDS_FULL } from "./bound_rule.ts";
 import { type ChangeLog, RECORD_HEAD } from "./change_log.ts";
@@ -72,6 +72,8 @@ export class Firing implements RuleContext, CursorOwner {
   #inputRows: Int32Array = NO_ROWS;
   #writtenRows: Int32Array = NO_ROWS;
   #isUnordered = false;
+  /** Outputs that the rule that runs has asked for are below. */
+  #handed = 0;
   /** For each word of an output its oldest noted value's place in the log. */
   #places = new Int32Array(64);
 
@@ -108,6 +110,7 @@ export class Firing implements RuleContext, CursorOwner {
       this.#outputs[i].size = 0;
       this.#outputs[i].firing = -1;
     }
+    this.#handed = 0;
   }
 
   /**
@@ -204,6 +207,7 @@ export class Firing implements RuleContext, CursorOwner {
     if (cursor.firing === rule) return cursor;
     const row = this.#writtenRows[this.program.writtenStart[rule] + index];
     const records = this.#records, limit = records[(row << 1) + 1];
+    if (index >= this.#handed) this.#handed = index + 1;
     cursor.firing = rule;
     cursor.row = row;
     cursor.slot = records[row << 1];
@@ -233,7 +237,13 @@ export class Firing implements RuleContext, CursorOwner {
     }
     if (result !== undefined) this.#checkResult(result);
     if (this.fault !== undefined) throw this.fault;
-    if (!this.#isUnordered) return;
+    if (this.#isUnordered) this.#tidyAll(rule);
+    // A rule that kept one must not write while another runs: its level's epochs are counted by then.
+    for (let i = this.#handed; i > 0;) this.#outputs[--i].size = 0;
+    this.#handed = 0;
+  }
+
+  #tidyAll(rule: number): void {
     this.#isUnordered = false;
     for (const cursor of this.#outputs) {
       if (cursor.firing === rule && cursor.unordered) this.#tidy(cursor);
@@ -355,10 +365,9 @@ export class Firing implements RuleContext, CursorOwner {
 
 /** What a tick is refused with whose rule failed. */
 export function ruleError(rule: string, page: number, tick: number, cause: unknown): MmsbError {
-  const reason = isMmsbError(cause) || cause instanceof Error ? cause.message : String(cause);
   return new MmsbError(
     "rule",
-    `Cannot finish tick ${tick} as rule "${rule}" of page ${page} failed: ${reason}`,
+    `Cannot finish tick ${tick} as rule "${rule}" of page ${page} failed: ${reasonOf(cause)}`,
     { values: { rule, page, tick }, cause },
   );
 }

@@ -191,6 +191,14 @@ export class Waves {
     return or !== 0;
   }
 
+  /** Whether any of some pages is a vertex. */
+  watches(pages: Iterable<number>): boolean {
+    if (!this.isActive) return false;
+    const { vertexOf } = this.#program, { table } = this.#store;
+    for (const page of pages) if (vertexOf[table.rowOf(page)] !== 0) return true;
+    return false;
+  }
+
   /** Begins a tick. */
   begin(tick: number): void {
     this.#refresh();
@@ -223,6 +231,29 @@ export class Waves {
       this.#finishLevel();
     }
     if (this.#marks.isBusy) this.#clearFired();
+  }
+
+  /**
+   * Makes stale what is made from pages, or stands in them, that get another size when the tick is done: no
+   * rule can have seen that. They are not run by themselves, as one that fails with the new size would have
+   * all later ticks fail.
+   */
+  resize(pages: Iterable<number>): void {
+    const { vertexOf, readerStart, readers, special, flags } = this.#program;
+    const { table } = this.#store;
+    const rules = new Set<number>();
+    for (const page of pages) {
+      const row = table.rowOf(page), vertex = Math.abs(vertexOf[row]);
+      if (vertex === 0) continue;
+      for (let i = readerStart[vertex]; i < readerStart[vertex + 1]; i++) rules.add(readers[i]);
+      special.get(vertex)?.lazy.forEach((rule) => rules.add(rule));
+      rules.add(this.#program.writerAt(row));
+    }
+    rules.delete(0);
+    for (const rule of rules) {
+      flags[rule] |= CHANGED;
+      this.#makeStale(rule);
+    }
   }
 
   /** Marks that the tick changes, by page and mark. */

@@ -1,6 +1,6 @@
 /** A module of rules, as programs give them by URL. */
 
-import { defineRule, type Rule } from "../../../mod.ts";
+import { defineRule, type Rule } from "../../propagation/mod.ts";
 
 /** Twice the first word of its input. */
 const double: Rule = defineRule({

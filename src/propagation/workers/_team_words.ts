@@ -7,8 +7,8 @@
  * comes late finds nothing to do, whatever it still believes.
  */
 
-/** Rows of a block: some 100 µs of work. A multiple of 8. */
-export const BLOCK_ROWS = 16_384;
+/** Rows of a block: some 200 µs of work. A multiple of 8. */
+export const BLOCK_ROWS = 32_768;
 /** Batches of one plan. */
 export const PLAN_BATCHES_MAX = 1024;
 /** Parts of the shards. */

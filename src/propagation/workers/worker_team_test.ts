@@ -10,7 +10,7 @@ import {
 } from "../../physical/mod.ts";
 import { WorkerTeam } from "./worker_team.ts";
 
-const PAGES = 40, PAGE_BYTES = 64, ROWS = 20_000;
+const PAGES = 40, PAGE_BYTES = 64, ROWS = 40_000;
 
 function newStore(): PageStore {
   const store = new PageStore(1 << 24);
@@ -122,7 +122,7 @@ for (const [workers, parts] of [[1, 1], [2, 1], [3, 4], [8, 3]]) {
             });
           },
         ),
-        { numRuns: 12 },
+        { numRuns: 8 },
       );
       const counted = team.statistics().reduce((sum, { checked }) => sum + checked, 0);
       assert(counted > 0, "workers take part");

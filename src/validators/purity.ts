@@ -1,0 +1,237 @@
+/**
+ * Validator 4, purity: rules and semirings give the same result again, in another thread and after unrelated
+ * work; from changes as in full; and nothing is written that is not theirs.
+ *
+ * Each rule runs on a bus of its own through rounds of random changes, and what its output holds after each round is
+ * compared between the forms: again, in full, among pages that live a life of their own, in another thread, on a bus
+ * with workers that load it by its module. Meanwhile it is watched: the bytes of all pages that it must not write, its
+ * inputs among them, its parameters, globals, clocks and sources of chance.
+ *
+ * A check that finds nothing proves nothing unless it can find something: rules and semirings with a planted fault each
+ * must be found by the very same checks.
+ */
+
+import { isMmsbError } from "../base/mod.ts";
+import type { Semiring } from "../physical/mod.ts";
+import { text } from "./_figures.ts";
+import { type PurityAnswer, runElsewhere } from "./_purity_elsewhere.ts";
+import { brokenLaw, columnOf, foldText, foldTextInParts } from "./_purity_folds.ts";
+import {
+  cleanGlobals,
+  plantedRules,
+  plantedSemirings,
+  PURE,
+  SEMIRINGS,
+} from "./_purity_subjects.ts";
+import { SideEffectWatch } from "./_purity_watch.ts";
+import { type PurityForm, type PuritySubject, runSubject } from "./_purity_work.ts";
+import type { Measured, Validator, ValidatorContext } from "./validator.ts";
+
+const ROUNDS = 150;
+const ROUNDS_QUICK = 30;
+/** Rounds in which a planted fault must show. */
+const ROUNDS_PLANTED = 25;
+const AGAIN = 3;
+const WORKERS = 2;
+
+/** The validator. */
+export const purityValidator: Validator = {
+  id: 4,
+  name: "Purity",
+  needsWorkload: true,
+  run: runPurity,
+};
+
+async function runPurity({ quick, seed, progress }: ValidatorContext): Promise<Measured> {
+  const outcome = await measurePurity({ rounds: quick ? ROUNDS_QUICK : ROUNDS, seed }, progress);
+  return {
+    metrics: purityMetrics(outcome),
+    samples: outcome.verdict.compared,
+    notes: notesOf(outcome),
+    durability: "memory",
+  };
+}
+
+/** What checks say of rules and semirings. */
+export interface PurityVerdict {
+  /** Results that were compared. */
+  compared: number;
+  /** Those that agreed. */
+  agreed: number;
+  /** What did not, and what was done beside the work, in words. */
+  readonly found: string[];
+  /** Things that were done beside the work. */
+  effects: number;
+  /** Runs that were watched, and those of them that did with changes. */
+  runs: number;
+  incremental: number;
+}
+
+/** What was measured. */
+export interface PurityOutcome {
+  /** Of rules and semirings that are pure. */
+  readonly verdict: PurityVerdict;
+  /** Names of planted faults. */
+  readonly planted: readonly string[];
+  /** Those that were not found. */
+  readonly missed: readonly string[];
+}
+
+/** Does the work. */
+export async function measurePurity(
+  { rounds, seed }: { readonly rounds: number; readonly seed: number },
+  progress: (text: string) => void,
+  subjects: readonly PuritySubject[] = PURE,
+  faulty: readonly PuritySubject[] = plantedRules(),
+): Promise<PurityOutcome> {
+  const verdict = newVerdict();
+  progress("rules in another thread");
+  const names = subjects.map(({ name }) => name);
+  const elsewhere = await runElsewhere({ rules: names, rounds, seed });
+  for (const subject of subjects) {
+    progress(`rule ${subject.name}`);
+    await checkRule(subject, { rounds, seed }, elsewhere, verdict);
+  }
+  for (const ring of SEMIRINGS) checkRing(ring, columnOf(ring, seed), verdict, elsewhere);
+  progress("planted faults");
+  return { verdict, ...await plant(faulty, seed) };
+}
+
+async function plant(
+  rules: readonly PuritySubject[],
+  seed: number,
+): Promise<{ planted: string[]; missed: string[] }> {
+  const form = { rounds: ROUNDS_PLANTED, seed }, planted: string[] = [], missed: string[] = [];
+  const note = (name: string, { found }: PurityVerdict) => {
+    planted.push(name);
+    if (found.length === 0) missed.push(name);
+  };
+  const loaded = rules.filter((rule) => rule.export !== undefined).map(({ name }) => name);
+  const elsewhere = await runElsewhere({ rules: loaded, ...form });
+  try {
+    for (const subject of rules) {
+      const verdict = newVerdict();
+      await checkRule(subject, form, elsewhere, verdict);
+      note(`rule that ${subject.name}`, verdict);
+    }
+  } finally {
+    cleanGlobals();
+  }
+  const column = columnOf(SEMIRINGS[0], seed);
+  for (const ring of plantedSemirings(column)) {
+    const verdict = newVerdict();
+    checkRing(ring, column, verdict);
+    note(`semiring that ${ring.name}`, verdict);
+  }
+  return { planted, missed };
+}
+
+function newVerdict(): PurityVerdict {
+  return { compared: 0, agreed: 0, found: [], effects: 0, runs: 0, incremental: 0 };
+}
+
+/** Runs a rule in all forms that it can be had in. */
+async function checkRule(
+  subject: PuritySubject,
+  form: PurityForm,
+  elsewhere: PurityAnswer,
+  verdict: PurityVerdict,
+): Promise<void> {
+  const { name } = subject, watch = new SideEffectWatch(), watched = { ...form, watch };
+  const hasChanges = subject.rule({ stranger: NONE, input: NONE }).fromDeltas !== undefined;
+  try {
+    const expected = await runSubject(subject, watched);
+    const compare = (what: string, outputs: readonly string[] | undefined) =>
+      compareAll(`${name}, ${what}`, expected, outputs ?? [], verdict);
+    for (let time = 1; time <= AGAIN; time++) {
+      compare("again", await runSubject(subject, watched));
+    }
+    compare("after unrelated work", await runSubject(subject, { ...watched, unrelated: true }));
+    if (hasChanges) {
+      compare("in full", await runSubject(subject, { ...watched, full: true }));
+      expect(`${name} never did with changes`, watch.incremental > 0, verdict);
+    }
+    if (subject.export !== undefined) {
+      compare("in another thread", elsewhere.outputs[name]);
+      compare("with workers", await runSubject(subject, { ...form, workers: WORKERS }));
+    }
+    expect(`${name} has the same output in all rounds`, new Set(expected).size > 1, verdict);
+  } catch (error) {
+    if (!isMmsbError(error)) throw error;
+    expect(`${name}: ${error.message}`, false, verdict);
+  }
+  verdict.effects += watch.effects.length;
+  verdict.found.push(...[...new Set(watch.effects)].map((effect) => `${name}: ${effect}`));
+  verdict.runs += watch.runs;
+  verdict.incremental += watch.incremental;
+}
+
+const NONE = new Uint8Array(64);
+
+function compareAll(
+  what: string,
+  expected: readonly string[],
+  outputs: readonly string[],
+  verdict: PurityVerdict,
+): void {
+  let wrong = 0;
+  expected.forEach((output, round) => {
+    verdict.compared++;
+    if (output === outputs[round]) verdict.agreed++;
+    else wrong++;
+  });
+  if (wrong > 0) verdict.found.push(`${what}: ${wrong} of ${expected.length} results differ`);
+}
+
+function expect(what: string, holds: boolean, verdict: PurityVerdict): void {
+  verdict.compared++;
+  if (holds) verdict.agreed++;
+  else verdict.found.push(what);
+}
+
+/** Folds a column again and again, in parts, in another thread; and asks for the laws. */
+function checkRing(
+  ring: Semiring,
+  column: Float64Array,
+  verdict: PurityVerdict,
+  elsewhere?: PurityAnswer,
+): void {
+  const before = column.slice(), { name } = ring, expected = foldText(ring, column);
+  for (let time = 1; time <= AGAIN; time++) {
+    expect(`${name}: folded again it differs`, foldText(ring, column) === expected, verdict);
+  }
+  const parts = foldTextInParts(ring, column);
+  expect(`${name}: folded in parts it differs`, parts === expected, verdict);
+  if (elsewhere !== undefined) {
+    const isSame = elsewhere.folds[name] === expected;
+    expect(`${name}: folded in another thread it differs`, isSame, verdict);
+  }
+  const law = brokenLaw(ring);
+  expect(`${name}: ${law}`, law === undefined, verdict);
+  if (column.every((value, i) => value === before[i])) return;
+  verdict.effects++;
+  verdict.found.push(`${name}: its column was written`);
+}
+
+/** The figures of an outcome. */
+export function purityMetrics({ verdict, planted, missed }: PurityOutcome): Record<string, number> {
+  return {
+    sideEffects: verdict.effects,
+    agreePercent: 100 * verdict.agreed / verdict.compared,
+    plantedFound: 100 * (planted.length - missed.length) / planted.length,
+  };
+}
+
+function notesOf({ verdict, planted, missed }: PurityOutcome): string[] {
+  return [
+    `${text(PURE.length)} rules over pages and a table (${text(verdict.runs)} runs watched, ${
+      text(verdict.incremental)
+    } of them from changes) and ${text(SEMIRINGS.length)} semirings; ${
+      text(verdict.compared)
+    } results compared: ${AGAIN} times again, after unrelated work, in full, in another thread, on a bus with ${WORKERS} workers`,
+    "around each run the bytes of all pages but its outputs were compared, its parameters and globals; clocks and chance were listened to",
+    `${text(planted.length - missed.length)} of ${text(planted.length)} planted faults found`,
+    ...(missed.length === 0 ? [] : [`not found: ${missed.join(", ")}`]),
+    ...verdict.found.slice(0, 5),
+  ];
+}
