@@ -181,7 +181,7 @@ export class Compiler {
   /** Times that the linker ran. */
   linked = 0;
 
-  /** Stages pages, rules and edges; the tick that follows makes them real, and edges count from the next one on. */
+  /** Stages pages, rules and edges; the tick that follows makes them real. */
   constructor(bus: StateBus) {
     this.bus = bus;
     const pages = (name: string) =>

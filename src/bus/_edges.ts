@@ -64,7 +64,9 @@ export function regionId(host: PageHost, name: string, region: Region): number {
   if (typeof region !== "number") {
     throw new MmsbError(
       "usage",
-      `Cannot use ${regionText(region)} as ${name}: give a page, a struct, a table or the id of one`,
+      `Cannot use ${
+        regionText(region)
+      } as ${name}: give a page, a struct, a table or the id of one`,
       { values: { name, value: region } },
     );
   }
@@ -83,6 +85,7 @@ export function regionId(host: PageHost, name: string, region: Region): number {
 function regionText(region: unknown): string {
   if (typeof region === "string") return JSON.stringify(region.slice(0, REGION_TEXT_MAX));
   if (typeof region === "object" && region !== null) return "an object that is none of them";
+  if (typeof region === "bigint") return `${region}n`;
   return region === null || region === undefined ? String(region) : `a ${typeof region}`;
 }
 
@@ -216,9 +219,13 @@ function operationPage(host: PageHost, page: OperationPage): number {
   if (typeof page !== "string") return regionId(host, "page", page as Region);
   const id = host.store.find(page);
   if (id !== 0) return id;
-  throw new MmsbError("invalid-handle", `Cannot find a page named "${page}": add it first`, {
-    values: { name: page },
-  });
+  throw new MmsbError(
+    "invalid-handle",
+    `Cannot find a page named ${regionText(page)}: add it first`,
+    {
+      values: { name: page },
+    },
+  );
 }
 
 /**

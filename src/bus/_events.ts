@@ -171,11 +171,14 @@ export class EventHub implements EventSource {
     let isScheduled = false, isOver = false;
     const drain = (): void => {
       isScheduled = false;
-      while (!isOver) {
+      // Those that the callbacks lead to come after what others have, so that who tells more each time he
+      // hears of something does not have the thread for himself.
+      for (let left = subscription.size; left > 0 && !isOver; left--) {
         const event = subscription.take(this.durableTick);
         if (event === undefined) return;
         this.#call(call, event);
       }
+      if (subscription.size > 0 && !isOver) subscription.wake?.();
     };
     subscription.wake = () => {
       if (isScheduled) return;
@@ -215,7 +218,7 @@ export class EventHub implements EventSource {
     checkKeys("emit", options, EMIT_KEYS);
     const { page: given, detail } = options;
     const id = typeof given === "object" && given !== null && "id" in given ? given.id : given;
-    const page = typeof id === "number" ? id : 0;
+    const page = Number.isInteger(id) ? id as number : 0;
     const row = page === 0 ? 0 : this.#store.table.rowOf(page);
     if (given !== undefined && row === 0) {
       throw new MmsbError("invalid-handle", "Cannot emit an event about a page that is not there", {

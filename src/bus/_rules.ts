@@ -32,6 +32,7 @@ import {
   type Waves,
 } from "../propagation/mod.ts";
 import { type Region, regionId, stageEdge, stageRemoval } from "./_edges.ts";
+import { checkParams } from "./_rule_params.ts";
 import type { PageHost } from "./page.ts";
 import { atomically } from "./staging.ts";
 
@@ -67,6 +68,11 @@ export interface RuleOptions {
   readonly finite?: boolean;
   /** Name under which a module exports the rule. Default `default`. */
   readonly export?: string;
+  /**
+   * Whether the rule takes the place of one of that name, if one is bound: all of it, or, where anything is refused,
+   * nothing. Default false: two rules of one name are refused.
+   */
+  readonly replace?: boolean;
 }
 
 /** A rule that was bound. */
@@ -109,6 +115,7 @@ const KEYS = [
   "every",
   "finite",
   "export",
+  "replace",
 ];
 const MODES: readonly RuleMode[] = ["immediate", "deferred", "batch"];
 const EVERY_MAX = 1_000_000;
@@ -123,6 +130,7 @@ interface Checked {
   readonly every: number;
   readonly finite: boolean;
   readonly export: string;
+  readonly replace: boolean;
 }
 
 /** The rules of one bus. */
@@ -229,7 +237,15 @@ export class Rules {
   }
 
   async #load(url: string, name: string): Promise<Rule> {
-    const module = await import(url) as Record<string, unknown>;
+    let module: Record<string, unknown>;
+    try {
+      module = await import(url);
+    } catch (cause) {
+      throw new MmsbError("rule", `Cannot load the rule of ${url}: ${reasonOf(cause)}`, {
+        values: { module: url, export: name },
+        cause,
+      });
+    }
     const rule = module[name];
     if (isRule(rule)) return rule;
     throw new MmsbError(
@@ -247,6 +263,8 @@ export class Rules {
     encodeUtf8("name", checkType("name", name, "string"), NAME_BYTES_MAX);
     checkOneOf("mode", mode, MODES);
     checkType("finite", finite, "boolean");
+    const replace = checkType("replace", options.replace ?? false, "boolean");
+    checkParams(name, params);
     checkInteger("every", every, 1, EVERY_MAX);
     const pages = (what: string, regions: Iterable<Region>) =>
       [...checkIterable(what, regions)].map((region) => regionId(host, what, region));
@@ -257,7 +275,7 @@ export class Rules {
     });
     const outputs = pages("outputs", options.outputs), state = pages("state", options.state ?? []);
     const exported = checkType("export", options.export ?? "default", "string");
-    return { name, inputs, outputs, state, params, mode, every, finite, export: exported };
+    return { name, inputs, outputs, state, params, mode, every, finite, export: exported, replace };
   }
 
   /** Stages a binding, or finds that it is there already. */
@@ -275,29 +293,30 @@ export class Rules {
       params,
       mode: modeText(checked),
     });
-    const old = store.bindings.find(name);
-    const known = old === undefined || staging.rules.isLeaving(old.number)
-      ? undefined
-      : waves.rule(old.number);
-    if (staging.rules.find(name) !== undefined || known?.rule !== undefined) {
+    const staged = staging.rules.find(name), stored = store.bindings.find(name);
+    const old = stored === undefined || staging.rules.isLeaving(stored.number) ? staged : stored;
+    const known = old === undefined || old === staged ? undefined : waves.rule(old.number);
+    const isRunning = staged !== undefined || known?.rule !== undefined;
+    if (isRunning && !checked.replace) {
       throw new MmsbError(
         "usage",
-        `Cannot bind two rules named "${name}": unbind the other first`,
-        {
-          values: { rule: name },
-        },
+        `Cannot bind two rules named "${name}": unbind the other first, or set replace`,
+        { values: { rule: name } },
       );
     }
-    this.#checkPages(checked, known);
+    this.#checkPages(checked, old?.number);
     if (known !== undefined && sameBytes(old!.payload, payload)) {
-      const isStale = outputs.some((page) => store.marks.has(page, MARK.stale));
-      known.flags = isStale ? NEEDS_FULL | CHANGED | STALE : 0;
+      if (known.rule === undefined) {
+        const isStale = outputs.some((page) => store.marks.has(page, MARK.stale));
+        known.flags = isStale ? NEEDS_FULL | CHANGED | STALE : 0;
+        if (isStale) waves.request(known);
+      }
       waves.attach(known, rule);
-      if (isStale) waves.request(known);
       return known;
     }
     return atomically(host, () => {
-      if (known !== undefined) unstage(this.#bus, old!);
+      if (staged !== undefined) unbindStaged(host, staged.number);
+      else if (old !== undefined) unstage(this.#bus, old);
       for (const { page, edge } of inputs) {
         for (const output of outputs) stageMissingEdge(host, page, output, edge);
       }
@@ -312,42 +331,54 @@ export class Rules {
   }
 
   /** Refuses pages that another rule writes, and regions that a rule cannot have there. */
-  #checkPages({ name, inputs, outputs, state }: Checked, known: BoundRule | undefined): void {
-    const { host, waves } = this.#bus, { store, staging } = host;
+  #checkPages({ name, inputs, outputs, state }: Checked, old: number | undefined): void {
+    const { host: { store, staging }, waves } = this.#bus;
     const refuse = (page: number, reason: string, other?: string): never => {
       throw new MmsbError("usage", `Cannot bind rule "${name}" to page ${page} as ${reason}`, {
         values: { rule: name, page, ...(other === undefined ? {} : { other }) },
       });
     };
     // Bindings are asked for and not the waves, which would lay out all rules anew for each.
-    const others = (page: number): RuleBinding[] => {
-      const all = [...store.bindings.of(page), ...staging.rules.of(page)];
-      return all.filter(({ number }) =>
-        number !== known?.number && !staging.rules.isLeaving(number)
-      );
-    };
+    const stays = ({ number }: RuleBinding) => number !== old && !staging.rules.isLeaving(number);
     const isInput = new Set(inputs.map(({ page }) => page));
     for (const page of [...outputs, ...state]) {
-      for (const other of others(page)) {
-        if (other.outputs.includes(page) || other.state.includes(page)) {
-          refuse(page, `rule "${other.name}" writes it: unbind that first`, other.name);
-        }
+      const other = writersOf(this.#bus.host, page).find(stays);
+      if (other !== undefined) {
+        refuse(page, `rule "${other.name}" writes it: unbind that first`, other.name);
       }
-      if (isInput.has(page)) refuse(page, "it is an input too: use state for what a rule keeps");
       if (waves.isTable(page)) refuse(page, "it is a table, which rules can only read");
     }
+    for (const page of outputs) if (isInput.has(page)) refuseOwnInput(name, page);
+    for (const page of state) {
+      if (isInput.has(page)) refuse(page, "it is state and an input: state can be read as it is");
+      for (const bindings of [store.bindings.of(page), staging.rules.of(page)]) {
+        for (const other of bindings) {
+          if (!stays(other) || !other.inputs.includes(page)) continue;
+          refuse(page, `rule "${other.name}" reads it`, other.name);
+        }
+      }
+    }
     for (const page of isInput) {
-      for (const other of others(page)) {
-        if (!other.state.includes(page)) continue;
+      const other = writersOf(this.#bus.host, page).find(stays);
+      if (other?.state.includes(page)) {
         refuse(page, `it is state of rule "${other.name}"`, other.name);
       }
     }
-    for (const page of state) {
-      for (const other of others(page)) {
-        if (other.inputs.includes(page)) refuse(page, `rule "${other.name}" reads it`, other.name);
-      }
-    }
   }
+}
+
+/** The binding that writes a page and the staged one: one of them is about to end, if there are two. */
+function writersOf({ store, staging }: PageHost, page: number): RuleBinding[] {
+  const writers = [store.bindings.writerOf(page), staging.rules.writerOf(page)];
+  return writers.filter((binding) => binding !== undefined);
+}
+
+function refuseOwnInput(rule: string, page: number): never {
+  throw new MmsbError(
+    "cycle",
+    `Cannot bind rule "${rule}" as its output, page ${page}, is its input too: it may read its output as it is, or keep state`,
+    { values: { rule, page, cycle: [page] } },
+  );
 }
 
 class BoundHandle implements RuleHandle {
@@ -389,13 +420,8 @@ class BoundHandle implements RuleHandle {
       });
     }
     atomically(host, () => {
-      if (isStaged) {
-        const staged = staging.rules.take(number);
-        removeEdges(host, staged.binding);
-        staging.effects.push({ undo: () => staging.rules.bind(staged) });
-      } else {
-        unstage(this.#bus, binding!);
-      }
+      if (isStaged) unbindStaged(host, number);
+      else unstage(this.#bus, binding!);
     });
   }
 }
@@ -408,16 +434,24 @@ function unstage({ host }: RuleHost, binding: RuleBinding): void {
   removeEdges(host, binding);
 }
 
+/** Takes a staged binding back. */
+function unbindStaged(host: PageHost, number: number): void {
+  const { staging } = host, staged = staging.rules.take(number);
+  removeEdges(host, staged.binding);
+  staging.effects.push({ undo: () => staging.rules.bind(staged) });
+}
+
 /** Stages removing the edges of a binding, but for those that another one has too. */
 function removeEdges(host: PageHost, binding: RuleBinding): void {
   const { store, staging } = host, { table, edges } = store;
-  for (const input of new Set(binding.inputs)) {
-    const others = [...store.bindings.of(input), ...staging.rules.of(input)].filter((other) =>
+  const inputs = new Set(binding.inputs);
+  for (const output of binding.outputs) {
+    const others = writersOf(host, output).filter((other) =>
       other.number !== binding.number && !staging.rules.isLeaving(other.number) &&
-      other.inputs.includes(input)
+      other.outputs.includes(output)
     );
-    for (const output of binding.outputs) {
-      if (others.some(({ outputs }) => outputs.includes(output))) continue;
+    for (const input of inputs) {
+      if (others.some((other) => other.inputs.includes(input))) continue;
       for (const type of ["data", "control"] satisfies EdgeType[]) {
         const edge = edges.find(table.rowOf(input), table.rowOf(output), EDGE[type]);
         if (edge !== 0 && !edges.isLeaving(edge)) stageRemoval(host, input, output, type);

@@ -12,6 +12,7 @@
 import { MmsbError } from "../base/mod.ts";
 import { edgeRow, type StructureRow } from "../log/mod.ts";
 import { EDGE_TYPES, type EdgeTable, type PageStore } from "../physical/mod.ts";
+import type { ComingEdges, Waves } from "../propagation/mod.ts";
 
 /** An edge that is staged, or leaving. */
 export interface StagedEdge {
@@ -26,9 +27,15 @@ export interface StagedEdge {
 }
 
 /** What an open batch does to the edges. */
-export class StagedEdges {
+export class StagedEdges implements ComingEdges {
   readonly #added = new Map<number, StagedEdge>();
   readonly #removed = new Map<number, StagedEdge>();
+  #isTaken = false;
+
+  /** Whether a tick has taken them on: for what it does they count as if it were over. */
+  get isTaken(): boolean {
+    return this.#isTaken;
+  }
 
   /** Edges added and removed. */
   get size(): number {
@@ -75,6 +82,23 @@ export class StagedEdges {
   keep(edges: EdgeTable, staged: StagedEdge): void {
     edges.setLeaving(staged.edge, false);
     this.#removed.delete(staged.edge);
+  }
+
+  /** Hands them to the waves of the tick that takes them on. */
+  begin(waves: Waves): void {
+    if (this.size === 0) return;
+    this.#isTaken = true;
+    waves.expect(this);
+  }
+
+  /** Whether the tick adds an edge. */
+  adds(edge: number): boolean {
+    return this.#added.has(edge);
+  }
+
+  /** Whether the tick removes an edge. */
+  removes(edge: number): boolean {
+    return this.#removed.has(edge);
   }
 
   /** The ends of all of them. */
@@ -127,6 +151,7 @@ export class StagedEdges {
 
   /** Takes all of it back, before pages go that the same batch was to create. */
   takeBack({ table, edges }: PageStore): void {
+    this.#isTaken = false;
     if (this.size === 0) return;
     const isThere = ({ edge, from, to, type }: StagedEdge): boolean =>
       edges.find(table.rowOf(from), table.rowOf(to), type) === edge;
@@ -139,6 +164,7 @@ export class StagedEdges {
 
   /** Forgets all of it. */
   clear(): void {
+    this.#isTaken = false;
     if (this.size === 0) return;
     this.#added.clear();
     this.#removed.clear();

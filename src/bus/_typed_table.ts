@@ -403,7 +403,10 @@ export class TableCore {
   /** Stages the root's counts. */
   #pushRoot(delta: DeltaOptions | number): void {
     const bytes = countsBytes(this.#staged, this.#entries.length);
-    this.#host.staging.batch.push(this.root, 0, bytes, delta);
+    const { staging, store } = this.#host;
+    // Rows and entries follow those that the root counts now.
+    staging.expect(store, this.root);
+    staging.batch.push(this.root, 0, bytes, delta);
   }
 
   /** Has the staging take back what comes, if it is rolled back to here. */

@@ -27,7 +27,7 @@ import {
   type Storage,
 } from "../log/mod.ts";
 import { ARENA_BYTES_MAX, SPAN_BYTES } from "../physical/mod.ts";
-import { systemClockErrorUs, systemNowUs } from "../temporal/mod.ts";
+import { monotonicNowMs, systemClockErrorUs, systemNowUs } from "../temporal/mod.ts";
 
 /**
  * When a tick counts as acknowledged: `memory` when it is applied; `buffered` when the system has its
@@ -60,8 +60,7 @@ export interface OpenOptions {
   readonly shards?: number;
   /**
    * Threads that check batches and put them into pages, 0 to 255. Default 0: everything in this thread. What
-   * comes out is the same with any number. As many lanes of the log are written, so a directory remembers
-   * nothing of it. Where no threads can be had the bus works without, and `bus.opened.workers` says why.
+   * comes out, the log too, is the same with any number. Where no threads can be had the bus works without, and `bus.opened.workers` says why.
    */
   readonly workers?: number;
   /** Whether each worker stays on a core of its own (Linux, needs `--allow-ffi`). Default false. */
@@ -278,7 +277,8 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
     readOnly,
     clock: checkClock(clock),
     checkpoints: resolveCheckpoints(options.checkpoints),
-    lanes: Math.max(1, workers),
+    // Only this thread writes, whoever builds the frames.
+    lanes: 1,
     workers: readOnly ? 0 : workers,
     pinWorkers: checkType("pinWorkers", options.pinWorkers ?? false, "boolean"),
     segmentBytes: checkSegment("segmentBytes", options.segmentBytes),
@@ -361,4 +361,22 @@ function refuseLater(name: string, value: unknown, instead: string): never {
     `Cannot open with ${name} ${JSON.stringify(value)} as this version has it not: use ${instead}`,
     { values: { name, value } },
   );
+}
+
+/**
+ * The time that ticks are measured and paced by. A clock of the caller's that goes back, answers with no number or
+ * throws stands still meanwhile: it is asked when the log has the tick already, where nothing may fail.
+ */
+export function steadyMs(clock: BusClock): () => number {
+  if (clock.monotonicMs === undefined) return monotonicNowMs;
+  let last = NaN;
+  return () => {
+    try {
+      const nowMs: unknown = clock.monotonicMs!();
+      if (typeof nowMs === "number" && Number.isFinite(nowMs) && !(nowMs <= last)) last = nowMs;
+    } catch {
+      // As one that stands still.
+    }
+    return Number.isNaN(last) ? 0 : last;
+  };
 }

@@ -498,6 +498,8 @@ function checkMoment(moment: Moment): Moment {
   return moment;
 }
 
+const TIME_TEXT_MAX = 60;
+
 /** ISO 8601 with a time that can mean one moment only. */
 const ISO = /^(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(?:\.(\d{1,6}))?(Z|[+-]\d{2}:\d{2})$/;
 
@@ -513,10 +515,16 @@ function timeUsOf(time: Date | string | number): number {
   if (us >= 0 && us < Infinity) return Math.min(us, PHYSICAL_US_MAX);
   throw new MmsbError(
     "usage",
-    `Cannot use ${
-      typeof time === "bigint" ? `${time}n` : String(JSON.stringify(time))
-    } as a time: ` +
+    `Cannot use ${timeText(time)} as a time: ` +
       "give a Date, an ISO text with its offset, or µs since 1970",
     { values: { time } },
   );
+}
+
+/** What was given in place of a time, which may be anything. */
+function timeText(time: unknown): string {
+  if (typeof time === "string") return JSON.stringify(time.slice(0, TIME_TEXT_MAX));
+  if (typeof time === "bigint") return `${time}n`;
+  if (typeof time === "function") return "a function";
+  return typeof time === "object" && time !== null ? "an object" : String(time);
 }

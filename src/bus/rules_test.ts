@@ -122,7 +122,7 @@ Deno.test("StateBus.rule() refuses what cannot be bound, and changes nothing the
   assert.throws(bind({ inputs: [d] }), refused("usage", { other: "first" }));
   assert.throws(bind({ name: "first" }), refused("usage", { rule: "first" }));
   assert.throws(bind({ outputs: [a] }), refused("cycle"));
-  assert.throws(bind({ inputs: [c] }), refused("usage"));
+  assert.throws(bind({ inputs: [c] }), refused("cycle", { page: c.id, cycle: [c.id] }));
   assert.throws(bind({ outputs: [] }), refused("usage"));
   assert.throws(bind({ outputs: [c, c] }), refused("usage"));
   assert.throws(bind({ outputs: [rows] }), refused("usage"));

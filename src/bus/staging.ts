@@ -62,6 +62,8 @@ export class Staging {
   readonly sizes: Map<number, number> = new Map();
   /** Shards that pages are to go to. */
   readonly shards: Map<number, number> = new Map();
+  /** Epochs that pages must still have when the tick comes: what was staged follows from them. */
+  readonly #epochs = new Map<number, number>();
   /** Edges to be added and removed. */
   readonly edges: StagedEdges = new StagedEdges();
   /** Rules to be bound and unbound. */
@@ -125,7 +127,8 @@ export class Staging {
    * Checks that the pages are there whose life it changes, or which its edges and rules name: another open
    * batch may have deleted some, or have created them without a tick so far. The log knows neither.
    *
-   * @throws {MmsbError} `invalid-handle` where one is gone, or is another batch's.
+   * @throws {MmsbError} `invalid-handle` where one is gone, or is another batch's; `stale-epoch` where one
+   * has changed that had to stay.
    */
   checkPages({ table }: PageStore): void {
     const metadata = this.metadata.map(({ page }) => page);
@@ -142,6 +145,7 @@ export class Staging {
         refuseForeign(table, page, own);
       }
     }
+    for (const [page, epoch] of this.#epochs) refuseChanged(table, page, epoch);
     for (const page of this.edges.pages()) refuseForeign(table, page, own);
     for (const page of this.rules.pages()) refuseForeign(table, page, own);
   }
@@ -163,6 +167,7 @@ export class Staging {
     if (this.deaths.size > 0) this.deaths = new Set();
     this.sizes.clear();
     this.shards.clear();
+    this.#epochs.clear();
     this.edges.clear();
     this.rules.clear();
     if (this.metadata.length > 0) {
@@ -197,6 +202,13 @@ export class Staging {
     this.#change(this.shards, page, shard);
   }
 
+  /** Has the tick refuse all of this if a page changes before it, as by a transaction. */
+  expect({ table }: PageStore, page: number): void {
+    if (this.#epochs.has(page)) return;
+    this.#epochs.set(page, table.epoch(table.rowOf(page)));
+    this.effects.push({ undo: () => this.#epochs.delete(page) });
+  }
+
   #change(changes: Map<number, number>, page: number, value: number): void {
     const before = changes.get(page);
     changes.set(page, value);
@@ -210,6 +222,17 @@ export class Staging {
     this.metadata.push({ page, metadata });
     this.#latest.set(page, metadata);
   }
+}
+
+/** Refuses to go on from what a page held, where it holds something else by now. */
+function refuseChanged(table: PageTable, page: number, expectedEpoch: number): void {
+  const row = table.rowOf(page), epoch = row === 0 ? undefined : table.epoch(row);
+  if (epoch === expectedEpoch) return;
+  throw new MmsbError(
+    "stale-epoch",
+    `Cannot append to table ${page} as another batch has done so since: stage it again`,
+    { values: { page, expectedEpoch, epoch } },
+  );
 }
 
 /** Refuses a page that another open batch creates. */

@@ -40,7 +40,7 @@ import {
 } from "../physical/mod.ts";
 import type { Fields, StructSchema, TableSchema } from "../schema/mod.ts";
 import { type Rule, WorkerTeam } from "../propagation/mod.ts";
-import { HybridLogicalClock, monotonicNowMs } from "../temporal/mod.ts";
+import { HybridLogicalClock } from "../temporal/mod.ts";
 import { attachedStatistics, copyAttached, verifyAttached } from "./_attached.ts";
 import { type BirthOptions, checkBirth, stageBirth } from "./_births.ts";
 import { Checkpoints } from "./_checkpoints.ts";
@@ -77,6 +77,7 @@ import {
   type ResolvedOptions,
   resolveOptions,
   shardsOf,
+  steadyMs,
 } from "./options.ts";
 import { Page } from "./page.ts";
 import type { PageMoment } from "./page_past.ts";
@@ -443,8 +444,8 @@ export class StateBus implements AsyncDisposable {
   }
 
   /**
-   * Stages an edge: `target` depends on `source`. It is part of the graph when the next tick has taken it; a
-   * cycle is refused at once, counting what is staged.
+   * Stages an edge: `target` depends on `source`. It counts in the next tick already, and is part of the graph when
+   * that has taken it; a cycle is refused at once, counting what is staged.
    *
    * @param source A page, a struct, a table or a page's id.
    * @param target Another one.
@@ -479,10 +480,12 @@ export class StateBus implements AsyncDisposable {
    *
    * @param code What {@linkcode defineRule} made, which runs on this thread; or the URL of a module that
    * exports it, which is loaded before the next tick and can run on workers.
-   * @param binding Name, inputs, outputs; state, parameters, mode.
+   * @param binding Name, inputs, outputs; state, parameters, mode; `replace`, to put it in the place of the rule
+   * of that name in one step.
    * @returns The rule's handle.
    * @throws {MmsbError} `usage` for wrong options, a page that another rule writes (`values.other` is its
-   * name), a table as output, a name that is taken; `cycle` where an output leads to an input;
+   * name), a table as output, a name that is taken, parameters that JSON would not give back (`values.path`);
+   * `cycle` where an output leads to an input, or is one;
    * `invalid-handle`, `limit`, `closed`, `read-only`. Nothing is staged then.
    *
    * @example A sum that is kept up to date
@@ -1504,11 +1507,10 @@ export class StateBus implements AsyncDisposable {
   }
 
   #newRunning(): Running {
-    const { clock } = this.#options;
     return new Running({
       tick: () => this.tick(),
       isOver: () => this.#closed !== undefined || this.readOnly,
-      nowMs: () => clock.monotonicMs?.() ?? monotonicNowMs(),
+      nowMs: steadyMs(this.#options.clock),
     });
   }
 

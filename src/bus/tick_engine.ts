@@ -24,13 +24,13 @@ import {
   resolve,
 } from "../physical/mod.ts";
 import { captureRows, TickBudget, TickMeter, Waves, type WorkerTeam } from "../propagation/mod.ts";
-import { type HybridLogicalClock, monotonicNowMs } from "../temporal/mod.ts";
+import type { HybridLogicalClock } from "../temporal/mod.ts";
 import { DerivedRows } from "./_derived_rows.ts";
 import { graphVersionAfter } from "./_edges.ts";
 import type { EventHub } from "./_events.ts";
 import type { TickChecks } from "./_invariants.ts";
 import { LaneFrames } from "./_lane_frames.ts";
-import type { BusClock, ResolvedOptions } from "./options.ts";
+import { type BusClock, type ResolvedOptions, steadyMs } from "./options.ts";
 import type {
   BatchReceipt,
   RefusedBatch,
@@ -219,7 +219,7 @@ export class TickEngine {
     this.#checks = parts.checks;
     this.#team = parts.team;
     const { clock, tickBudgetMs, tickRowsMax } = parts.options;
-    this.#nowMs = clock.monotonicMs === undefined ? monotonicNowMs : () => clock.monotonicMs!();
+    this.#nowMs = steadyMs(clock);
     this.budget = new TickBudget({ budgetMs: tickBudgetMs, rowsMax: tickRowsMax });
     this.#nextPageId = parts.store.nextPageId;
     this.tick = parts.tick;
@@ -541,6 +541,7 @@ export class TickEngine {
         staging.checkPages(this.#store);
         staging.edges.check(this.#store);
         staging.rules.begin(this.#store, this.waves, staging.deaths);
+        staging.edges.begin(this.waves);
         for (const page of staging.births) table.setActive(table.rowOf(page), true);
         for (const [page, size] of staging.living(staging.sizes)) {
           this.#resizes.push({ page, size, slot: this.#store.reserveResize(page, size) });

@@ -105,6 +105,8 @@ export class Transaction implements AsyncDisposable {
   #tick: number;
   #state: State = "open";
   #reason: MmsbError | undefined;
+  /** Whether something that it has read was found changed. */
+  #isLost = false;
   /** Gives the intent of writes that state none, in place of the default one. */
   #intentOf: (() => string) | undefined;
 
@@ -245,6 +247,7 @@ export class Transaction implements AsyncDisposable {
    * transaction or the open batch is about to create a page of that name.
    */
   createPage(options: PageOptions = {}): Page {
+    checkType("options of createPage", options, "object");
     const { size = 4096, ...birth } = options;
     this.#checkName(birth.name);
     const checked = checkBirth(this.#host, birth);
@@ -414,7 +417,7 @@ export class Transaction implements AsyncDisposable {
 
   /** Forgets it all. Nothing happens where it is over. */
   rollback(): void {
-    if (this.#state === "open") this.#over("rolled-back");
+    if (this.#state === "open") this.#over(this.#isLost ? "conflict" : "rolled-back");
   }
 
   /** Rolls it back, unless it was committed. */
@@ -469,10 +472,13 @@ export class Transaction implements AsyncDisposable {
     for (const [page, { epoch, size }] of this.#seen) {
       const row = table.rowOf(page);
       if (row !== 0 && table.epoch(row) === epoch && table.sizeOf(row) === size) continue;
-      throw conflict(page, epoch, row === 0 ? undefined : table.epoch(row));
+      this.#isLost = true;
+      throw conflict(page, { epoch, size }, row === 0 ? undefined : table.epoch(row));
     }
     for (const [name, id] of this.#names) {
-      if (this.#activeNamed(name) !== id) throw nameConflict(name, id, this.#activeNamed(name));
+      if (this.#activeNamed(name) === id) continue;
+      this.#isLost = true;
+      throw nameConflict(name, id, this.#activeNamed(name));
     }
   }
 
@@ -585,6 +591,7 @@ export class Transaction implements AsyncDisposable {
     if (typeof name !== "string" || name === "") return;
     const { store } = this.#host, id = store.find(name);
     if (id === 0 || this.#born.has(id) || store.table.isActive(store.table.rowOf(id))) return;
+    this.#isLost = true;
     throw nameConflict(name, 0, id);
   }
 
@@ -607,11 +614,14 @@ function checkHandle(
   throw new MmsbError("usage", `Cannot use this as a ${name}: give a handle of one`);
 }
 
-function conflict(page: number, readEpoch: number, epoch: number | undefined): MmsbError {
+function conflict(page: number, read: Seen, epoch: number | undefined): MmsbError {
+  const { epoch: readEpoch, size } = read;
   return new MmsbError(
     "transaction-conflict",
     epoch === undefined
       ? `Cannot commit as page ${page} was deleted after epoch ${readEpoch} of it was read: run the transaction again`
+      : epoch === readEpoch
+      ? `Cannot commit as page ${page} had ${size} bytes when it was read and has another size now: run the transaction again`
       : `Cannot commit as page ${page} was read at epoch ${readEpoch} and is at epoch ${epoch} now: run the transaction again`,
     { values: { page, readEpoch, epoch } },
   );

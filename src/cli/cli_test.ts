@@ -19,7 +19,10 @@ const purity = {
   id: 4,
   name: "Purity",
   needsWorkload: true,
-  run: async () => ({ metrics: { sideEffects: 2, agreePercent: 100 }, samples: 10 }),
+  run: async () => ({
+    metrics: { sideEffects: 2, agreePercent: 100, plantedFound: 100 },
+    samples: 10,
+  }),
 };
 const delta = {
   tick: 41,

@@ -99,7 +99,7 @@ export function writeColumn(
   plan: ColumnPlan,
   column: WholeColumn,
   rows: number,
-  buffer: ArrayBuffer,
+  buffer: ArrayBufferLike,
   at: number,
 ): void {
   if (plan.encoding === ENCODING.raw) {
@@ -275,7 +275,7 @@ export function writeTimes(
   plan: ColumnPlan,
   column: Float64Array,
   rows: number,
-  buffer: ArrayBuffer,
+  buffer: ArrayBufferLike,
   at: number,
 ): void {
   if (plan.encoding === ENCODING.raw) {

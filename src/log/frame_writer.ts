@@ -6,31 +6,23 @@
  * the commit row covers the header of every frame of the tick, each of which covers its body, so a
  * lost, doubled or swapped frame shows.
  *
- * Cost: some 10 ns a row of 16 bytes (finding the columns' forms and narrowing them), the checksum
- * at memory speed; nothing is allocated per row.
+ * Cost: that of the bodies (frame_body.ts); nothing is allocated per row.
  *
  * @module
  */
 
-import {
-  alignUp,
-  crc32,
-  encodeUtf8,
-  MmsbError,
-  STRING_BYTES_MAX,
-  TICK_ROWS_MAX,
-} from "../base/mod.ts";
+import { alignUp, crc32, MmsbError, TICK_ROWS_MAX } from "../base/mod.ts";
 import type { KernelColumns } from "../physical/mod.ts";
 import {
-  type ColumnPlan,
-  planColumn,
-  planTimes,
-  type WholeColumn,
-  writeColumn,
-  writeTimes,
-} from "./column_codec.ts";
+  bodyOf,
+  type BodyRoom,
+  bodyRoom,
+  encodeStrings,
+  type FrameBody,
+  planRows,
+  writeBody,
+} from "./frame_body.ts";
 import {
-  ENCODING,
   FORMAT,
   FRAME_HEADER_BYTES,
   FRAME_MAGIC,
@@ -105,15 +97,27 @@ export interface RowFrame {
   readonly payloadLength: number;
 }
 
-/** Payload pools from this size on are written as they stand. */
-const PAYLOAD_DIRECT_MIN = 32 * 1024;
+/** What a header says of its frame beside the rows. */
+type FrameAbout = Pick<RowFrame, "producer" | "sequence" | "hlcHi" | "hlcLo">;
+
+/** A frame whose body another thread has built. */
+export interface BuiltFrame {
+  /** Header, still to be written, section table, and sections but for `direct`. A multiple of 8 bytes. */
+  readonly bytes: Uint8Array;
+  /** A payload pool that is written as it stands, behind them. */
+  readonly direct: Uint8Array | undefined;
+  /** Sections. */
+  readonly sections: number;
+  /** The checksum over all of them. */
+  readonly check: number;
+}
+
 const BUFFER_BYTES_START = 64 * 1024;
+const ZEROS = new Uint8Array(8);
 
 /** Builds the frames of one tick on one lane. */
 export class FrameWriter {
-  #buffer = new ArrayBuffer(BUFFER_BYTES_START);
-  #bytes = new Uint8Array(this.#buffer);
-  #view = new DataView(this.#buffer);
+  #buffer: BodyRoom = bodyRoom(new ArrayBuffer(BUFFER_BYTES_START));
   #used = 0;
   #partStart = 0;
   #parts: Uint8Array[] = [];
@@ -146,51 +150,33 @@ export class FrameWriter {
    * @throws {MmsbError} `limit` where there are more rows than a reader takes.
    */
   addRows(frame: RowFrame): void {
-    const { rows, columns } = frame;
+    const { rows } = frame;
     if (rows > TICK_ROWS_MAX) {
       throw new MmsbError("limit", `Cannot log more than ${TICK_ROWS_MAX} rows in one frame`, {
         values: { rows, rowsMax: TICK_ROWS_MAX },
       });
     }
-    const sections: Section[] = [];
-    const add = (id: number, column: WholeColumn, isMark = false) => {
-      if (rows === 0) return;
-      const plan = planColumn(column, rows);
-      if (isMark || plan.encoding !== ENCODING.constant || plan.base !== 0) {
-        sections.push({ id, bytes: plan.bytes, plan, column });
-      }
-    };
-    add(SECTION.page, columns.page);
-    add(SECTION.offset, columns.offset);
-    add(SECTION.length, columns.length);
-    add(SECTION.start, columns.start);
-    add(SECTION.kind, columns.kind);
-    add(SECTION.source, columns.source);
-    add(SECTION.intent, columns.intent);
-    if (frame.epochs) add(SECTION.epoch, columns.epoch);
-    if (frame.advance !== undefined) add(SECTION.advance, frame.advance);
-    if (frame.shards !== undefined) add(SECTION.shard, frame.shards);
-    if (frame.rules !== undefined) add(SECTION.rule, frame.rules);
-    if (frame.imported !== undefined) {
-      // Stored even where all is 0, as its presence says that the rows were imported.
-      add(SECTION.importedIdLow, frame.imported.idLow, true);
-      add(SECTION.importedIdHigh, frame.imported.idHigh);
-      add(SECTION.importedEpoch, frame.imported.epoch);
-    }
-    const times = frame.timesUs === undefined ? undefined : planTimes(frame.timesUs, rows);
-    if (times !== undefined) {
-      sections.push({ id: SECTION.timeUs, bytes: times.bytes, plan: times, times: frame.timesUs });
-    }
-    if (frame.strings.length > 1) {
-      const raw = encodeStrings(frame.strings);
-      sections.push({ id: SECTION.strings, bytes: raw.length, raw });
-    }
-    if (frame.payloadLength > 0) {
-      const raw = columns.payloadBytes.subarray(0, frame.payloadLength);
-      sections.push({ id: SECTION.payload, bytes: raw.length, raw });
-    }
-    this.#frame(frame.rowKind, rows, frame, sections);
+    const body = planRows({ ...frame, stringBytes: encodeStrings(frame.strings) });
+    this.#frame(frame.rowKind, rows, frame, body);
     this.#rows += rows;
+  }
+
+  /** Adds a frame of rows of which the body is built; its bytes must stay as they are until it is written. */
+  addBuilt(frame: Pick<RowFrame, "rowKind" | "rows"> & FrameAbout, built: BuiltFrame): void {
+    const { bytes, direct, sections, check } = built;
+    const directBytes = direct === undefined ? 0 : alignUp(direct.length, 8);
+    this.#endPart();
+    const head = bytes.subarray(0, FRAME_HEADER_BYTES + SECTION_ENTRY_BYTES * sections);
+    const length = bytes.length + directBytes;
+    this.#head(head, frame.rowKind, frame.rows, frame, { sections, length, check });
+    this.#parts.push(bytes);
+    if (direct !== undefined) {
+      this.#parts.push(direct);
+      const padding = directBytes - direct.length;
+      if (padding > 0) this.#parts.push(ZEROS.subarray(0, padding));
+    }
+    this.#total += length;
+    this.#rows += frame.rows;
   }
 
   /** Adds the commit row, after which the tick is whole on this lane. */
@@ -203,12 +189,17 @@ export class FrameWriter {
     // 0 says that no rule was ever bound, as in logs of before there were rules.
     if (nextRule > 1) view.setUint32(20, nextRule, true);
     const about = { producer: 0, sequence: 0, hlcHi, hlcLo };
-    this.#frame(ROW_KIND.commit, 1, about, [{ id: SECTION.commit, bytes: raw.length, raw }]);
+    this.#frame(
+      ROW_KIND.commit,
+      1,
+      about,
+      bodyOf([{ id: SECTION.commit, bytes: raw.length, raw }]),
+    );
   }
 
   /** Adds a mark without content: the lane goes on in the next segment. */
   addMark(): void {
-    this.#frame(ROW_KIND.mark, 0, { producer: 0, sequence: 0, hlcHi: 0, hlcLo: 0 }, []);
+    this.#frame(ROW_KIND.mark, 0, { producer: 0, sequence: 0, hlcHi: 0, hlcLo: 0 }, bodyOf([]));
   }
 
   /** The frames as parts to be written one after the other; good until the next `begin`. */
@@ -217,108 +208,72 @@ export class FrameWriter {
     return this.#parts;
   }
 
-  #frame(
+  #frame(rowKind: number, rows: number, about: FrameAbout, body: FrameBody): void {
+    const at = this.#room(body.bytes + 8), { direct } = body;
+    const check = writeBody(body, this.#buffer, at);
+    this.#head(this.#buffer.bytes.subarray(at, at + body.headerLength), rowKind, rows, about, {
+      sections: body.sections.length,
+      length: body.length,
+      check,
+    });
+    this.#used = at + body.bytes;
+    if (direct === undefined) return;
+    this.#endPart();
+    this.#parts.push(direct);
+    this.#total += direct.length;
+    // The next part begins with the padding, so that the next frame is aligned in the buffer too.
+    const padding = alignUp(direct.length, 8) - direct.length;
+    if (padding > 0) {
+      this.#buffer.bytes.fill(0, this.#used, this.#used + 8);
+      this.#partStart = this.#used + 8 - padding;
+      this.#used += 8;
+    }
+  }
+
+  /** Writes a header, whose table stands behind it already. */
+  #head(
+    bytes: Uint8Array,
     rowKind: number,
     rows: number,
-    about: Pick<RowFrame, "producer" | "sequence" | "hlcHi" | "hlcLo">,
-    sections: readonly Section[],
+    about: FrameAbout,
+    { sections, length, check }: { sections: number; length: number; check: number },
   ): void {
     const header = this.#header!;
-    const headerLength = FRAME_HEADER_BYTES + SECTION_ENTRY_BYTES * sections.length;
-    const last = sections.at(-1);
-    const direct = last?.id === SECTION.payload && last.bytes >= PAYLOAD_DIRECT_MIN
-      ? last.raw
-      : undefined;
-    let inBuffer = headerLength, length = headerLength;
-    for (const section of sections) {
-      length += alignUp(section.bytes, 8);
-      inBuffer += section.raw === direct && direct ? 0 : alignUp(section.bytes, 8);
-    }
-    const at = this.#room(inBuffer + 8);
-    const bodyEnd = this.#writeSections(sections, at + headerLength, direct);
-    let check = crc32(this.#bytes.subarray(at + headerLength, bodyEnd));
-    if (direct !== undefined) {
-      check = crc32(direct, check);
-      check = crc32(ZEROS.subarray(0, alignUp(direct.length, 8) - direct.length), check);
-    }
-    const view = this.#view;
-    this.#bytes.fill(0, at, at + FRAME_HEADER_BYTES);
-    view.setUint32(at, FRAME_MAGIC, true);
-    view.setUint16(at + 8, FORMAT, true);
-    view.setUint16(at + 10, headerLength, true);
-    view.setUint32(at + 12, length, true);
-    setU64(view, at + 16, header.tick);
-    view.setUint16(at + 24, header.lane, true);
-    view.setUint8(at + 26, rowKind);
-    view.setUint8(at + 27, sections.length);
-    view.setUint32(at + 28, rows, true);
-    this.#bytes.set(header.participants, at + 32);
-    setU64(view, at + 64, header.graphVersion);
-    view.setUint32(at + 72, about.hlcLo, true);
-    view.setUint32(at + 76, about.hlcHi, true);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    bytes.fill(0, 0, FRAME_HEADER_BYTES);
+    view.setUint32(0, FRAME_MAGIC, true);
+    view.setUint16(8, FORMAT, true);
+    view.setUint16(10, bytes.length, true);
+    view.setUint32(12, length, true);
+    setU64(view, 16, header.tick);
+    view.setUint16(24, header.lane, true);
+    view.setUint8(26, rowKind);
+    view.setUint8(27, sections);
+    view.setUint32(28, rows, true);
+    bytes.set(header.participants, 32);
+    setU64(view, 64, header.graphVersion);
+    view.setUint32(72, about.hlcLo, true);
+    view.setUint32(76, about.hlcHi, true);
     const lastLo = about.hlcLo + Math.max(0, rows - 1);
-    view.setUint32(at + 80, lastLo >>> 0, true);
-    view.setUint32(at + 84, about.hlcHi + (lastLo > 0xffff_ffff ? 1 : 0), true);
-    view.setUint32(at + 88, header.clockErrorUs, true);
-    view.setUint32(at + 92, about.producer, true);
-    setU64(view, at + 96, about.sequence);
-    setU64(view, at + 104, header.syncedPosition);
-    view.setUint32(at + 112, header.incarnation, true);
-    view.setUint32(at + 116, check, true);
-    view.setUint32(at + 120, this.#frames, true);
-    view.setUint32(at + 124, header.span ?? 0, true);
-    const headerCheck = crc32(this.#bytes.subarray(at + 8, at + headerLength));
-    view.setUint32(at + 4, headerCheck, true);
-    this.#used = bodyEnd;
-    if (direct !== undefined) {
-      this.#endPart();
-      this.#parts.push(direct);
-      this.#total += direct.length;
-      // The next part begins with the padding, so that the next frame is aligned in the buffer too.
-      const padding = alignUp(direct.length, 8) - direct.length;
-      if (padding > 0) {
-        this.#bytes.fill(0, this.#used, this.#used + 8);
-        this.#partStart = this.#used + 8 - padding;
-        this.#used += 8;
-      }
-    }
+    view.setUint32(80, lastLo >>> 0, true);
+    view.setUint32(84, about.hlcHi + (lastLo > 0xffff_ffff ? 1 : 0), true);
+    view.setUint32(88, header.clockErrorUs, true);
+    view.setUint32(92, about.producer, true);
+    setU64(view, 96, about.sequence);
+    setU64(view, 104, header.syncedPosition);
+    view.setUint32(112, header.incarnation, true);
+    view.setUint32(116, check, true);
+    view.setUint32(120, this.#frames, true);
+    view.setUint32(124, header.span ?? 0, true);
+    const headerCheck = crc32(bytes.subarray(8));
+    view.setUint32(4, headerCheck, true);
     this.#frames++;
     this.#digest = digestOf(this.#digest, headerCheck);
   }
 
-  #writeSections(sections: readonly Section[], start: number, direct?: Uint8Array): number {
-    let at = start, entry = start - SECTION_ENTRY_BYTES * sections.length;
-    for (const section of sections) {
-      this.#view.setUint8(entry, section.id);
-      this.#view.setUint8(entry + 1, section.plan?.encoding ?? ENCODING.raw);
-      this.#view.setUint16(entry + 2, 0, true);
-      this.#view.setUint32(entry + 4, section.bytes, true);
-      entry += SECTION_ENTRY_BYTES;
-      if (section.raw !== undefined && section.raw === direct) continue;
-      const end = at + alignUp(section.bytes, 8);
-      this.#view.setFloat64(end - 8, 0, true);
-      if (section.raw !== undefined) this.#bytes.set(section.raw, at);
-      else if (section.times !== undefined) {
-        writeTimes(section.plan!, section.times, this.#rowsOf(section), this.#buffer, at);
-      } else writeColumn(section.plan!, section.column!, this.#rowsOf(section), this.#buffer, at);
-      at = end;
-    }
-    return at;
-  }
-
-  /** Rows of a column: from its length in bytes, so that sections carry no count of their own. */
-  #rowsOf(section: Section): number {
-    const { encoding, bytes } = section.plan!;
-    if (encoding === ENCODING.narrow8) return bytes - 8;
-    if (encoding === ENCODING.narrow16) return (bytes - 8) / 2;
-    if (encoding === ENCODING.narrow32) return (bytes - 8) / 4;
-    if (encoding === ENCODING.raw) return bytes / (section.times === undefined ? 4 : 8);
-    return 0;
-  }
-
   #endPart(): void {
     if (this.#used > this.#partStart) {
-      this.#parts.push(this.#bytes.subarray(this.#partStart, this.#used));
+      this.#parts.push(this.#buffer.bytes.subarray(this.#partStart, this.#used));
       this.#total += this.#used - this.#partStart;
     }
     this.#partStart = this.#used;
@@ -326,34 +281,19 @@ export class FrameWriter {
 
   /** Makes room; parts already ended keep the buffer they were written to. */
   #room(bytes: number): number {
-    if (this.#used + bytes > this.#buffer.byteLength) {
-      const open = this.#bytes.subarray(this.#partStart, this.#used);
+    const { length } = this.#buffer.bytes;
+    if (this.#used + bytes > length) {
+      const open = this.#buffer.bytes.subarray(this.#partStart, this.#used);
       const start = this.#partStart & 7;
-      const size = Math.max(
-        2 * this.#buffer.byteLength,
-        alignUp(start + open.length + bytes, 4096),
-      );
-      this.#buffer = new ArrayBuffer(size);
-      this.#bytes = new Uint8Array(this.#buffer);
-      this.#view = new DataView(this.#buffer);
-      this.#bytes.set(open, start);
+      const size = Math.max(2 * length, alignUp(start + open.length + bytes, 4096));
+      this.#buffer = bodyRoom(new ArrayBuffer(size));
+      this.#buffer.bytes.set(open, start);
       this.#used = start + open.length;
       this.#partStart = start;
     }
     return this.#used;
   }
 }
-
-interface Section {
-  readonly id: number;
-  readonly bytes: number;
-  readonly plan?: ColumnPlan;
-  readonly column?: WholeColumn;
-  readonly times?: Float64Array;
-  readonly raw?: Uint8Array;
-}
-
-const ZEROS = new Uint8Array(8);
 
 /** The digest of a tick after one more frame, from the frame's header checksum. */
 export function digestOf(digest: number, headerCheck: number): number {
@@ -382,25 +322,4 @@ export function segmentHeader(
   view.setUint32(24, incarnation, true);
   view.setUint32(4, crc32(bytes.subarray(8)), true);
   return bytes;
-}
-
-/** Bytes that the section of strings takes, at most. */
-export function stringsBytes(strings: readonly string[]): number {
-  let bytes = 4;
-  for (const text of strings) bytes += 4 + 3 * text.length;
-  return bytes;
-}
-
-function encodeStrings(strings: readonly string[]): Uint8Array {
-  const encoded = strings.map((text) => encodeUtf8("string", text, STRING_BYTES_MAX));
-  const size = encoded.reduce((sum, bytes) => sum + 4 + bytes.length, 4);
-  const out = new Uint8Array(size), view = new DataView(out.buffer);
-  view.setUint32(0, strings.length, true);
-  let at = 4;
-  for (const bytes of encoded) {
-    view.setUint32(at, bytes.length, true);
-    out.set(bytes, at + 4);
-    at += 4 + bytes.length;
-  }
-  return out;
 }

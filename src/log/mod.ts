@@ -33,6 +33,7 @@ export * from "./format.ts";
 export * from "./frame_cache.ts";
 export * from "./frame_rows.ts";
 export * from "./frame_reader.ts";
+export * from "./frame_body.ts";
 export * from "./frame_writer.ts";
 export * from "./import_log.ts";
 export * from "./import_options.ts";

@@ -12,7 +12,9 @@
 import { checkBytes, MmsbError } from "../base/mod.ts";
 import { type ChangeLog, RECORD_HEAD } from "./change_log.ts";
 import type { InputCursor } from "./page_cursor.ts";
-import type { RulePage } from "./rule.ts";
+import type { Fields, StructSchema } from "../schema/mod.ts";
+import type { RulePage, RuleStruct } from "./rule.ts";
+import { RuleStructs } from "./rule_struct.ts";
 
 const cell = new ArrayBuffer(8);
 const cellBytes = new Uint8Array(cell);
@@ -35,6 +37,7 @@ export class OldPage implements RulePage {
   /** For each word of the page where its old value stands in the log, 0 where it has not changed. */
   #places = new Int32Array(WORDS_START);
   #log: ChangeLog | undefined;
+  #structs: RuleStructs | undefined;
 
   /** Of the page that a cursor points at. */
   constructor(page: InputCursor) {
@@ -88,6 +91,11 @@ export class OldPage implements RulePage {
   /** Bytes of the page. */
   get byteLength(): number {
     return this.#page.size;
+  }
+
+  /** The page's fields as a schema lays them out. */
+  struct<F extends Fields>(schema: StructSchema<F>): RuleStruct<F> {
+    return (this.#structs ??= new RuleStructs(this)).of(schema);
   }
 
   /** A signed byte. */

@@ -17,7 +17,10 @@
 import { checkBytes, checkInteger, MmsbError } from "../base/mod.ts";
 import { type Arena, REGION_SHIFT } from "../physical/mod.ts";
 import { type ChangeLog, RECORD_HEAD } from "./change_log.ts";
-import type { RuleInput, RuleOutput, RuleTable } from "./rule.ts";
+import type { Fields, StructSchema, TableSchema } from "../schema/mod.ts";
+import type { RuleInput, RuleOutput, RuleStructOutput, RuleTable } from "./rule.ts";
+import { RuleStructs } from "./rule_struct.ts";
+import { tableBySchema } from "./table_region.ts";
 
 const cell = new ArrayBuffer(8);
 const cellBytes = new Uint8Array(cell);
@@ -60,6 +63,7 @@ export class InputCursor implements RuleInput {
   arena: Arena | undefined;
   /** Who uses it. */
   readonly owner: CursorOwner;
+  #structs: RuleStructs | undefined;
 
   /** Points at no page. */
   constructor(owner: CursorOwner) {
@@ -80,6 +84,16 @@ export class InputCursor implements RuleInput {
   get table(): RuleTable {
     this.checkSpan(0, 1);
     return this.owner.tableOf(this.row);
+  }
+
+  /** The same, typed by its schema. */
+  tableOf<F extends Fields>(schema: TableSchema<F>): RuleTable<F> {
+    return tableBySchema(this.table, schema);
+  }
+
+  /** The page's fields as a schema lays them out; an input has no use of `set`. */
+  struct<F extends Fields>(schema: StructSchema<F>): RuleStructOutput<F> {
+    return (this.#structs ??= new RuleStructs(this)).of(schema);
   }
 
   /** A signed byte. */

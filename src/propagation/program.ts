@@ -42,6 +42,16 @@ export interface SpecialVertex {
   table: TableVertex | undefined;
 }
 
+/** Edges that the tick which is about to run adds and removes. */
+export interface ComingEdges {
+  /** Whether the tick has taken them on, and is not over. */
+  readonly isTaken: boolean;
+  /** Whether it adds an edge. */
+  adds(edge: number): boolean;
+  /** Whether it removes an edge. */
+  removes(edge: number): boolean;
+}
+
 /** Pairs of a vertex and a rule that reads it, before they are sorted. */
 interface Pairs {
   readonly vertices: number[];
@@ -104,9 +114,10 @@ export class RuleProgram implements RuleColumns {
   /**
    * Lays out rules whose pages are there.
    *
+   * @param coming Edges that are to count as if the tick which brings them were over.
    * @throws {MmsbError} `cycle` where some wait for each other.
    */
-  constructor(store: PageStore, bound: readonly BoundRule[]) {
+  constructor(store: PageStore, bound: readonly BoundRule[], coming?: ComingEdges) {
     this.#store = store;
     const count = bound.length, { table, edges } = store;
     this.rules = [undefined!, ...bound];
@@ -145,7 +156,7 @@ export class RuleProgram implements RuleColumns {
       }
     }
     const pairs = this.#readingPairs(count, writers);
-    if (edges.size > 0) this.#addEdges(pairs, writers);
+    if (edges.size > 0) this.#addEdges(pairs, writers, coming);
     this.writer = shared(this.#vertices);
     this.seen = shared(this.#vertices);
     for (let v = 1; v < this.#vertices; v++) this.writer[v] = writers[v] ?? 0;
@@ -265,10 +276,10 @@ export class RuleProgram implements RuleColumns {
   }
 
   /** Edges that are no binding's: data edges wake the rule of their target, others have effects. */
-  #addEdges(pairs: Pairs, writers: number[]): void {
+  #addEdges(pairs: Pairs, writers: number[], coming: ComingEdges | undefined): void {
     const { edges } = this.#store;
     for (const edge of edges.edges()) {
-      if (edges.isStaged(edge)) continue;
+      if (edges.isStaged(edge) ? coming?.adds(edge) !== true : coming?.removes(edge)) continue;
       const from = edges.from(edge), to = edges.to(edge), type = edges.type(edge);
       const writer = writers[this.vertexOf[to] ?? 0] ?? 0;
       if (type === EDGE.data) {

@@ -10,7 +10,31 @@
  */
 
 import { checkInteger, checkKeys, checkType, MmsbError } from "../base/mod.ts";
-import type { ColumnArray } from "../schema/mod.ts";
+import type {
+  ColumnOf,
+  Fields,
+  NumericKey,
+  RowOf,
+  StructSchema,
+  TableSchema,
+  ValueOf,
+} from "../schema/mod.ts";
+
+/** The fields of a page that a rule reads, by name; good while the rule runs. */
+export interface RuleStruct<F extends Fields = Fields> {
+  /** One field. */
+  get<K extends keyof F & string>(name: K): RowOf<F>[K];
+  /** All fields in a new object. */
+  get(): RowOf<F>;
+}
+
+/** The fields of a page that a rule writes. */
+export interface RuleStructOutput<F extends Fields = Fields> extends RuleStruct<F> {
+  /** Sets one field; values are checked as `Struct.set` checks them. */
+  set<K extends keyof F & string>(name: K, value: RowOf<F>[K]): void;
+  /** Sets some fields. */
+  set(values: Partial<RowOf<F>>): void;
+}
 
 /** A page as a rule reads it; numbers are little endian and may stand at any byte. */
 export interface RulePage {
@@ -40,6 +64,14 @@ export interface RulePage {
   getBigUint64(offset: number): bigint;
   /** Copies bytes from `offset` on into `target`, as many as it holds; gives `target`. */
   readInto<T extends Uint8Array>(target: T, offset?: number): T;
+  /**
+   * The page's fields as a schema lays them out; nothing is made in each run, and what the page was created as is not
+   * looked at.
+   *
+   * @param schema What `struct()` made: keep it beside the rule, and do not make one in each run.
+   * @throws {MmsbError} `usage` for what is no schema of a struct.
+   */
+  struct<F extends Fields>(schema: StructSchema<F>): RuleStruct<F>;
 }
 
 /** A page that a rule reads; the root page of a table gives its rows. */
@@ -50,6 +82,13 @@ export interface RuleInput extends RulePage {
    * @throws {MmsbError} `usage` where it is none.
    */
   readonly table: RuleTable;
+  /**
+   * The same, typed by its schema.
+   *
+   * @param schema What `table()` made: its columns must be those of the table, or some of them.
+   * @throws {MmsbError} `usage` where the page is no table, or has no such columns.
+   */
+  tableOf<F extends Fields>(schema: TableSchema<F>): RuleTable<F>;
 }
 
 /** A page that a rule writes. Only words that change make a delta, so writing what stands there is free. */
@@ -74,6 +113,8 @@ export interface RuleOutput extends RulePage {
   setBigInt64(offset: number, value: bigint): void;
   /** Sets 64 bits. */
   setBigUint64(offset: number, value: bigint): void;
+  /** {@inheritDoc RulePage.struct} */
+  struct<F extends Fields>(schema: StructSchema<F>): RuleStructOutput<F>;
   /** Sets bytes. */
   set(offset: number, bytes: Uint8Array): void;
   /** Sets bytes to one value. */
@@ -81,17 +122,17 @@ export interface RuleOutput extends RulePage {
 }
 
 /** A table as a rule reads it. */
-export interface RuleTable {
+export interface RuleTable<F extends Fields = Fields> {
   /** Rows. */
   readonly length: number;
   /** One value: a number, or a bigint of a 64-bit column; of bytes and text as `Table.get` gives it. */
-  get(row: number, column: string): unknown;
+  get<K extends keyof F & string>(row: number, column: K): ValueOf<F[K]>;
   /** A column chunk by chunk: typed arrays over the live bytes, only to be read. */
-  chunks(column: string): readonly ColumnArray[];
+  chunks<K extends NumericKey<F>>(column: K): readonly ColumnOf<F[K]>[];
 }
 
 /** The rows of a table that have changed since the rule's last run; good until it returns. */
-export interface RuleTableChanges {
+export interface RuleTableChanges<F extends Fields = Fields> {
   /** Rows that were appended, or of which any column has other bytes, each once. */
   readonly count: number;
   /** Their numbers; at least `count` long. */
@@ -101,9 +142,9 @@ export interface RuleTableChanges {
   /** Rows that it has now. */
   readonly length: number;
   /** For each changed row the value of a column of numbers at the rule's last run; zero for new rows. */
-  before(column: string): ColumnArray;
+  before<K extends NumericKey<F>>(column: K): ColumnOf<F[K]>;
   /** For each changed row the value of a column of numbers now. */
-  after(column: string): ColumnArray;
+  after<K extends NumericKey<F>>(column: K): ColumnOf<F[K]>;
 }
 
 /** What has changed in a rule's inputs since its last run; good until it returns. */
@@ -125,9 +166,10 @@ export interface RuleChanges {
   /**
    * Changed rows of an input that is a table.
    *
-   * @throws {MmsbError} `usage` where it is none.
+   * @param schema Its schema, or one of some of its columns, for types.
+   * @throws {MmsbError} `usage` where it is none, or has no such columns.
    */
-  table(input: number): RuleTableChanges;
+  table<F extends Fields = Fields>(input: number, schema?: TableSchema<F>): RuleTableChanges<F>;
 }
 
 /** What a rule is given. */

@@ -8,6 +8,7 @@
 
 import { MmsbError } from "../base/mod.ts";
 import type { PageStore } from "../physical/mod.ts";
+import type { Fields, TableSchema } from "../schema/mod.ts";
 import type { ChangeLog } from "./change_log.ts";
 import type { FindTable, Firing } from "./firing.ts";
 import { OldPage } from "./old_page.ts";
@@ -94,7 +95,7 @@ export class Changes implements RuleChanges {
   }
 
   /** {@inheritDoc RuleChanges.table} */
-  table(input: number): RuleTableChanges {
+  table<F extends Fields = Fields>(input: number, schema?: TableSchema<F>): RuleTableChanges<F> {
     const row = this.#rowOf(input), table = this.#findTable(row);
     if (table === undefined) {
       const page = this.#store.table.ids[row];
@@ -104,12 +105,13 @@ export class Changes implements RuleChanges {
         { values: { page } },
       );
     }
-    const { changes, dirty } = table;
+    const { changes, dirty, region } = table;
+    if (schema !== undefined) region.checkSchema(schema as unknown as TableSchema);
     if (!this.#tables.includes(changes)) {
       changes.begin(dirty, this.#log);
       this.#tables.push(changes);
     }
-    return changes;
+    return changes as unknown as RuleTableChanges<F>;
   }
 
   /** Finds the next span of the present input. */

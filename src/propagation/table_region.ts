@@ -26,12 +26,16 @@ import {
   directoryStart,
   ENTRY_WORDS,
   type Field,
+  type Fields,
+  type FieldType,
   readValue,
   ROOT_DIRECTORIES,
   ROOT_ENTRIES,
   ROOT_SELF,
   SCHEMA_KEY,
   TableSchema,
+  typeName,
+  type ValueOf,
   zeroValue,
 } from "../schema/mod.ts";
 import type { RuleTable } from "./rule.ts";
@@ -64,6 +68,19 @@ export function isTableRoot(store: PageStore, id: number): boolean {
   return bytes !== undefined && bytes[1] === 2;
 }
 
+/**
+ * A table of a rule, typed by a schema.
+ *
+ * @throws {MmsbError} `usage` where the schema does not go with it.
+ */
+export function tableBySchema<F extends Fields>(
+  table: RuleTable,
+  schema: TableSchema<F>,
+): RuleTable<F> {
+  (table as TableRegion).checkSchema(schema as unknown as TableSchema);
+  return table as unknown as RuleTable<F>;
+}
+
 /** The pages of one table. */
 export class TableRegion implements RuleTable {
   /** Id of the root page. */
@@ -75,6 +92,8 @@ export class TableRegion implements RuleTable {
   #schemaBytes: Uint8Array | undefined;
   readonly #columns: (RegionColumn | undefined)[] = [];
   readonly #chunks = new Map<number, RegionChunk>();
+  /** Schemas that go with the table, whose columns never change. */
+  readonly #fitting = new WeakSet<object>();
   /** Page table rows of the directory's entries and pages that are known. */
   readonly #known: number[] = [];
   readonly #directories: number[] = [];
@@ -160,8 +179,32 @@ export class TableRegion implements RuleTable {
     return this.#columnAt(field.index);
   }
 
+  /**
+   * Refuses a schema that does not go with the table: its columns must be there, with their types.
+   *
+   * @throws {MmsbError} `usage` where they are not.
+   */
+  checkSchema(schema: TableSchema): void {
+    if (this.#fitting.has(schema)) return;
+    if (!(schema instanceof TableSchema)) {
+      throw new MmsbError("usage", "Cannot read a table by this: give what table() made");
+    }
+    for (const { name, type } of schema.fields) {
+      const own = this.column(name).field, wanted = typeName(type);
+      if (typeName(own.type) === wanted) continue;
+      throw new MmsbError(
+        "usage",
+        `Cannot read column "${name}" of table ${this.id} as ${wanted}: it is ${
+          typeName(own.type)
+        }`,
+        { values: { table: this.id, column: name, type: own.type } },
+      );
+    }
+    this.#fitting.add(schema);
+  }
+
   /** One value. */
-  get(row: number, name: string): unknown {
+  get(row: number, name: string): ValueOf<FieldType> {
     const column = this.column(name), { length } = this;
     if (!(Number.isInteger(row) && row >= 0 && row < length)) {
       throw new MmsbError("out-of-bounds", `Cannot find row ${row}: the table has ${length} rows`, {
@@ -170,9 +213,12 @@ export class TableRegion implements RuleTable {
     }
     const { field, plan, rows } = column;
     const chunk = chunkOf(plan, row), at = rows[chunk] ?? 0;
-    if (at === 0) return zeroValue(field);
     const { table, arena } = this.#store;
-    return readValue(field, arena, table.slot(at), (row - chunkStart(plan, chunk)) * field.width);
+    const first = chunkStart(plan, chunk);
+    const value = at === 0
+      ? zeroValue(field)
+      : readValue(field, arena, table.slot(at), (row - first) * field.width);
+    return value as ValueOf<FieldType>;
   }
 
   /** A column chunk by chunk. */

@@ -26,7 +26,7 @@ import { type BoundRule, CHANGED, NEEDS_FULL, REQUESTED, STALE } from "./bound_r
 import { ChangeLog } from "./change_log.ts";
 import { Firing, type TableVertex } from "./firing.ts";
 import { type MarkChange, TickMarks } from "./tick_marks.ts";
-import { RuleProgram, type SpecialVertex, WRITTEN } from "./program.ts";
+import { type ComingEdges, RuleProgram, type SpecialVertex, WRITTEN } from "./program.ts";
 import type { Rule } from "./rule.ts";
 import { isTableRoot } from "./table_region.ts";
 
@@ -70,6 +70,8 @@ export class Waves {
   #staled: number[] = [];
   /** Tables that this tick made longer, with the chunks that they had. */
   #known: (readonly [TableVertex, number])[] = [];
+  /** Edges of the tick that is about to run, or runs. */
+  #coming: ComingEdges | undefined;
   #seenBindings = -1;
   #seenEdges = -1;
   #isBuilt = true;
@@ -145,6 +147,12 @@ export class Waves {
     this.#rules.delete(number);
     this.#removed.set(number, rule);
     this.#waiting.delete(rule);
+    this.#isBuilt = false;
+  }
+
+  /** Has the edges that the next tick brings count in it, and those that it takes away not. */
+  expect(coming: ComingEdges): void {
+    this.#coming = coming;
     this.#isBuilt = false;
   }
 
@@ -475,6 +483,10 @@ export class Waves {
   /** Makes the program anew where rules or edges have changed. */
   #refresh(): void {
     const { bindings, edges, table } = this.#store;
+    if (this.#coming?.isTaken === false) {
+      this.#coming = undefined;
+      this.#isBuilt = false;
+    }
     if (
       !this.#isBuilt || this.#seenBindings !== bindings.changes ||
       this.#seenEdges !== edges.changes
@@ -489,7 +501,7 @@ export class Waves {
       if (!rule.isStaged && bindings.get(rule.number) === undefined) this.remove(rule.number);
     }
     this.#program.end();
-    this.#program = new RuleProgram(this.#store, [...this.#rules.values()]);
+    this.#program = new RuleProgram(this.#store, [...this.#rules.values()], this.#coming);
     this.#queue = new Int32Array(new SharedArrayBuffer(4 * this.#rules.size));
     this.#ends = this.#program.levelStart.slice(0, this.#program.levels + 1);
     this.#seenBindings = bindings.changes;

@@ -33,12 +33,15 @@ export interface InvariantOutcome {
   readonly checks: number;
   /** Rows that were applied. */
   readonly rows: number;
-  /** Pages created, deleted, resized. */
+  /** Pages created. */
   readonly created: number;
+  /** Pages deleted. */
   readonly deleted: number;
+  /** Pages resized. */
   readonly resized: number;
-  /** Edges added and removed. */
+  /** Edges added. */
   readonly added: number;
+  /** Edges removed. */
   readonly removed: number;
   /** Edges that would have closed a cycle and were refused with one. */
   readonly closing: number;

@@ -17,15 +17,12 @@ export interface ThroughputPlan {
   readonly batches: number;
   /** Rows of a batch. */
   readonly rows: number;
-  /** How often. */
+  /** How often that is done before the clock counts: code is compiled, files are made. */
+  readonly warmUp: number;
+  /** How often it is timed. */
   readonly rounds: number;
   /** Seed of everything random. */
   readonly seed: number;
-}
-
-/** Rows of a plan. */
-export function rowsOf({ batches, rows, rounds }: ThroughputPlan): number {
-  return batches * rows * rounds;
 }
 
 /** Bytes of a page. */
@@ -42,7 +39,7 @@ export interface ThroughputTimes {
   readonly seconds: number;
   /** Ticks. */
   readonly ticks: number;
-  /** Rows applied. */
+  /** Rows that were applied meanwhile. */
   readonly rows: number;
   /** Pages unlike the reference. */
   readonly wrongPages: number;
@@ -135,7 +132,7 @@ export class ReferenceFold {
 /** The fold of a plan's rows. */
 export function foldOf(plan: ThroughputPlan, batches: ThroughputBatches): ReferenceFold {
   const fold = new ReferenceFold(plan.pages);
-  for (let round = 0; round < plan.rounds; round++) {
+  for (let round = 0; round < plan.warmUp + plan.rounds; round++) {
     batches.fill(round);
     for (const batch of batches.batches) fold.add(batch);
   }
@@ -174,23 +171,26 @@ async function timeRounds(
   batches: ThroughputBatches,
   progress: (round: number) => void,
 ): Promise<Omit<ThroughputTimes, "wrongPages">> {
-  const before = bus.tickNumber;
-  let seconds = 0, rows = 0;
-  for (let round = 0; round < plan.rounds; round++) {
+  let seconds = 0, rows = 0, ticks = 0;
+  for (let round = 0; round < plan.warmUp + plan.rounds; round++) {
     batches.fill(round);
     progress(round);
     const started = performance.now();
     const receipts = batches.batches.map((batch) => bus.submit(batch));
+    const before = bus.tickNumber;
     let done = 0;
     while (done < plan.batches) done += (await bus.tick()).batches;
-    for (const receipt of await Promise.all(receipts)) rows += receipt.rows;
+    const durable = await Promise.all(receipts);
+    if (round < plan.warmUp) continue;
     seconds += (performance.now() - started) / 1000;
+    ticks += bus.tickNumber - before;
+    for (const receipt of durable) rows += receipt.rows;
   }
   const workers = bus.stats().workers ?? [];
   return {
     seconds,
     rows,
-    ticks: bus.tickNumber - before,
+    ticks,
     workers: workers.length,
     rowsOfWorkers: workers.reduce((sum, worker) => sum + worker.checked, 0),
   };

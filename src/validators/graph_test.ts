@@ -2,8 +2,10 @@
 
 import assert from "node:assert/strict";
 import { StateBus } from "../bus/mod.ts";
+import { MemoryStorage } from "../log/mod.ts";
 import { GraphView } from "../graph/graph_view.ts";
 import { withFolder } from "./_figures.ts";
+import { putTogether, takeApart } from "./_forge.ts";
 import { shapesOf } from "./_graph_shapes.ts";
 import { ReferenceGraph } from "./_reference_graph.ts";
 import { faultOf, graphMetrics, graphValidator, measureGraph } from "./graph.ts";
@@ -163,5 +165,29 @@ Deno.test("validator 3 checks the graph of a user's directory, and changes nothi
     await Deno.writeFile(path, bytes);
     const whole = await graphValidator.run(context).catch((error) => ({ damage: error.message }));
     assert(whole.damage !== undefined);
+  });
+});
+
+Deno.test("validator 3 finds a cycle in the log of a user's directory", async () => {
+  const storage = new MemoryStorage(), shards = 24;
+  {
+    await using bus = await StateBus.open({ storage, shards });
+    const pages = Array.from({ length: 3 }, () => bus.createPage({ size: 8 }));
+    await bus.commit();
+    await bus.commit(() => bus.edge(pages[0], pages[1], "data"));
+    await bus.commit(() => bus.edge(pages[1], pages[2], "data"));
+  }
+  const ticks = takeApart(storage);
+  // 2 → 3 becomes 2 → 1.
+  ticks[2].frames[0].rows[0].page = 1;
+  await withFolder("graph", async (directory) => {
+    await Deno.mkdir(`${directory}/lane-00`);
+    for (const [path, bytes] of putTogether(ticks, shards).storage.image()) {
+      await Deno.writeFile(`${directory}/${path}`, bytes);
+    }
+    await assert.rejects(
+      graphValidator.run({ quick: true, seed: 1, progress: () => {}, directory }),
+      { code: "corrupt-log", message: /from page 2 to page 1 closes a cycle/ },
+    );
   });
 });

@@ -62,8 +62,9 @@ export interface PurityVerdict {
   readonly found: string[];
   /** Things that were done beside the work. */
   effects: number;
-  /** Runs that were watched, and those of them that did with changes. */
+  /** Runs that were watched. */
   runs: number;
+  /** Those of them that did with changes. */
   incremental: number;
 }
 

@@ -12,7 +12,6 @@ import { text, withFolder } from "./_figures.ts";
 import {
   foldOf,
   PAGE_BYTES,
-  rowsOf,
   runForm,
   ThroughputBatches,
   type ThroughputPlan,
@@ -20,11 +19,12 @@ import {
 } from "./_throughput_work.ts";
 import type { Measured, Validator, ValidatorContext } from "./validator.ts";
 
-/** 16 batches of 62,500 rows, ten times. */
+/** 16 batches of 62,500 rows, ten times, after one time that is not timed. */
 const PLAN: Omit<ThroughputPlan, "seed"> = {
   pages: 65_536,
   batches: 16,
   rows: 62_500,
+  warmUp: 1,
   rounds: 10,
 };
 const ROUNDS_QUICK = 1;
@@ -50,10 +50,8 @@ async function runThroughput({ quick, seed, progress }: ValidatorContext): Promi
 
 /** What was measured. */
 export interface ThroughputOutcome {
-  /** Rows of each form. */
-  readonly rows: number;
-  /** Pages. */
-  readonly pages: number;
+  /** What was to be done. */
+  readonly plan: ThroughputPlan;
   /** The forms, in the order of {@linkcode FORMS}. */
   readonly forms: readonly ThroughputTimes[];
 }
@@ -83,7 +81,7 @@ export async function measureThroughput(
     }
     forms.push(times);
   }
-  return { rows: rowsOf(plan), pages: plan.pages, forms };
+  return { plan, forms };
 }
 
 /** The figures of an outcome. */
@@ -95,9 +93,14 @@ export function throughputMetrics({ forms }: ThroughputOutcome): Record<string, 
   };
 }
 
-function notesOf({ rows, pages, forms }: ThroughputOutcome): string[] {
+function notesOf({ plan, forms }: ThroughputOutcome): string[] {
+  const { pages, batches, warmUp } = plan, once = batches * plan.rows;
   return [
-    `${text(rows)} deltas of 16 bytes for each form, in columns filled beforehand, over ${
+    `${
+      text(once * plan.rounds)
+    } deltas of 16 bytes for each form, in columns filled beforehand, after ${
+      text(once * warmUp)
+    } that were not timed, over ${
       text(pages)
     } pages of ${PAGE_BYTES} bytes, which afterwards equal a plain fold of them, bytes and epochs; logged ones also once opened again`,
     ...FORMS.map((form, i) => {

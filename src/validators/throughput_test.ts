@@ -6,7 +6,7 @@ import { DeltaBatch } from "../physical/mod.ts";
 import { ReferenceFold, ThroughputBatches } from "./_throughput_work.ts";
 import { FORMS, measureThroughput, throughputMetrics } from "./throughput.ts";
 
-const SMALL = { pages: 500, batches: 2, rows: 20_000, rounds: 2, seed: 1 };
+const SMALL = { pages: 500, batches: 2, rows: 20_000, warmUp: 0, rounds: 2, seed: 1 };
 
 async function measure() {
   return await measureThroughput(SMALL, () => {});

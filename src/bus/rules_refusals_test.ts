@@ -1,0 +1,366 @@
+/**
+ * What hostile rules, invariants and open batches must not be able to do: break the log, leave half a tick,
+ * or answer with an error of the language.
+ */
+
+import assert from "node:assert/strict";
+import {
+  defineRule,
+  isMmsbError,
+  MemoryStorage,
+  type Page,
+  type RuleOutput,
+  StateBus,
+  table,
+  verifyLog,
+} from "../../mod.ts";
+
+const plusOne = defineRule({
+  compute(ctx) {
+    ctx.output(0).setUint8(0, ctx.input(0).getUint8(0) + 1);
+  },
+});
+
+/** Closes a bus and opens its log again: the state must be the same, and its log whole. */
+async function assertReopens(bus: StateBus, storage: MemoryStorage): Promise<void> {
+  assert.equal((await bus.verify()).ok, true);
+  const digest = bus.digest();
+  await bus.close();
+  await using again = await StateBus.open({ storage });
+  assert.equal(again.digest(), digest);
+}
+
+Deno.test("a rule or an invariant may throw what cannot be printed: the tick is refused with its name", async () => {
+  const evil: unknown[] = [
+    undefined,
+    Symbol("x"),
+    Object.create(null),
+    Object.freeze(new Error("frozen")),
+    Object.defineProperty(new Error(), "message", {
+      get: () => {
+        throw new TypeError("no message");
+      },
+    }),
+    new Proxy({}, {
+      getPrototypeOf: () => {
+        throw new TypeError("no prototype");
+      },
+    }),
+  ];
+  for (const thrown of evil) {
+    await using bus = await StateBus.open();
+    const [a, b] = [bus.createPage({ size: 8 }), bus.createPage({ size: 8 })];
+    let isBad = false;
+    const fail = () => {
+      if (isBad) throw thrown;
+    };
+    const failing = defineRule({ compute: (ctx) => (fail(), plusOne.compute(ctx)) });
+    const handle = bus.rule(failing, { name: "bad", inputs: [a], outputs: [b] });
+    await bus.commit(() => a.write(0, Uint8Array.of(1)));
+    const digest = bus.digest();
+    isBad = true;
+    await assert.rejects(bus.commit(() => a.write(0, Uint8Array.of(2))), (error) => {
+      assert(isMmsbError(error, "rule"));
+      assert.deepEqual(error.values, { rule: "bad", page: b.id, tick: 2 });
+      return true;
+    });
+    assert.equal(bus.digest(), digest);
+    handle.unbind();
+    await bus.tick();
+    bus.invariant("bad", () => (fail(), true));
+    await assert.rejects(bus.commit(() => a.write(0, Uint8Array.of(2))), { code: "rule" });
+    bus.invariant("returns", () => thrown as boolean);
+    await assert.rejects(bus.commit(() => a.write(0, Uint8Array.of(2))), { code: "rule" });
+  }
+});
+
+Deno.test("a page that a transaction has created is nobody else's before it commits", async () => {
+  const uses: ((bus: StateBus, known: Page, born: Page) => unknown)[] = [
+    (bus, known, born) => bus.rule(plusOne, { name: "r", inputs: [known], outputs: [born] }),
+    (bus, known, born) => bus.rule(plusOne, { name: "r", inputs: [born], outputs: [known] }),
+    (bus, known, born) => bus.edge(known, born, "control"),
+    (_bus, _known, born) => born.delete(),
+    (_bus, _known, born) => born.resize(64),
+    (_bus, _known, born) => born.write(0, Uint8Array.of(1)),
+  ];
+  for (const use of uses) {
+    const storage = new MemoryStorage();
+    const bus = await StateBus.open({ storage });
+    const known = bus.createPage({ size: 8 });
+    await bus.tick();
+    const transaction = bus.begin(), born = transaction.createPage({ size: 8 });
+    use(bus, known, born);
+    const digest = bus.digest();
+    await assert.rejects(bus.tick(), { code: "invalid-handle" });
+    assert.equal(bus.digest(), digest);
+    await transaction.commit();
+    use(bus, known, born);
+    await bus.tick();
+    await assertReopens(bus, storage);
+  }
+});
+
+Deno.test("a transaction that deletes takes nothing along that another open batch creates", async () => {
+  const storage = new MemoryStorage();
+  const bus = await StateBus.open({ storage });
+  const known = bus.createPage({ size: 8 });
+  await bus.tick();
+  const staged = bus.createPage({ size: 8 });
+  bus.edge(known, staged, "data");
+  await assert.rejects(
+    bus.transaction((tx) => tx.delete(known, { cascade: true })),
+    { code: "invalid-handle" },
+  );
+  await bus.tick();
+  assert.deepEqual([known.state, staged.state], ["active", "active"]);
+  await bus.transaction((tx) => tx.delete(known, { cascade: true }));
+  assert.deepEqual([known.state, staged.state], ["deleted", "deleted"]);
+  await assertReopens(bus, storage);
+});
+
+Deno.test("a rule cannot write the output of another one through what that one kept", async () => {
+  const storage = new MemoryStorage();
+  const bus = await StateBus.open({ storage });
+  const [a, b, c] = [8, 64, 8].map((size) => bus.createPage({ size }));
+  let kept: RuleOutput | undefined, isHostile = false;
+  const keeping = defineRule({
+    compute(ctx) {
+      kept = ctx.output(0);
+      plusOne.compute(ctx);
+    },
+  });
+  const stealing = defineRule({
+    compute(ctx) {
+      if (isHostile) kept!.setUint8(40, 1);
+      plusOne.compute(ctx);
+    },
+  });
+  bus.rule(keeping, { name: "keeps", inputs: [a], outputs: [b] });
+  bus.rule(stealing, { name: "steals", inputs: [b], outputs: [c] });
+  await bus.tick();
+  isHostile = true;
+  await assert.rejects(
+    bus.commit(() => a.write(0, Uint8Array.of(1))),
+    /"steals" of page 3 failed: Cannot use a page of a rule that does not run/,
+  );
+  isHostile = false;
+  bus.invariant("steals, too", () => (kept!.setUint8(40, 1), true)).remove();
+  const steals = bus.invariant("steals", () => (kept!.setUint8(40, 1), true));
+  await assert.rejects(bus.commit(() => a.write(0, Uint8Array.of(1))), { code: "rule" });
+  steals.remove();
+  await bus.commit(() => a.write(0, Uint8Array.of(1)));
+  await assertReopens(bus, storage);
+});
+
+Deno.test("numbers of rules that no tick has bound are nowhere but in their handles", async () => {
+  const dir = await Deno.makeTempDir();
+  const bus = await StateBus.open({ dir });
+  const [a, b] = [bus.createPage({ size: 8 }), bus.createPage({ size: 8 })];
+  await bus.tick();
+  const refused = bus.rule(plusOne, { name: "r", inputs: [a], outputs: [b] });
+  assert.equal((await bus.verify()).ok, true);
+  a.write(0, Uint8Array.of(1));
+  b.write(0, Uint8Array.of(1));
+  await assert.rejects(bus.tick(), { code: "usage" });
+  assert.equal((await bus.verify()).ok, true);
+  await bus.checkpoint();
+  assert.deepEqual((await verifyLog(dir)).problems, []);
+  const bound = bus.rule(plusOne, { name: "r", inputs: [a], outputs: [b] });
+  await bus.tick();
+  assert.notEqual(bound.number, refused.number);
+  assert.throws(() => refused.unbind(), { code: "invalid-handle" });
+  assert.equal((await bus.verify()).ok, true);
+  await bus.close();
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("what a rule makes from a page that gets another size, or keeps in one, is stale", async () => {
+  for (const resized of [0, 1]) {
+    const storage = new MemoryStorage();
+    const bus = await StateBus.open({ storage });
+    const pages = [bus.createPage({ size: 16 }), bus.createPage({ size: 16 })];
+    const sum = defineRule({
+      compute(ctx) {
+        let sum = 0;
+        const input = ctx.input(0), output = ctx.output(0);
+        for (let i = 0; i < input.byteLength; i++) sum += input.getUint8(i);
+        output.fill(sum);
+      },
+      // Not from scratch: it would be wrong where something was missed.
+      fromDeltas: (_ctx, changes) => void changes.rewind(),
+    });
+    bus.rule(sum, { name: "sum", inputs: [pages[0]], outputs: [pages[1]] });
+    await bus.commit(() => pages[0].write(0, new Uint8Array(16).fill(1)));
+    const expected = async (size: number, value: number) => {
+      assert.equal(pages[1].stale, true);
+      await pages[1].fresh();
+      assert.equal(pages[1].stale, false);
+      assert.deepEqual([...pages[1].read()], Array(size).fill(value));
+    };
+    await bus.commit(() => pages[resized].resize(8));
+    await (resized === 0 ? expected(16, 8) : expected(8, 16));
+    await bus.commit(() => pages[resized].resize(24));
+    await (resized === 0 ? expected(16, 8) : expected(24, 16));
+    await bus.commit(() => pages[resized].resize(12));
+    assert.equal(pages[1].stale, true);
+    await assertReopens(bus, storage);
+    await using again = await StateBus.open({ storage });
+    again.rule(sum, { name: "sum", inputs: [1], outputs: [2] });
+    await again.tick();
+    assert.equal(again.page(2).stale, false);
+    assert.equal(again.page(2).read()[0], resized === 0 ? 8 : 16);
+  }
+});
+
+Deno.test("a rule is another one where its inputs are to wake it and were not", async () => {
+  const storage = new MemoryStorage();
+  const first = await StateBus.open({ storage });
+  const [a, b] = [first.createPage({ size: 8 }), first.createPage({ size: 8 })];
+  const old = first.rule(plusOne, {
+    name: "r",
+    inputs: [{ region: a, edge: "control" }],
+    outputs: [b],
+  });
+  await first.commit();
+  await first.commit(() => a.write(0, Uint8Array.of(4)));
+  assert.deepEqual([b.read()[0], b.stale], [1, true]);
+  await first.close();
+  await using bus = await StateBus.open({ storage });
+  const rule = bus.rule(plusOne, { name: "r", inputs: [1], outputs: [2] });
+  await bus.tick();
+  assert.equal(rule.number, old.number + 1);
+  await bus.commit(() => bus.page(1).write(0, Uint8Array.of(9)));
+  assert.equal(bus.page(2).read()[0], 10);
+});
+
+Deno.test("a rule cannot keep anything in its parameters", async () => {
+  await using bus = await StateBus.open();
+  const [a, b] = [bus.createPage({ size: 8 }), bus.createPage({ size: 8 })];
+  const counting = defineRule({
+    compute(ctx) {
+      ctx.output(0).setUint8(0, ++(ctx.params as { deep: { runs: number }[] }).deep[0].runs);
+    },
+  });
+  bus.rule(counting, { name: "r", inputs: [a], outputs: [b], params: { deep: [{ runs: 0 }] } });
+  await assert.rejects(bus.tick(), { code: "rule" });
+});
+
+Deno.test("a rule's name is refused when it is bound and not by the tick", async () => {
+  await using bus = await StateBus.open();
+  const [a, b] = [bus.createPage({ size: 8 }), bus.createPage({ size: 8 })];
+  await bus.tick();
+  for (const [name, code] of [["", "usage"], ["\ud800", "usage"], ["x".repeat(65_536), "limit"]]) {
+    assert.throws(() => bus.rule(plusOne, { name, inputs: [a], outputs: [b] }), (error) => {
+      assert(isMmsbError(error));
+      assert.equal(error.code, code);
+      assert(error.message.length < 300);
+      return true;
+    });
+  }
+});
+
+Deno.test("an open batch that appends to a table is refused where a transaction was faster", async () => {
+  const storage = new MemoryStorage();
+  const bus = await StateBus.open({ storage });
+  const log = bus.createTable(table({ x: "i32" }));
+  await bus.commit(() => log.append({ x: [1] }));
+  for (const count of [1, 300, 1000]) {
+    const before = log.length;
+    log.append({ x: new Int32Array(count).fill(2) });
+    await bus.transaction((tx) => tx.append(log, { x: new Int32Array(count).fill(3) }));
+    await assert.rejects(bus.tick(), { code: "stale-epoch" });
+    assert.equal(log.length, before + count);
+    await bus.commit(() => log.append({ x: [4] }));
+    assert.deepEqual([log.row(before).x, log.row(before + count).x], [3, 4]);
+  }
+  await assertReopens(bus, storage);
+});
+
+Deno.test("a transaction that lost is counted as a conflict wherever it learnt of it", async () => {
+  await using bus = await StateBus.open();
+  const [a, b] = [bus.createPage({ size: 8 }), bus.createPage({ size: 8 })];
+  await bus.tick();
+  let runs = 0;
+  await bus.transaction(async (tx) => {
+    tx.read(a);
+    if (++runs < 3) await bus.commit(() => a.write(0, Uint8Array.of(runs)));
+    tx.write(b, 0, Uint8Array.of(1));
+  });
+  const { conflicts, rolledBack, committed } = bus.stats().transactions;
+  assert.deepEqual([conflicts, rolledBack, committed], [2, 0, 1]);
+  const resized = bus.begin();
+  resized.read(a);
+  await bus.commit(() => a.resize(64));
+  await assert.rejects(resized.commit(), /had 8 bytes when it was read/);
+  assert.throws(() => bus.begin().createPage(null as never), { code: "usage" });
+});
+
+Deno.test("a clock that ticks are measured by may fail at any moment of a tick", async () => {
+  for (let failsAt = 1; failsAt < 12; failsAt++) {
+    for (const withRule of [false, true]) {
+      const storage = new MemoryStorage();
+      let asked = -Infinity;
+      const monotonicMs = (): number => {
+        if (++asked === failsAt) throw new Error("no time");
+        return asked === failsAt + 1 ? 5n as unknown as number : asked;
+      };
+      const clock = { nowUs: () => 1_000_000, errorUs: () => 0, monotonicMs };
+      const bus = await StateBus.open({ storage, clock });
+      const [a, b] = [bus.createPage({ size: 8 }), bus.createPage({ size: 8 })];
+      if (withRule) bus.rule(plusOne, { name: "r", inputs: [a], outputs: [b] });
+      await bus.tick();
+      asked = 0;
+      await bus.commit(() => a.write(0, Uint8Array.of(1)));
+      await bus.commit(() => a.write(0, Uint8Array.of(2)));
+      assert.deepEqual([a.read()[0], b.read()[0], bus.tickNumber], [2, withRule ? 3 : 0, 3]);
+      await assertReopens(bus, storage);
+    }
+  }
+});
+
+Deno.test("callbacks that lead to events take turns", async () => {
+  await using bus = await StateBus.open();
+  let others = 0;
+  const kinds = ["inference-start"] as const;
+  bus.on({ kinds }, () => {
+    if (others < 3) bus.emit("inference-start", {});
+  });
+  bus.on({ kinds }, () => void others++);
+  bus.emit("inference-start", {});
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  assert(others >= 3);
+  assert.throws(() => bus.emit("inference-start", { page: { id: 1.5 } as never }), {
+    code: "invalid-handle",
+  });
+});
+
+Deno.test("whatever stands in the place of a region, a time or a module is answered shortly", async () => {
+  await using bus = await StateBus.open({ storage: new MemoryStorage() });
+  const [a, b] = [bus.createPage({ size: 8 }), bus.createPage({ size: 8 })];
+  await bus.tick();
+  const ring: { self?: unknown } = {};
+  ring.self = ring;
+  let deep: unknown[] = [];
+  for (let i = 0; i < 20_000; i++) deep = [deep];
+  for (const value of [ring, deep, "x".repeat(70_000), Symbol("x"), () => {}, 5n, null]) {
+    const binding = { name: "r", inputs: [a], outputs: [b] };
+    const calls: (() => unknown)[] = [
+      () => bus.changeGraph([{ do: "remove-page", page: value as string }]),
+      () => bus.edge(a, value as Page, "data"),
+      () => bus.rule(plusOne, { ...binding, inputs: [value as Page] }),
+      () => bus.rule(value as string, binding),
+      () => bus.at({ time: value as string }),
+    ];
+    for (const call of calls) {
+      await assert.rejects(async () => await call(), (error) => {
+        assert(isMmsbError(error), String(error));
+        assert(/^Cannot /.test(error.message) && error.message.length < 300);
+        return true;
+      });
+    }
+  }
+  const missing = bus.rule("file:///no/such/module.ts", { name: "r", inputs: [a], outputs: [b] });
+  await assert.rejects(missing.ready, { code: "rule" });
+  await assert.rejects(bus.tick(), { code: "rule" });
+  await bus.tick();
+});
