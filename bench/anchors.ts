@@ -27,6 +27,7 @@ const SUBJECTS: Readonly<Record<string, () => Promise<Subject>>> = {
   lmdb: async () => (await import("./_subjects_disk.ts")).lmdb,
   ring: async () => (await import("./_subjects_ring.ts")).ring,
   propagation: async () => (await import("./_subjects_propagation.ts")).propagation,
+  tick: async () => (await import("./_subjects_tick.ts")).ticks,
   incremental: async () => (await import("./_subjects_propagation.ts")).incremental,
   workers: async () => (await import("./_subjects_workers.ts")).workers,
   history: async () => (await import("./_subjects_history.ts")).history,

@@ -76,9 +76,9 @@ export class Sheet {
   /** Stages a number, or a formula such as `=SUM(A1:A9)+B2*2`; the next tick makes it real. */
   set(name: string, content: number | string, intent = ""): void {
     const cell = this.#cell(name), old = this.formula(name);
-    if (old !== "") this.#formulas.get(name)!.rule.unbind();
-    this.#formulas.delete(name);
     if (typeof content === "number") {
+      this.#formulas.get(name)?.rule.unbind();
+      this.#formulas.delete(name);
       const bytes = new Uint8Array(CELL_BYTES), view = new DataView(bytes.buffer);
       view.setFloat64(0, content, true);
       view.setUint32(STATE_AT, NUMBER, true);
@@ -87,7 +87,6 @@ export class Sheet {
       try {
         this.#bind(cell, content);
       } catch (error) {
-        if (old !== "") this.#bind(cell, old); // as it was
         throw isMmsbError(error, "cycle") ? this.#cycleError(error.values.cycle) : error;
       }
     }
@@ -103,7 +102,6 @@ export class Sheet {
   /** Makes a rule for a cell: a closure over its parsed formula. */
   #bind(cell: Page, text: string): void {
     const { cells, tree } = parseFormula(text);
-    if (cells.includes(cell.name)) throw this.#cycleError([cell.id]);
     const rule = defineRule({
       compute(ctx) {
         const value = evaluate(tree, (index) => readCell(ctx.input(index)));
@@ -117,6 +115,7 @@ export class Sheet {
       inputs: cells.map((name) => this.#cell(name)),
       outputs: [cell],
       params: text, // stored with the binding: another text is another rule, and is computed
+      replace: true, // in the place of the cell's old formula, which stays if this one is refused
     });
     this.#formulas.set(cell.name, { text, rule: bound });
   }

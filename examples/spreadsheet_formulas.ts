@@ -138,7 +138,10 @@ function columnName(number: number): string {
  */
 export function evaluate(tree: Tree, read: (index: number) => Value): Value {
   if (tree.kind === "number") return tree.value;
-  if (tree.kind === "cell") return read(tree.index) || 0;
+  if (tree.kind === "cell") {
+    const value = read(tree.index);
+    return value === "" ? 0 : value;
+  }
   if (tree.kind === "cells") throw new Error("A range stands in functions only");
   const numbers: number[] = [];
   for (const part of tree.parts) {

@@ -27,6 +27,8 @@ import { defineRule, type ExplainedPage, StateBus, struct } from "@mmsb/mmsb";
 import { removeOldRun } from "./_fresh_directory.ts";
 
 const Quote = struct({ bid: "f64", ask: "f64", offered: "u32" });
+/** What a rule makes of others: a price, the index. */
+const Value = struct({ value: "f64" });
 const Alert = struct({ index: "f64", state: "u32", alerts: "u32" });
 const Account = struct({ shares: "u32", cash: "f64" });
 const STATES = ["inside the band", "above the band", "below the band"];
@@ -40,16 +42,10 @@ export const SYMBOLS = [
   { name: "TSLA", price: 181, weight: 0.10, feed: "feed-b" },
 ] as const;
 
-/** Rules see bytes: the places of a struct's fields. */
-const BID = Quote.field("bid")!.offset, ASK = Quote.field("ask")!.offset;
-const OFFERED = Quote.field("offered")!.offset;
-const INDEX = Alert.field("index")!.offset, STATE = Alert.field("state")!.offset;
-const ALERTS = Alert.field("alerts")!.offset;
-
 const midRule = defineRule({
   compute(ctx) {
-    const quote = ctx.input(0);
-    ctx.output(0).setFloat64(0, (quote.getFloat64(BID) + quote.getFloat64(ASK)) / 2);
+    const quote = ctx.input(0).struct(Quote);
+    ctx.output(0).struct(Value).set("value", (quote.get("bid") + quote.get("ask")) / 2);
   },
 });
 
@@ -57,10 +53,10 @@ const midRule = defineRule({
 const indexRule = defineRule({
   compute(ctx) {
     const index = SYMBOLS.reduce(
-      (sum, { price, weight }, i) => sum + weight * ctx.input(i).getFloat64(0) / price,
+      (sum, { price, weight }, i) => sum + weight * ctx.input(i).struct(Value).get("value") / price,
       0,
     );
-    ctx.output(0).setFloat64(0, 100 * index);
+    ctx.output(0).struct(Value).set("value", 100 * index);
   },
 });
 
@@ -68,25 +64,23 @@ const indexRule = defineRule({
 const alertRule = defineRule({
   compute(ctx) {
     const { low, high } = ctx.params as { low: number; high: number };
-    const index = ctx.input(0).getFloat64(0), alert = ctx.output(0);
+    const index = ctx.input(0).struct(Value).get("value"), alert = ctx.output(0).struct(Alert);
     const state = index > high ? 1 : index < low ? 2 : 0;
-    if (state === alert.getUint32(STATE)) return;
-    alert.setFloat64(INDEX, index);
-    alert.setUint32(STATE, state);
-    if (state !== 0) alert.setUint32(ALERTS, alert.getUint32(ALERTS) + 1);
+    if (state === alert.get("state")) return;
+    alert.set({ index, state });
+    if (state !== 0) alert.set("alerts", alert.get("alerts") + 1);
   },
 });
 
 /** The board on a bus: its pages, made or found, with their rules. */
 function openBoard(bus: StateBus, bandPercent: number) {
   const quotes = SYMBOLS.map(({ name }) => bus.create(Quote, { name: `quote ${name}` }));
-  const page = (name: string) => bus.find(name) ?? bus.createPage({ size: 8, name });
   const mids = SYMBOLS.map(({ name }, i) => {
-    const mid = page(`mid ${name}`);
+    const mid = bus.create(Value, { name: `mid ${name}` });
     bus.rule(midRule, { name: `mid ${name}`, inputs: [quotes[i]], outputs: [mid] });
     return mid;
   });
-  const index = page("index"), alert = bus.create(Alert, { name: "alert" });
+  const index = bus.create(Value, { name: "index" }), alert = bus.create(Alert, { name: "alert" });
   bus.rule(indexRule, { name: "index", inputs: mids, outputs: [index] });
   const band = { low: 100 - bandPercent, high: 100 + bandPercent };
   bus.rule(alertRule, { name: "alert", inputs: [index], outputs: [alert], params: band });
@@ -152,10 +146,9 @@ export async function main(
     derived += report.derived;
     fired += report.fired;
   }
-  const value = new DataView(index.read().buffer).getFloat64(0, true);
   print(
     `Board     ${steps} ticks: ${fired} rules run, ${derived} values new; the index is ` +
-      value.toFixed(3),
+      index.get("value").toFixed(3),
   );
 
   // Two traders see the same 100 shares; who comes second sees what is left.
@@ -177,40 +170,35 @@ export async function main(
 
   print(`\nHistory of quote NVDA, newest first:`);
   for await (const delta of bus.history(quotes[3].page, { reverse: true, limit: 4 })) {
+    const { name } = Quote.fields.findLast(({ offset }) => offset <= delta.offset)!;
     const change = [delta.before, delta.after].map((span) => {
       const view = new DataView(span.buffer, span.byteOffset);
-      return delta.offset === OFFERED ? view.getUint32(0, true) : view.getFloat64(0, true);
+      return name === "offered" ? view.getUint32(0, true) : view.getFloat64(0, true);
     });
-    const field = delta.offset === OFFERED ? "offered" : "bid";
     print(
-      `  tick ${delta.tick}, ${delta.source}: ${field} ${change.join(" → ")} (${delta.intent})`,
+      `  tick ${delta.tick}, ${delta.source}: ${name} ${change.join(" → ")} (${delta.intent})`,
     );
   }
 
   if (alert.get("alerts") === 0) return print("\nNo alert: try --band 0.5");
   const tick = await listening;
   print(`\nWhy did the alert of tick ${tick} fire?`);
-  const { root } = await bus.explain(alert, { tick });
-  for await (const line of reasons(bus, root)) print(`  ${line}`);
+  const { root } = await bus.explain(alert, { tick, values: true });
+  for (const line of reasons(root)) print(`  ${line}`);
 }
 
 /** The way from a page to the sources: of all its parents, those that changed in the same tick. */
-async function* reasons(bus: StateBus, page: ExplainedPage): AsyncGenerator<string> {
-  const show = async (tick: number) => {
-    const { bytes } = await bus.pageAt(page.id, { tick });
-    const view = new DataView(bytes.buffer, bytes.byteOffset);
-    return view.getFloat64(0, true).toFixed(3);
-  };
-  const tick = page.tick!,
-    by = page.kind === "derived"
-      ? `rule "${page.rule!.name}" over ${page.parents.length} page${
-        page.parents.length === 1 ? "" : "s"
-      }`
-      : page.deltas.filter((delta) => delta.tick === tick).map((delta) =>
-        `${delta.source}: ${delta.intent}`
-      ).join(", ");
-  yield `${page.name.padEnd(12)} ${await show(tick - 1)} → ${await show(tick)}   by ${by}`;
-  for (const parent of page.parents) if (parent.tick === tick) yield* reasons(bus, parent);
+function* reasons(page: ExplainedPage): Generator<string> {
+  const { name, tick, kind, rule, parents, deltas } = page;
+  const by = kind === "derived"
+    ? `rule "${rule!.name}" over ${parents.length} page${parents.length === 1 ? "" : "s"}`
+    : deltas.filter((delta) => delta.tick === tick)
+      .map(({ source, intent }) => `${source}: ${intent}`).join(", ");
+  const fields = Object.entries(page.value!).map(([field, value]) =>
+    `${field} ${+(value as number).toFixed(3)}`
+  );
+  yield `${name.padEnd(12)} ${fields.join(", ").padEnd(44)}by ${by}`;
+  for (const parent of parents) if (parent.tick === tick) yield* reasons(parent);
 }
 
 if (import.meta.main) {

@@ -32,8 +32,11 @@ Deno.test("trading_board.ts fires the alert that it must, and says why", async (
     assert.ok(text.includes(`the index is ${indices[steps - 1].toFixed(3)}\n`), text);
     assert.match(text, /they get 80 and 20; 1 conflict, tried again$/m);
     assert.match(text, /bob: offered 20 → 0 \(buy 80 NVDA\)$/m);
-    assert.match(text, /^ {2}index +[\d.]+ → 101\.\d+ {3}by rule "index" over 5 pages$/m);
-    assert.match(text, /^ {2}quote NVDA +[\d.]+ → 128\.\d+ {3}by feed-b: .*earnings beat$/m);
+    assert.match(text, /^ {2}index +value 101\.\d+ +by rule "index" over 5 pages$/m);
+    assert.match(
+      text,
+      /^ {2}quote NVDA +bid 128\.\d+, ask 128\.\d+, offered 100 +by feed-b: .*earnings beat$/m,
+    );
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -31,6 +31,7 @@ export interface Outcome {
 export interface ModelState {
   readonly state: State;
   readonly nextId: number;
+  readonly graphVersion: number;
 }
 
 /** Judges what is left of one workload. */
@@ -78,7 +79,7 @@ export class Aftermath {
   replay(storage: Storage, meta: DirectoryMeta | undefined, what: string): Outcome {
     const store = new PageStore(MEMORY_LIMIT_BYTES);
     const { tick, end } = recover(storage, meta, store);
-    this.#same(tick, stateOfStore(store), store.nextPageId, what);
+    this.#same(tick, stateOfStore(store), store.graphVersion, what, store.nextPageId);
     return { tick, state: end.state };
   }
 
@@ -97,7 +98,7 @@ export class Aftermath {
     if (readMeta(copy) !== undefined) {
       const reading = await openBus(copy, { readOnly: true });
       assert.deepEqual([reading.opened.tick, reading.opened.state], [tick, state], what);
-      this.#same(tick, stateOfBus(reading), undefined, what);
+      this.#same(tick, stateOfBus(reading), reading.graph.version, what);
       await reading.close();
     }
     const before = copy.image();
@@ -111,7 +112,7 @@ export class Aftermath {
     }
     assert.notEqual(state, "damaged", `${what}: damage was not refused`);
     assert.equal(bus.opened.tick, tick, what);
-    this.#same(tick, stateOfBus(bus), undefined, what);
+    this.#same(tick, stateOfBus(bus), bus.graph.version, what);
     const page = bus.createPage({ size: 8 });
     assert.equal(page.id, this.#states[tick].nextId, `${what}: ids go on`);
     await bus.commit(() => page.write(0, Uint8Array.of(1)));
@@ -122,14 +123,15 @@ export class Aftermath {
     assert((await again.verify()).ok, what);
     again.page(page.id).delete();
     await again.commit();
-    this.#same(tick, stateOfBus(again), undefined, what);
+    this.#same(tick, stateOfBus(again), again.graph.version, what);
     await again.close();
   }
 
-  #same(tick: number, state: State, nextId: number | undefined, what: string): void {
+  #same(tick: number, state: State, version: number, what: string, nextId?: number): void {
     const expected = this.#states[tick];
     assert(expected !== undefined, `${what}: there was no tick ${tick}`);
     assert.equal(difference(expected.state, state), undefined, `${what}: after tick ${tick}`);
+    assert.equal(version, expected.graphVersion, `${what}: version of the graph`);
     if (nextId !== undefined) assert.equal(nextId, expected.nextId, `${what}: next page id`);
   }
 }

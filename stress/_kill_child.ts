@@ -47,8 +47,7 @@ for (let count = 1;; count++) {
     // An error ends the process, and that is told.
     compaction = bus.compact().finally(() => compaction = undefined);
   }
-  writer.stage();
-  const { durable } = await bus.tick();
-  ahead.push(durable.then(({ tick }) => say(tick)));
+  const { durable } = await writer.tick();
+  ahead.push(durable.then(say));
   if (ahead.length >= AHEAD_MAX) await ahead.shift();
 }

@@ -13,6 +13,7 @@ import { openLanes } from "../src/bus/open_lanes.ts";
 import { FaultyStorage, type Storage, type StorageFile } from "../src/log/mod.ts";
 import { Model, type State } from "../src/model/mod.ts";
 import { DeltaBatch, SPAN_BYTES } from "../src/physical/mod.ts";
+import { defineRule } from "../src/propagation/mod.ts";
 
 /** What a workload may do; each one is followed by at least one tick. */
 export const OPERATIONS = [
@@ -34,17 +35,45 @@ export const OPERATIONS = [
   "kill",
 ] as const;
 
-/** One of {@linkcode OPERATIONS}. */
-export type Operation = typeof OPERATIONS[number];
+/** What it may do besides, in workloads that are one operation shorter, since each of these ticks by itself. */
+export const MOTIONS = [
+  /** A page is born that a rule makes from another one. */
+  "bind",
+  /** An edge goes, or a page is born with an edge from another one. */
+  "edge",
+  /** A transaction reads a page, writes it and creates another one. */
+  "transaction",
+] as const;
 
-/** All workloads of up to `length` operations, shortest first. */
+/** One of {@linkcode OPERATIONS} or {@linkcode MOTIONS}. */
+export type Operation = typeof OPERATIONS[number] | typeof MOTIONS[number];
+
+/** All workloads of up to `length` operations, shortest first; then shorter ones with motions. */
 export function* workloads(length: number): Generator<readonly Operation[]> {
+  yield* upTo(length, OPERATIONS);
+  for (const workload of upTo(length - 1, [...OPERATIONS, ...MOTIONS])) {
+    if (workload.some((operation) => MOTIONS.some((motion) => motion === operation))) {
+      yield workload;
+    }
+  }
+}
+
+function* upTo(length: number, alphabet: readonly Operation[]): Generator<Operation[]> {
   let longest: Operation[][] = [[]];
   for (let size = 1; size <= length; size++) {
-    longest = longest.flatMap((start) => OPERATIONS.map((operation) => [...start, operation]));
+    longest = longest.flatMap((start) => alphabet.map((operation) => [...start, operation]));
     yield* longest;
   }
 }
+
+/** The first word of its output is the sum of the first four of its input. */
+const sumOfWords = defineRule({
+  compute(ctx) {
+    let sum = 0;
+    for (let at = 0; at < 16; at += 4) sum += ctx.input(0).getInt32(at);
+    ctx.output(0).setInt32(0, sum);
+  },
+});
 
 /** Pages of a workload take this much at most. */
 export const MEMORY_LIMIT_BYTES: number = 4 * SPAN_BYTES;
@@ -110,6 +139,10 @@ export class Play {
   #sequences = new Map<number, number>();
   #live: number[] = [];
   #born: number[] = [];
+  /** Pages whose deaths are staged. */
+  #dying = new Set<number>();
+  /** Input and output of the rule that is about to be bound. */
+  #binding: readonly [number, number] | undefined;
   #step = 0;
 
   /** With `group` every tick is waited for; with `buffered` nothing is synced but by closing. */
@@ -124,7 +157,14 @@ export class Play {
     assert.equal(this.#bus.opened.tick, this.model.ticks.length);
     this.#sequences = new Map();
     this.#born = [];
-    this.#live = [...this.model.state().keys()].sort((a, b) => a - b);
+    this.#dying.clear();
+    const { rules } = this.model.structure;
+    const derived = new Set([...rules.values()].flatMap(({ written }) => written));
+    this.#live = [...this.model.state().keys()].filter((page) => !derived.has(page))
+      .sort((a, b) => a - b);
+    for (const { name, pages: [input, output] } of rules.values()) {
+      this.#bus.rule(sumOfWords, { name, inputs: [input], outputs: [output] });
+    }
   }
 
   /** Closes the bus. */
@@ -157,12 +197,14 @@ export class Play {
         bus.page(page).writeMasked(2, 9, mask, bytes(5));
         return model.writeMasked(page, 2, 9, mask, bytes(5));
       }
-      case "delete": {
-        const page = this.#target();
-        this.#live.pop();
-        bus.page(page).delete();
-        return model.deletePage(page);
-      }
+      case "delete":
+        return this.#delete();
+      case "bind":
+        return await this.#bind();
+      case "edge":
+        return await this.#edge();
+      case "transaction":
+        return await this.#transact(bytes(5));
       case "submit":
         return this.#submit(seed);
       case "tick":
@@ -179,9 +221,10 @@ export class Play {
 
   /** Ticks both; gives a promise of what is acknowledged, in an object so that it is not awaited. */
   async tick(): Promise<{ durable: Promise<void> }> {
-    const expected = this.model.tick();
     this.#born = [];
+    this.#dying.clear();
     const report = await this.#bus!.tick();
+    const expected = this.#tickModel();
     assert.equal(report.tick, expected.tick);
     assert.equal(report.rows, expected.rows);
     assert.equal(report.refused.length, expected.refused.length);
@@ -190,6 +233,100 @@ export class Play {
     });
     durable.catch(() => {});
     return { durable };
+  }
+
+  /** Ticks the model, with what rules have made. */
+  #tickModel(): ReturnType<Model["tick"]> {
+    const bus = this.#bus!, { model } = this, state = model.state();
+    for (const [input, output] of this.#rules) {
+      if (bus.find(`made of ${input}`)?.id !== output) continue;
+      const words = new Int32Array(bus.page(input).read(0, 16).buffer);
+      const sum = words.reduce((sum, word) => sum + word | 0, 0), payload = bus.page(output).read();
+      assert.equal(new Int32Array(payload.buffer)[0], sum, `page ${output} is made of ${input}`);
+      const before = state.get(output)?.bytes ?? new Uint8Array(4);
+      if (payload.every((byte, i) => byte === before[i])) continue;
+      model.derive({ kind: "set", page: output, offset: 0, length: 4, payload });
+    }
+    return model.tick();
+  }
+
+  /** Inputs and outputs of the rules, of the one that is about to be bound too. */
+  get #rules(): (readonly [number, number])[] {
+    const bound = [...this.model.structure.rules.values()];
+    const all = bound.map(({ pages: [input, output] }) => [input, output] as const);
+    return this.#binding === undefined ? all : [...all, this.#binding];
+  }
+
+  #delete(): void {
+    const page = this.#target(), { model } = this, deaths = new Set([page]);
+    for (const dead of deaths) {
+      for (const { source, target } of model.structure.edges) {
+        if (source === dead) deaths.add(target);
+      }
+    }
+    this.#bus!.page(page).delete({ cascade: true });
+    this.#live = this.#live.filter((live) => !deaths.has(live));
+    for (const dead of deaths) if (!this.#dying.has(dead)) model.deletePage(dead);
+    for (const dead of deaths) this.#dying.add(dead);
+  }
+
+  /** Makes what waits a tick, so that what comes is one of its own. */
+  async #settle(): Promise<void> {
+    await (await this.tick()).durable;
+  }
+
+  async #bind(): Promise<void> {
+    await this.#settle();
+    const bus = this.#bus!, { model } = this;
+    let input = this.#target();
+    // A page has one made of it, and no more.
+    if (bus.find(`made of ${input}`) !== undefined) {
+      this.#create({ size: 16 });
+      input = this.#target();
+    }
+    const name = `made of ${input}`, output = bus.createPage({ size: 4, name });
+    model.createPage({ size: 4, name });
+    bus.rule(sumOfWords, { name, inputs: [input], outputs: [output] });
+    const edge = { kind: "edge", source: input, target: output.id, type: 0, adds: true } as const;
+    model.change(edge);
+    const pages = { inputs: [input], outputs: [output.id], state: [] };
+    model.change({ kind: "bind", rule: model.structure.nextRule, name, ...pages });
+    this.#binding = [input, output.id];
+    await this.#settle();
+    this.#binding = undefined;
+  }
+
+  async #edge(): Promise<void> {
+    await this.#settle();
+    const bus = this.#bus!, { model } = this;
+    const derived = new Set(this.#rules.map(([, output]) => output));
+    const known = model.structure.edges.find(({ target }) => !derived.has(target));
+    if (known !== undefined) {
+      bus.removeEdge(known.source, known.target, "data");
+      model.change({ kind: "edge", ...known, adds: false });
+    } else {
+      const source = this.#target();
+      this.#create({ size: 16 });
+      const target = this.#target();
+      bus.edge(source, target, "data");
+      model.change({ kind: "edge", source, target, type: 0, adds: true });
+    }
+    await this.#settle();
+  }
+
+  async #transact(bytes: Uint8Array): Promise<void> {
+    this.#target();
+    await this.#settle();
+    const page = this.#target(), { model } = this;
+    await this.#bus!.transaction((tx) => {
+      assert.equal(tx.epoch(page), model.state().get(page)!.epoch);
+      tx.write(page, 1, bytes);
+      this.#live.unshift(tx.createPage({ size: 16 }).id);
+    }, { source: "teller" });
+    model.write(page, 1, bytes, { source: "teller" });
+    assert.equal(model.createPage({ size: 16 }), this.#live[0]);
+    this.#tickModel();
+    if (this.#options.durability === "group") this.acknowledged = model.ticks.length;
   }
 
   /** The next process: it finds every tick, and has made it durable once it can write. */
@@ -243,10 +380,16 @@ export class Play {
   }
 }
 
-/** The model's states after 0, 1, 2 … ticks, and the ids that are given out next. */
-export function statesOf(model: Model): { readonly state: State; readonly nextId: number }[] {
-  return Array.from({ length: model.ticks.length + 1 }, (_, count) => ({
-    state: Model.recover(model.ticks, count).state(),
-    nextId: count === 0 ? 1 : model.ticks[count - 1].nextId,
-  }));
+/** The model's states after 0, 1, 2 … ticks, the ids that are given out next, and the version of the graph. */
+export function statesOf(
+  model: Model,
+): { readonly state: State; readonly nextId: number; readonly graphVersion: number }[] {
+  return Array.from({ length: model.ticks.length + 1 }, (_, count) => {
+    const before = Model.recover(model.ticks, count);
+    return {
+      state: before.state(),
+      nextId: count === 0 ? 1 : model.ticks[count - 1].nextId,
+      graphVersion: before.structure.version,
+    };
+  });
 }

@@ -3,11 +3,13 @@
  *
  * One row for each span of words that differ, in the order of pages and offsets, with the new bytes as payload;
  * the old ones stand in the change log. A page's epoch grows by one for each of its rows, as for any delta.
+ * Each row names its rule, and a tick has about as many rules as rows: so the names are kept as bytes from
+ * tick to tick, and the frame's section of strings is put together from those.
  *
  * Cost: some 30 ns a row for the columns, 5 ns where nobody keeps a log and only epochs are counted.
  */
 
-import { alignUp, DICTIONARY_STRINGS_MAX } from "../base/mod.ts";
+import { alignUp, DICTIONARY_STRINGS_MAX, encodeUtf8, STRING_BYTES_MAX } from "../base/mod.ts";
 import { ROW_KIND, type RowFrame } from "../log/mod.ts";
 import { type KernelColumns, kernelColumns, type PageStore, ROW_BYTES } from "../physical/mod.ts";
 import type { ChangeLog, RuleProgram, Waves } from "../propagation/mod.ts";
@@ -36,6 +38,12 @@ export class DerivedRows {
   /** For each rule, by index, the number of its name. */
   #sources = new Uint16Array(0);
   #named: number[] = [];
+  /** For each rule, by index, the bytes of its name, as long as the program is the same. */
+  #names: (Uint8Array | undefined)[] = [];
+  #program: RuleProgram | undefined;
+  /** The section of strings so far. */
+  #section = new Uint8Array(1024);
+  #sectionLength = 0;
 
   /** None yet. */
   constructor() {
@@ -59,6 +67,10 @@ export class DerivedRows {
     const sorted = this.#pages.subarray(0, pages);
     if (!isSorted) sorted.sort();
     const { program } = waves;
+    if (this.#program !== program) {
+      this.#program = program;
+      this.#names = [];
+    }
     if (this.#sources.length < program.rules.length) {
       this.#sources = new Uint16Array(program.rules.length);
     }
@@ -76,6 +88,7 @@ export class DerivedRows {
       rules: this.rules,
       epochs: true,
       strings: this.strings,
+      stringBytes: this.#stringBytes(),
       payloadLength: this.payloadLength,
     };
   }
@@ -112,11 +125,35 @@ export class DerivedRows {
     // Past what a dictionary holds the rule's number has to do.
     if (known !== 0 || this.strings.length >= DICTIONARY_STRINGS_MAX) return known;
     this.#named.push(rule);
+    this.#addName(this.#names[rule] ??= encodeUtf8("name", name, STRING_BYTES_MAX));
     return this.#sources[rule] = this.strings.push(name) - 1;
+  }
+
+  /** Adds a name to the section of strings, which begins with how many there are, and "". */
+  #addName(name: Uint8Array): void {
+    const at = this.#sectionLength, { length } = name, end = at + 4 + length;
+    if (end > this.#section.length) {
+      const section = new Uint8Array(2 * end);
+      section.set(this.#section.subarray(0, at));
+      this.#section = section;
+    }
+    const section = this.#section;
+    putWord(section, at, length);
+    // Names are short, and a call costs as much as a loop over some sixty bytes.
+    for (let i = 0; i < length; i++) section[at + 4 + i] = name[i];
+    this.#sectionLength = end;
+  }
+
+  #stringBytes(): Uint8Array | undefined {
+    if (this.strings.length === 1) return undefined;
+    putWord(this.#section, 0, this.strings.length);
+    return this.#section.subarray(0, this.#sectionLength);
   }
 
   #clear(): void {
     this.rows = this.payloadLength = 0;
+    putWord(this.#section, 4, 0);
+    this.#sectionLength = 8;
     this.strings = [""];
     for (const rule of this.#named) this.#sources[rule] = 0;
     this.#named = [];
@@ -135,6 +172,13 @@ export class DerivedRows {
     this.columns = columnsFor(rows, bytes);
     this.rules = new Int32Array(rows);
   }
+}
+
+function putWord(bytes: Uint8Array, at: number, word: number): void {
+  bytes[at] = word;
+  bytes[at + 1] = word >>> 8;
+  bytes[at + 2] = word >>> 16;
+  bytes[at + 3] = word >>> 24;
 }
 
 function columnsFor(rows: number, bytes: number): KernelColumns {

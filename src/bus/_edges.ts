@@ -275,17 +275,21 @@ export function graphVersionAfter(store: PageStore, staging: Staging | undefined
   let version = store.graphVersion + staging.edges.size + staging.rules.size;
   if (deaths.size === 0 || edges.size + bindings.size === 0) return version;
   const unbound = new Set<number>();
+  // Another open batch may be about to add or to remove some of them, which has not happened then.
+  const goes = (edge: number): boolean =>
+    staging.edges.removedAs(edge) === undefined &&
+    (!edges.isStaged(edge) || staging.edges.addedAs(edge) !== undefined);
   for (const page of deaths) {
     const row = table.rowOf(page);
     for (const { number } of bindings.of(page)) {
       if (!staging.rules.isLeaving(number)) unbound.add(number);
     }
     for (let edge = edges.firstOut(row); edge !== 0; edge = edges.nextOut(edge)) {
-      if (!edges.isLeaving(edge)) version++;
+      if (goes(edge)) version++;
     }
     for (let edge = edges.firstIn(row); edge !== 0; edge = edges.nextIn(edge)) {
       // Those between two pages that go are counted from their source.
-      if (!edges.isLeaving(edge) && !deaths.has(table.ids[edges.from(edge)])) version++;
+      if (goes(edge) && !deaths.has(table.ids[edges.from(edge)])) version++;
     }
   }
   return version + unbound.size;

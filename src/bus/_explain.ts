@@ -12,6 +12,7 @@
 import {
   checkInteger,
   checkKeys,
+  checkType,
   EXPLAIN_CACHE_PAGES_MAX,
   EXPLAIN_DELTAS_MAX,
   EXPLAIN_DEPTH_MAX,
@@ -26,12 +27,13 @@ import type { Span } from "./_explain_deltas.ts";
 import { Lives } from "./_explain_lives.ts";
 import { explainPresent } from "./_explain_memory.ts";
 import { ExplainedTree } from "./_explain_tree.ts";
+import { addValues } from "./_explain_values.ts";
 import { type ExplainOptions, Explanation } from "./explanation.ts";
 import { noLog } from "./history.ts";
 import { Page } from "./page.ts";
 import type { Past } from "./past.ts";
 
-const OPTION_KEYS = ["depth", "tick", "time", "offset", "length", "deltas"];
+const OPTION_KEYS = ["depth", "tick", "time", "offset", "length", "deltas", "values"];
 /** Deltas of a page where no number is given. */
 const DELTAS_DEFAULT = 3;
 
@@ -53,6 +55,7 @@ interface Asked {
   readonly tick: number | undefined;
   readonly depth: number;
   readonly deltas: number;
+  readonly values: boolean;
   readonly span: Span | undefined;
 }
 
@@ -91,9 +94,9 @@ export class Explainer {
     }
     const { horizon, text } = past.beginning(), tick = asked.tick ?? this.#host.tick();
     this.#forgetBefore(`${horizon} ${text}`);
-    const { page: id, depth, deltas, span } = asked;
+    const { page: id, depth, deltas, values, span } = asked;
     const { offset, length } = span ?? {};
-    const key = [id, asked.tick, depth, deltas, offset, length].join();
+    const key = [id, asked.tick, depth, deltas, values, offset, length].join();
     const mark = asked.tick === undefined ? this.#markOf(id) : 0;
     const kept = this.#kept.get(key);
     if (kept !== undefined && kept.mark === mark) {
@@ -122,6 +125,7 @@ export class Explainer {
     const { depth = EXPLAIN_DEPTH_MAX, deltas = DELTAS_DEFAULT, offset, length } = options;
     checkInteger("depth", depth, 1, EXPLAIN_DEPTH_MAX);
     checkInteger("deltas", deltas, 0, EXPLAIN_DELTAS_MAX);
+    const values = checkType("values", options.values ?? false, "boolean");
     let span: Span | undefined;
     if (offset !== undefined || length !== undefined) {
       if (offset === undefined || length === undefined) {
@@ -131,7 +135,7 @@ export class Explainer {
       checkInteger("length", length, 1, PAGE_BYTES_MAX - offset);
       span = { offset, length };
     }
-    return { page, tick: this.#tickOf(options), depth, deltas, span };
+    return { page, tick: this.#tickOf(options), depth, deltas, values, span };
   }
 
   #tickOf({ tick, time }: ExplainOptions): number | undefined {
@@ -145,7 +149,8 @@ export class Explainer {
     return undefined;
   }
 
-  #make(past: Past, { page, tick, depth, deltas, span }: Asked & { tick: number }): Explanation {
+  #make(past: Past, asked: Asked & { tick: number }): Explanation {
+    const { page, tick, depth, deltas, values, span } = asked;
     const { index, horizon, fault } = past.source();
     if (fault !== undefined && index.tick < tick) throw damagedAt(fault, index.tick + 1, page);
     if (this.#bindings?.index !== index) {
@@ -154,15 +159,23 @@ export class Explainer {
     const lives = new Lives(past, () => index, this.#host.store());
     lives.checkThere(page, tick, span === undefined ? 0 : span.offset + span.length);
     const source = { index, horizon, lives, bindings: this.#bindings.found };
-    const root = new ExplainedTree(source, { page, tick, depth, deltas, span }).make();
-    return new Explanation(root, tick, horizon);
+    const { root, extent } = new ExplainedTree(source, { page, tick, depth, deltas, span }).make();
+    return this.#valued(new Explanation(root, tick, horizon, extent), values);
   }
 
-  #explainPresent({ page, depth, span }: Asked): Explanation {
+  /** Fills in values, if they are asked for, while the explanation is not known to anybody. */
+  #valued(explanation: Explanation, values: boolean): Explanation {
+    const { past } = this.#host, store = this.#host.store();
+    if (values && store !== undefined) addValues(explanation, store, past);
+    return explanation;
+  }
+
+  #explainPresent({ page, depth, values, span }: Asked): Explanation {
     if (span !== undefined) throw noLog("explain a part of a page");
     const store = this.#host.store()!;
     checkNow(store, page);
-    return new Explanation(explainPresent(store, page, depth), this.#host.tick(), 0);
+    const { root, extent } = explainPresent(store, page, depth);
+    return this.#valued(new Explanation(root, this.#host.tick(), 0, extent), values);
   }
 
   /**

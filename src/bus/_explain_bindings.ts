@@ -18,16 +18,6 @@ import {
   RULE_ROW,
 } from "../log/mod.ts";
 
-/** What payloads mean; the same bytes are asked about again and again. */
-const decoded = new WeakMap<Uint8Array, BindingText>();
-
-/** What the payload of a binding means; kept as long as the payload is. */
-export function bindingText(payload: Uint8Array): BindingText {
-  let text = decoded.get(payload);
-  if (text === undefined) decoded.set(payload, text = decodeBinding(payload));
-  return text;
-}
-
 /** Frames that are read at once. */
 const FRAMES_AT_ONCE = 64;
 
@@ -35,6 +25,7 @@ const FRAMES_AT_ONCE = 64;
 export class PastBindings {
   readonly #index: LogIndex;
   readonly #payloads = new Map<number, Uint8Array>();
+  readonly #texts = new Map<number, BindingText>();
   /** The last tick that was looked at. */
   #tick: number;
 
@@ -52,7 +43,10 @@ export class PastBindings {
   find(number: number): BindingText | undefined {
     if (!this.#payloads.has(number) && this.#tick < this.#index.tick) this.#look();
     const payload = this.#payloads.get(number);
-    return payload && bindingText(payload);
+    if (payload === undefined) return undefined;
+    let text = this.#texts.get(number);
+    if (text === undefined) this.#texts.set(number, text = decodeBinding(payload));
+    return text;
   }
 
   #look(): void {

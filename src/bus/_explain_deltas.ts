@@ -1,16 +1,16 @@
 /**
  * Explained deltas: the newest deltas of each page of an explanation, with the bytes that they changed.
  *
- * All pages are read together, in rounds: first the deltas that are shown, then older rows, more in each
- * round, until it is known what stood there before.
+ * The pages near the one that was asked about are read together, in rounds: first the deltas that are
+ * shown, then older rows, more in each round, until it is known what stood there before. Of a page far away
+ * one delta is shown as it is; who has its row at hand makes it at once.
  *
- * Cost: some µs a delta that is shown; for bytes before at most EXPLAIN_ROWS_MAX rows in all.
+ * Cost: about 1 µs a delta that is shown; for bytes before at most EXPLAIN_ROWS_MAX rows in all.
  */
 
-import { EXPLAIN_BYTES_MAX, EXPLAIN_NEAR_PAGES_MAX, EXPLAIN_ROWS_MAX } from "../base/mod.ts";
+import { EXPLAIN_BYTES_MAX, EXPLAIN_ROWS_MAX } from "../base/mod.ts";
 import { type FrameRows, type LogIndex, ROW_KIND } from "../log/mod.ts";
 import { KIND_SET, kindName } from "../physical/mod.ts";
-import { addTo, timestampHi, timestampLo } from "../temporal/mod.ts";
 import { BytePool, ShownBytes } from "./_explain_bytes.ts";
 import type { Lives } from "./_explain_lives.ts";
 import {
@@ -21,6 +21,7 @@ import {
   type RowPlace,
 } from "./_explain_rows.ts";
 import type { ExplainedDelta } from "./explanation.ts";
+import { copy } from "./page_past.ts";
 
 /** Part of a page that an explanation is about. */
 export interface Span {
@@ -40,6 +41,8 @@ export interface DeltasWanted {
   readonly ruleName: string | undefined;
   /** The part of it that is meant; all of it if left out. */
   readonly span: Span | undefined;
+  /** Whether it is so near that all its deltas are shown, with the bytes before; else one, as it is. */
+  readonly isNear: boolean;
   /** Where the deltas go. */
   deltas: ExplainedDelta[];
   /** Whether there are more. */
@@ -85,9 +88,8 @@ export function findDeltas(
   horizon: number,
 ): void {
   const shown: Shown[] = [], searches: Search[] = [], pool = new BytePool();
-  for (const [at, page] of wanted.entries()) {
-    // Of pages far away the newest delta alone is shown, as it is.
-    const isNear = at < EXPLAIN_NEAR_PAGES_MAX, most = isNear ? count : Math.min(1, count);
+  for (const page of wanted) {
+    const { isNear } = page, most = isNear ? count : Math.min(1, count);
     const places = newestPlaces(index, page, most + 1), ofPage = new Map<number, Search>();
     page.more = places.length > most;
     if (page.more) places.pop();
@@ -107,13 +109,11 @@ export function findDeltas(
     }
   }
   readRows(index, shown, (item, rows) => {
-    const delta = item.delta = deltaOf(lives, item, rows);
-    const length = Math.min(delta.length, EXPLAIN_BYTES_MAX), { row } = item.place;
-    if (rows.kind(row) === KIND_SET) {
-      const start = rows.start(row) + delta.offset - rows.offset(row);
-      delta.after = rows.bytes.slice(start, start + length);
-    }
-    item.search?.bytes.show(rows, row, delta.offset, length);
+    const { place, wanted: { span, ruleName } } = item;
+    const epoch = lives.epochAfter(place.page, rows, place.row);
+    const delta = item.delta = deltaOf(place, rows, epoch, ruleName, span);
+    const length = Math.min(delta.length, EXPLAIN_BYTES_MAX);
+    item.search?.bytes.show(rows, place.row, delta.offset, length);
   });
   findBytes(index, searches);
   for (const { wanted: page, delta } of shown) {
@@ -124,12 +124,11 @@ export function findDeltas(
 
 /** Places of the newest deltas, newest first; of a derived page those of its tick. */
 function newestPlaces(index: LogIndex, wanted: DeltasWanted, count: number): RowPlace[] {
-  const { place, rows, span } = wanted, isDerived = place.rowKind === ROW_KIND.derived;
-  const found: RowPlace[] = [];
+  const { place, rows, span } = wanted, found: RowPlace[] = [];
   for (const page of rows) {
     let left = count;
     for (const row of deltasBack(index, page, span)) {
-      if (isDerived && (row.tick !== place.tick || row.rowKind !== place.rowKind)) break;
+      if (!isOfValue(row, place)) break;
       found.push(row);
       if (--left === 0) break;
     }
@@ -138,6 +137,18 @@ function newestPlaces(index: LogIndex, wanted: DeltasWanted, count: number): Row
     found.sort((a, b) => b.tick - a.tick || b.frame - a.frame || b.row - a.row);
   }
   return found.slice(0, count);
+}
+
+/** Whether a delta is among those that led to a value: of a derived page only those of its tick are. */
+function isOfValue({ tick, rowKind }: RowPlace, newest: RowPlace): boolean {
+  return newest.rowKind !== ROW_KIND.derived || tick === newest.tick && rowKind === newest.rowKind;
+}
+
+/** Whether deltas of a page led to its value beside the newest. */
+export function hasMore(rows: PageRows, newest: RowPlace): boolean {
+  let at = 0, place = rows.at(0);
+  while (place !== undefined && (place === newest || !isDelta(place))) place = rows.at(++at);
+  return place !== undefined && isOfValue(place, newest);
 }
 
 /** Deltas of a page that touch a span, newest first. */
@@ -167,27 +178,51 @@ function touching(index: LogIndex, rows: readonly PlacedRow[], span: Span): RowP
   return rows.map(({ place }) => place).filter((place) => hits.has(place));
 }
 
-function deltaOf(lives: Lives, { place, wanted }: Shown, rows: FrameRows): Writable {
-  const { page, row, tick } = place, { span } = wanted, { hlcFirst } = rows.frame;
-  const first = rows.offset(row), end = first + rows.length(row);
-  const offset = Math.max(first, span?.offset ?? 0);
+/**
+ * The delta that a row is. What stood before it is left open, and what stands after it if it does not say so
+ * itself.
+ *
+ * @param epoch Epoch of its page after it.
+ * @param ruleName Name of the rule that made it, if it is known.
+ * @param span The part of it that is meant; all of it if `undefined`.
+ */
+export function deltaOf(
+  { page, row, tick, rowKind }: RowPlace,
+  rows: FrameRows,
+  epoch: number,
+  ruleName: string | undefined,
+  span?: Span,
+): Writable {
+  const first = rows.offset(row), kind = rows.kind(row);
+  let offset = first, length = rows.length(row);
+  if (span !== undefined) {
+    offset = Math.max(first, span.offset);
+    length = Math.min(first + length, span.offset + span.length) - offset;
+  }
   return {
     page,
     tick,
-    hlc: addTo(timestampHi(hlcFirst), timestampLo(hlcFirst), row),
+    hlc: rows.frame.hlcFirst + BigInt(row),
     timeUs: rows.timeUs(row),
-    epoch: lives.epochAfter(page, rows, row),
-    kind: kindName(rows.kind(row)),
-    source: place.rowKind === ROW_KIND.derived && wanted.ruleName !== undefined
-      ? wanted.ruleName
-      : rows.source(row),
+    epoch,
+    kind: kindName(kind),
+    source: rowKind === ROW_KIND.derived && ruleName !== undefined ? ruleName : rows.source(row),
     intent: rows.intent(row),
     offset,
-    length: Math.min(end, span === undefined ? end : span.offset + span.length) - offset,
+    length,
     before: undefined,
-    after: undefined,
+    after: kind === KIND_SET
+      ? bytesAt(rows, rows.start(row) + offset - first, Math.min(length, EXPLAIN_BYTES_MAX))
+      : undefined,
     advance: rows.advance(row),
   };
+}
+
+/** A copy of few bytes. */
+function bytesAt({ bytes }: FrameRows, start: number, length: number): Uint8Array {
+  const copied = new Uint8Array(Math.max(0, Math.min(length, bytes.length - start)));
+  copy(bytes, start, copied, 0, copied.length);
+  return copied;
 }
 
 /** Looks at rows in rounds until all shown bytes are known, or there are no more rows to look at. */

@@ -21,7 +21,7 @@ import {
 } from "../schema/mod.ts";
 import { pageSteps } from "./page_past.ts";
 import type { Past } from "./past.ts";
-import { isDelta, PageRows, type PlacedRow, readRows, rowsBack } from "./_explain_rows.ts";
+import { isDelta, type PlacedRow, readRows, RowFinder } from "./_explain_rows.ts";
 
 /** Second byte of a table's schema. */
 const TABLE_FORM = 2;
@@ -65,7 +65,7 @@ export class Lives {
    * @throws {MmsbError} `invalid-handle`, `out-of-bounds`.
    */
   checkThere(page: number, tick: number, size: number): void {
-    if (new PageRows(this.#index, page, tick).newest === undefined || !this.isThere(page)) {
+    if (new RowFinder(this.#index, tick).rows(page).newest === undefined || !this.isThere(page)) {
       const operations = this.#operations(page, tick);
       const isBorn = operations.includes(STRUCTURAL.createPage) ||
         this.#index.tickBase > 0 && this.#past.stateAtHorizon().table.rowOf(page) !== 0;
@@ -212,8 +212,8 @@ export class Lives {
   }
 
   #structure(page: number, tick: number): PlacedRow[] {
-    const places: PlacedRow[] = [];
-    for (const place of rowsBack(this.#index, page, tick)) {
+    const places: PlacedRow[] = [], rows = new RowFinder(this.#index, tick).rows(page);
+    for (let at = 0, place = rows.at(0); place !== undefined; place = rows.at(++at)) {
       if (!isDelta(place)) places.push({ place });
     }
     return places;

@@ -6,6 +6,7 @@
 import { EXPLAIN_PAGES_MAX } from "../base/mod.ts";
 import { decodeBinding } from "../log/mod.ts";
 import type { PageStore } from "../physical/mod.ts";
+import { type MadeExplanation, madeOf } from "./_explain_extent.ts";
 import type { ExplainedPage } from "./explanation.ts";
 
 type Draft = { -readonly [key in keyof ExplainedPage]: ExplainedPage[key] } & {
@@ -13,7 +14,7 @@ type Draft = { -readonly [key in keyof ExplainedPage]: ExplainedPage[key] } & {
 };
 
 /** A page of a bus in memory with all that it is made from, as they are now. */
-export function explainPresent(store: PageStore, root: number, depthMax: number): ExplainedPage {
+export function explainPresent(store: PageStore, root: number, depthMax: number): MadeExplanation {
   const drafts = new Map<number, Draft>();
   const add = (id: number, depth: number): Draft => {
     const draft = draftOf(store, id, depth);
@@ -41,7 +42,7 @@ export function explainPresent(store: PageStore, root: number, depthMax: number)
       else page.parents.push(parent);
     }
   }
-  return all[0];
+  return madeOf(all);
 }
 
 function draftOf(store: PageStore, id: number, depth: number): Draft {

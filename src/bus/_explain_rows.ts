@@ -5,7 +5,11 @@
  * row it is and in which tick. Rows of many pages are then read together, in the order in which they lie
  * in the log, so that frames that are close are one read.
  *
- * Cost: some binary searches a row for its place, some 100 ns each.
+ * Pages are asked about as of many ticks, so what the index says of a page is kept as long as one
+ * explanation is made.
+ *
+ * Cost: a look into each segment's index once a page, and for each row some binary searches, together some
+ * 200 ns.
  */
 
 import { type FrameRows, type IndexedSegment, type LogIndex, ROW_KIND } from "../log/mod.ts";
@@ -30,25 +34,136 @@ export interface RowPlace {
 const FRAMES_AT_ONCE = 1024;
 const BYTES_AT_ONCE = 32 * 1024 * 1024;
 
-/** Rows of a page up to a tick, newest first, found as they are asked for. */
+/** Rows of a page in one segment. */
+interface SegmentRows {
+  readonly segment: IndexedSegment;
+  /** Its rows, numbered through the segment; at least one. */
+  readonly numbers: Uint32Array;
+}
+
+/** Rows of a page on one lane by segments, newest first, looked up as they are asked for. */
+class LaneRows {
+  readonly page: number;
+  readonly #found: SegmentRows[] = [];
+  readonly #rest: Generator<IndexedSegment>;
+
+  constructor(index: LogIndex, lane: number, page: number, tickMax: number) {
+    this.page = page;
+    this.#rest = index.segmentsBack(lane, tickMax);
+  }
+
+  /** A segment that has rows of the page by its place from the end, `undefined` where there are no more. */
+  at(place: number): SegmentRows | undefined {
+    while (this.#found.length <= place) {
+      const next = this.#rest.next();
+      if (next.done) return undefined;
+      const segment = next.value, numbers = segment.rowsOf(this.page);
+      if (numbers.length > 0) this.#found.push({ segment, numbers });
+    }
+    return this.#found[place];
+  }
+}
+
+/** Goes back through the rows of a page on one lane. */
+class LaneCursor {
+  readonly #rows: LaneRows;
+  readonly #tickMax: number;
+  #place = 0;
+  #current: SegmentRows | undefined;
+  /** Index of the next row among the segment's. */
+  #at = -1;
+  /** Frame of the last row. */
+  #frame = -1;
+
+  constructor(rows: LaneRows, tickMax: number) {
+    this.#rows = rows;
+    this.#tickMax = tickMax;
+  }
+
+  next(): RowPlace | undefined {
+    for (;;) {
+      if (this.#at < 0) {
+        this.#current = this.#rows.at(this.#place++);
+        if (this.#current === undefined) {
+          this.#place--;
+          return undefined;
+        }
+        this.#at = lastUpTo(this.#current, this.#tickMax);
+        this.#frame = -1;
+        continue;
+      }
+      const { segment, numbers } = this.#current!, number = numbers[this.#at--];
+      const { ticks, frameRows, frameTicks, frameKinds } = segment.columns;
+      let frame = this.#frame;
+      if (frame < 0 || number < frameRows[frame]) frame = countUpTo(frameRows, number) - 1;
+      this.#frame = frame;
+      const rowKind = frameKinds[frame];
+      // The rows of rules and marks stand at pages, and change none.
+      if (rowKind > ROW_KIND.derived) continue;
+      const tick = ticks[frameTicks[frame]], row = number - frameRows[frame];
+      return { page: this.#rows.page, segment, frame, row, tick, rowKind };
+    }
+  }
+}
+
+/** Index of the last of a segment's rows up to a tick, −1 for none. */
+function lastUpTo({ segment, numbers }: SegmentRows, tickMax: number): number {
+  const { summary: { tickBefore, tickLast }, columns } = segment;
+  if (tickBefore >= tickMax) return -1;
+  if (tickLast <= tickMax) return numbers.length - 1;
+  const { ticks, frameRows, frameTicks } = columns;
+  const frame = countUpTo(frameTicks, countUpTo(ticks, tickMax) - 1);
+  const end = frame < frameRows.length ? countUpTo(numbers, frameRows[frame] - 1) : numbers.length;
+  return end - 1;
+}
+
+/** Finds rows of pages, and keeps what it has looked up. */
+export class RowFinder {
+  readonly #index: LogIndex;
+  readonly #tickMax: number;
+  readonly #pages = new Map<number, LaneRows[]>();
+
+  /** Finds rows up to a tick; the index stays as it is meanwhile. */
+  constructor(index: LogIndex, tickMax: number) {
+    this.#index = index;
+    this.#tickMax = tickMax;
+  }
+
+  /** Rows of a page up to a tick that is not after the finder's. */
+  rows(page: number, tickMax: number = this.#tickMax): PageRows {
+    let lanes = this.#pages.get(page);
+    if (lanes === undefined) {
+      lanes = this.#index.lanes.map((lane) => new LaneRows(this.#index, lane, page, this.#tickMax));
+      this.#pages.set(page, lanes);
+    }
+    return new PageRows(page, lanes, tickMax);
+  }
+}
+
+/**
+ * Rows of a page up to a tick, newest first, found as they are asked for: exactly so for deltas; rows that
+ * change the page's life stand somewhere in their tick.
+ */
 export class PageRows {
   /** The page. */
   readonly page: number;
   readonly #places: RowPlace[] = [];
-  readonly #rest: Generator<RowPlace>;
+  readonly #cursors: readonly LaneCursor[];
+  /** The next row of each lane, where there are several. */
+  #heads: (RowPlace | undefined)[] | undefined;
 
-  /** Nothing is looked up yet. */
-  constructor(index: LogIndex, page: number, tickMax: number) {
+  /** @ignore Made by a {@linkcode RowFinder}. */
+  constructor(page: number, lanes: readonly LaneRows[], tickMax: number) {
     this.page = page;
-    this.#rest = rowsBack(index, page, tickMax);
+    this.#cursors = lanes.map((lane) => new LaneCursor(lane, tickMax));
   }
 
   /** A row by its place from the end, `undefined` where there are no more. */
   at(place: number): RowPlace | undefined {
     while (this.#places.length <= place) {
-      const next = this.#rest.next();
-      if (next.done) return undefined;
-      this.#places.push(next.value);
+      const next = this.#cursors.length === 1 ? this.#cursors[0].next() : this.#nextOfAll();
+      if (next === undefined) return undefined;
+      this.#places.push(next);
     }
     return this.#places[place];
   }
@@ -60,6 +175,21 @@ export class PageRows {
       if (place === undefined || isDelta(place)) return place;
     }
   }
+
+  /** In a tick a page's own deltas come before those that rules make of it, whichever lanes they are on. */
+  #nextOfAll(): RowPlace | undefined {
+    const heads = this.#heads ??= this.#cursors.map((cursor) => cursor.next());
+    let newest = -1;
+    for (let at = 0; at < heads.length; at++) {
+      const head = heads[at], best = newest < 0 ? undefined : heads[newest];
+      if (head === undefined) continue;
+      if (best === undefined || head.tick > best.tick || isLater(head, best)) newest = at;
+    }
+    if (newest < 0) return undefined;
+    const found = heads[newest];
+    heads[newest] = this.#cursors[newest].next();
+    return found;
+  }
 }
 
 /** Whether a row changes bytes of its page. */
@@ -67,62 +197,8 @@ export function isDelta({ rowKind }: RowPlace): boolean {
   return rowKind !== ROW_KIND.structural;
 }
 
-/**
- * Rows of a page up to a tick, newest first: exactly so for deltas; rows that change the page's life stand
- * somewhere in their tick.
- */
-export function rowsBack(index: LogIndex, page: number, tickMax: number): Generator<RowPlace> {
-  const { lanes } = index;
-  return lanes.length === 1
-    ? laneRowsBack(index, lanes[0], page, tickMax)
-    : merged(lanes.map((lane) => laneRowsBack(index, lane, page, tickMax)));
-}
-
-/** In a tick a page's own deltas come before those that rules make of it, whichever lanes they are on. */
-function* merged(lanes: Generator<RowPlace>[]): Generator<RowPlace> {
-  const heads = lanes.map((lane) => lane.next().value as RowPlace | undefined);
-  for (;;) {
-    let newest = -1;
-    for (let at = 0; at < heads.length; at++) {
-      const head = heads[at], best = newest < 0 ? undefined : heads[newest];
-      if (head === undefined) continue;
-      if (best === undefined || head.tick > best.tick || isLater(head, best)) newest = at;
-    }
-    if (newest < 0) return;
-    yield heads[newest]!;
-    heads[newest] = lanes[newest].next().value as RowPlace | undefined;
-  }
-}
-
 function isLater(a: RowPlace, b: RowPlace): boolean {
   return a.tick === b.tick && a.rowKind === ROW_KIND.derived && b.rowKind === ROW_KIND.data;
-}
-
-function* laneRowsBack(
-  index: LogIndex,
-  lane: number,
-  page: number,
-  tickMax: number,
-): Generator<RowPlace> {
-  for (const segment of index.segmentsBack(lane, tickMax)) {
-    const numbers = segment.rowsOf(page);
-    if (numbers.length === 0) continue;
-    const { ticks, frameRows, frameTicks, frameKinds } = segment.columns;
-    let at = numbers.length;
-    if (segment.summary.tickLast > tickMax) {
-      const tick = countUpTo(ticks, tickMax), frame = countUpTo(frameTicks, tick - 1);
-      at = frame < frameRows.length ? countUpTo(numbers, frameRows[frame] - 1) : at;
-    }
-    let frame = -1;
-    for (at--; at >= 0; at--) {
-      const number = numbers[at];
-      if (frame < 0 || number < frameRows[frame]) frame = countUpTo(frameRows, number) - 1;
-      const rowKind = frameKinds[frame];
-      if (rowKind > ROW_KIND.derived) continue;
-      const tick = ticks[frameTicks[frame]];
-      yield { page, segment, frame, row: number - frameRows[frame], tick, rowKind };
-    }
-  }
 }
 
 /** How many of rising numbers are at most `limit`. */
@@ -154,44 +230,42 @@ export function readRows<T extends PlacedRow>(
   items: readonly T[],
   take: (item: T, rows: FrameRows) => void,
 ): void {
-  for (const { segment, byFrame } of bySegment(items)) {
+  for (const { segment, some } of bySegment(items)) {
     const { frameLengths } = segment.columns;
-    let frames: number[] = [], bytes = 0;
-    const read = () => {
+    some.sort((a, b) => a.place.frame - b.place.frame);
+    for (let at = 0, end = 0; at < some.length;) {
+      const frames: number[] = [];
+      for (let bytes = 0, last = -1; end < some.length; end++) {
+        const { frame } = some[end].place, length = frameLengths[frame];
+        if (frame === last) continue;
+        if (frames.length >= FRAMES_AT_ONCE || bytes > 0 && bytes + length > BYTES_AT_ONCE) break;
+        frames.push(last = frame);
+        bytes += length;
+      }
       const loaded = index.frames.load(segment, frames);
-      frames.forEach((frame, at) => {
-        for (const item of byFrame.get(frame)!) take(item, loaded[at]);
-      });
-      frames = [];
-      bytes = 0;
-    };
-    for (const frame of Uint32Array.from(byFrame.keys()).sort()) {
-      const length = frameLengths[frame];
-      if (frames.length >= FRAMES_AT_ONCE || bytes > 0 && bytes + length > BYTES_AT_ONCE) read();
-      frames.push(frame);
-      bytes += length;
+      for (let place = 0; at < end; at++) {
+        if (some[at].place.frame !== frames[place]) place++;
+        take(some[at], loaded[place]);
+      }
     }
-    read();
   }
 }
 
 interface SegmentItems<T> {
   readonly segment: IndexedSegment;
-  readonly byFrame: Map<number, T[]>;
+  readonly some: T[];
 }
 
 function bySegment<T extends PlacedRow>(items: readonly T[]): SegmentItems<T>[] {
   const segments = new Map<unknown, SegmentItems<T>>();
+  let last: SegmentItems<T> | undefined;
   for (const item of items) {
-    const { segment, frame } = item.place;
-    let found = segments.get(segment.summary);
-    if (found === undefined) {
-      found = { segment, byFrame: new Map() };
-      segments.set(segment.summary, found);
+    const { segment } = item.place;
+    if (last?.segment.summary !== segment.summary) {
+      last = segments.get(segment.summary);
+      if (last === undefined) segments.set(segment.summary, last = { segment, some: [] });
     }
-    const some = found.byFrame.get(frame);
-    if (some === undefined) found.byFrame.set(frame, [item]);
-    else some.push(item);
+    last.some.push(item);
   }
   return [...segments.values()].sort(({ segment: { summary: a } }, { segment: { summary: b } }) =>
     a.lane - b.lane || a.number - b.number

@@ -1,12 +1,16 @@
 /**
- * Lane frames: the frames of one tick over several lanes.
+ * Lane frames: the frames of one tick, in one lane or over several.
  *
- * A batch's rows go to the lane of their page's shard, each lane's part as a frame of its own with the same
+ * In one lane each batch is a frame. With workers the bodies of a large tick's frames are built by them, side
+ * by side and in order, and the parts are given out as they are ready: whoever asks writes the first ones meanwhile.
+ * The bytes are the same.
+ *
+ * In several lanes a batch's rows go to the lane of their page's shard, each lane's part as a frame of its own with the same
  * producer and sequence; whatever else a tick has goes to lane 0. So a page's rows stand in one lane as
  * long as it keeps its shard, in their order, and rows of one shard say nothing of the number of lanes. All
  * frames name the lanes that take part, which is known only once all rows are: so they are built last.
  *
- * Cost: with one lane nothing but a call. With several a look at each row's shard, and a copy of the rows of
+ * Cost: with one lane nothing but a call, or a plan for the workers. With several a look at each row's shard, and a copy of the rows of
  * batches that touch more than one lane.
  */
 
@@ -28,6 +32,7 @@ import {
   type PageStore,
   ROW_BYTES,
 } from "../physical/mod.ts";
+import type { WorkerTeam } from "../propagation/mod.ts";
 import { addToHi, addToLo } from "../temporal/mod.ts";
 
 /** Bytes up to which a loop is faster than a block move with its two views. */
@@ -39,10 +44,14 @@ interface LaneRows {
   readonly frame: RowFrame;
 }
 
+/** HLC, next page id and next rule. */
+type CommitContent = [hlcHi: number, hlcLo: number, nextPageId: number, nextRule: number];
+
 /** Builds the frames of one tick. */
 export class LaneFrames {
   readonly #set: LaneSet | undefined;
   readonly #store: PageStore;
+  readonly #team: WorkerTeam | undefined;
   readonly #writers: readonly FrameWriter[];
   readonly #first: FrameWriter;
   #header: TickHeader | undefined;
@@ -51,19 +60,23 @@ export class LaneFrames {
   /** The lane of each row at hand. */
   #lanes = new Uint8Array(0);
 
-  /** For the lanes that a set writes; pages have their shards from `store`. */
-  constructor(set: LaneSet | undefined, store: PageStore) {
+  /** What the commit row of a tick of one lane says, while its frames wait. */
+  #commit: CommitContent = [0, 0, 0, 0];
+
+  /** For the lanes that a set writes; pages have their shards from `store`, and large ticks are built by `team`. */
+  constructor(set: LaneSet | undefined, store: PageStore, team?: WorkerTeam) {
     this.#set = set;
     this.#store = store;
+    this.#team = team;
     this.#writers = Array.from({ length: set?.size ?? 1 }, () => new FrameWriter());
     this.#first = this.#writers[0];
   }
 
   /** Starts a tick; the header's lane, participants and synced position count for one lane only. */
   begin(header: TickHeader): void {
+    this.#waiting = [];
     if (this.#writers.length === 1) return this.#first.begin(header);
     this.#header = header;
-    this.#waiting = [];
   }
 
   /**
@@ -73,15 +86,19 @@ export class LaneFrames {
    * @throws {MmsbError} `limit` where there are more rows than a reader takes.
    */
   addRows(frame: RowFrame): void {
-    if (this.#writers.length === 1) this.#first.addRows(frame);
-    else if (frame.rowKind === ROW_KIND.data) this.#split(frame);
+    if (this.#writers.length === 1) {
+      if (this.#team === undefined) this.#first.addRows(frame);
+      else this.#waiting.push({ lane: 0, frame });
+    } else if (frame.rowKind === ROW_KIND.data) this.#split(frame);
     else this.#waiting.push({ lane: 0, frame });
   }
 
   /** Adds the commit row in every lane that takes part, and builds what waits for it. */
   addCommit(hlcHi: number, hlcLo: number, nextPageId: number, nextRule: number): void {
     if (this.#writers.length === 1) {
-      return this.#first.addCommit(hlcHi, hlcLo, nextPageId, nextRule);
+      this.#commit = [hlcHi, hlcLo, nextPageId, nextRule];
+      if (this.#team === undefined) this.#first.addCommit(...this.#commit);
+      return;
     }
     const lanes = [...new Set(this.#waiting.map(({ lane }) => lane))].sort((a, b) => a - b);
     // A tick without rows is a commit row by itself.
@@ -99,9 +116,43 @@ export class LaneFrames {
     this.#waiting = [];
   }
 
-  /** The frames by lane; good until the next `begin`. */
+  /** The frames by lane, to be read once; good until the next `begin`. */
   finish(): LaneParts {
-    return this.#writers.length === 1 ? [this.#first.finish()] : this.#parts;
+    if (this.#writers.length > 1) return this.#parts;
+    const team = this.#team;
+    if (team === undefined) return [this.#first.finish()];
+    const frames = this.#waiting.map(({ frame }) => frame);
+    const large = frames.filter((frame) => team.canBuild(frame));
+    if (team.isWorthBuilding(large)) return [this.#build(team, frames, large)];
+    for (const frame of frames) this.#first.addRows(frame);
+    this.#first.addCommit(...this.#commit);
+    return [this.#first.finish()];
+  }
+
+  /** The parts of one lane as they come: while workers build frames, whoever asks for these writes the first ones. */
+  *#build(
+    team: WorkerTeam,
+    frames: readonly RowFrame[],
+    large: readonly RowFrame[],
+  ): Generator<Uint8Array> {
+    const writer = this.#first, building = team.build(large);
+    let index = 0, given = 0;
+    try {
+      for (const frame of frames) {
+        const isLarge = frame === large[index];
+        const built = isLarge ? building?.take(index++) : undefined;
+        if (built === undefined) {
+          writer.addRows(frame);
+          continue;
+        }
+        writer.addBuilt(frame, built);
+        for (const parts = writer.finish(); given < parts.length; given++) yield parts[given];
+      }
+      writer.addCommit(...this.#commit);
+      for (const parts = writer.finish(); given < parts.length; given++) yield parts[given];
+    } finally {
+      building?.end();
+    }
   }
 
   /**

@@ -19,8 +19,8 @@ import {
   NAME_BYTES_MAX,
   reasonOf,
 } from "../base/mod.ts";
-import { bindingOf, type BindingText, decodeBinding, encodeBinding } from "../log/mod.ts";
-import { EDGE, type EdgeType, MARK, type PageStore, type RuleBinding } from "../physical/mod.ts";
+import { bindingOf, encodeBinding } from "../log/mod.ts";
+import { MARK, type RuleBinding } from "../physical/mod.ts";
 import {
   BoundRule,
   CHANGED,
@@ -28,11 +28,14 @@ import {
   NEEDS_FULL,
   type Rule,
   type RuleMode,
+  type RuleWorkers,
   STALE,
   type Waves,
 } from "../propagation/mod.ts";
-import { type Region, regionId, stageEdge, stageRemoval } from "./_edges.ts";
+import { type Region, regionId } from "./_edges.ts";
+import { stageMissingEdge, unbindStaged, unstage, writersOf } from "./_rule_edges.ts";
 import { checkParams } from "./_rule_params.ts";
+import { type Checked, detachedRule, MODES, modeText, partsOf } from "./_rule_text.ts";
 import type { PageHost } from "./page.ts";
 import { atomically } from "./staging.ts";
 
@@ -103,6 +106,8 @@ export interface RuleHost {
   readonly host: PageHost;
   /** The waves. */
   readonly waves: Waves;
+  /** Threads that run rules from modules, if there are any. */
+  readonly workers?: RuleWorkers;
 }
 
 const KEYS = [
@@ -117,27 +122,15 @@ const KEYS = [
   "export",
   "replace",
 ];
-const MODES: readonly RuleMode[] = ["immediate", "deferred", "batch"];
 const EVERY_MAX = 1_000_000;
-
-interface Checked {
-  readonly name: string;
-  readonly inputs: readonly { readonly page: number; readonly edge: "data" | "control" }[];
-  readonly outputs: readonly number[];
-  readonly state: readonly number[];
-  readonly params: unknown;
-  readonly mode: RuleMode;
-  readonly every: number;
-  readonly finite: boolean;
-  readonly export: string;
-  readonly replace: boolean;
-}
 
 /** The rules of one bus. */
 export class Rules {
   readonly #bus: RuleHost;
   /** Modules that are being loaded. */
   readonly #loading = new Set<Promise<void>>();
+  /** Settles with the last of them. */
+  #last: Promise<void> = Promise.resolve();
   /** What was wrong with one, until a tick says so. */
   #failed: MmsbError | undefined;
   /** Numbers below are given out, those of refused batches too; the store knows of ticks only. */
@@ -170,16 +163,19 @@ export class Rules {
       handle.bound = this.#stage(code, null, checked);
       return handle;
     }
-    const url = moduleUrl(code);
+    const url = moduleUrl(code), before = this.#last;
     const handle = new BoundHandle(
       this.#bus,
       checked.name,
-      this.#load(url, checked.export).then((rule) => {
+      this.#load(url, checked).then(async (rule) => {
+        await this.#bus.workers?.load(url, checked.export, rule.version);
+        // Numbers of rules must not depend on whose module is there first.
+        await before;
         host.checkWritable();
         handle.bound = this.#stage(rule, url, checked);
       }),
     );
-    handle.ready.catch(() => {});
+    this.#last = handle.ready.catch(() => {});
     this.#track(handle.ready, checked.name);
     return handle;
   }
@@ -236,22 +232,22 @@ export class Rules {
     this.#loading.add(done);
   }
 
-  async #load(url: string, name: string): Promise<Rule> {
+  async #load(url: string, { name: rule, export: name }: Checked): Promise<Rule> {
     let module: Record<string, unknown>;
     try {
       module = await import(url);
     } catch (cause) {
-      throw new MmsbError("rule", `Cannot load the rule of ${url}: ${reasonOf(cause)}`, {
-        values: { module: url, export: name },
+      throw new MmsbError("rule", `Cannot load rule "${rule}" from ${url}: ${reasonOf(cause)}`, {
+        values: { rule, module: url, export: name },
         cause,
       });
     }
-    const rule = module[name];
-    if (isRule(rule)) return rule;
+    const code = module[name];
+    if (isRule(code)) return code;
     throw new MmsbError(
       "usage",
       `Cannot bind "${name}" of ${url} as it is no rule: export what defineRule gives`,
-      { values: { module: url, export: name } },
+      { values: { rule, module: url, export: name } },
     );
   }
 
@@ -316,7 +312,7 @@ export class Rules {
     }
     return atomically(host, () => {
       if (staged !== undefined) unbindStaged(host, staged.number);
-      else if (old !== undefined) unstage(this.#bus, old);
+      else if (old !== undefined) unstage(host, old);
       for (const { page, edge } of inputs) {
         for (const output of outputs) stageMissingEdge(host, page, output, edge);
       }
@@ -367,12 +363,6 @@ export class Rules {
   }
 }
 
-/** The binding that writes a page and the staged one: one of them is about to end, if there are two. */
-function writersOf({ store, staging }: PageHost, page: number): RuleBinding[] {
-  const writers = [store.bindings.writerOf(page), staging.rules.writerOf(page)];
-  return writers.filter((binding) => binding !== undefined);
-}
-
 function refuseOwnInput(rule: string, page: number): never {
   throw new MmsbError(
     "cycle",
@@ -421,107 +411,9 @@ class BoundHandle implements RuleHandle {
     }
     atomically(host, () => {
       if (isStaged) unbindStaged(host, number);
-      else unstage(this.#bus, binding!);
+      else unstage(host, binding!);
     });
   }
-}
-
-/** Stages ending a binding, with the edges that nobody else needs. */
-function unstage({ host }: RuleHost, binding: RuleBinding): void {
-  const { staging } = host;
-  staging.rules.unbind(binding);
-  staging.effects.push({ undo: () => staging.rules.keep(binding.number) });
-  removeEdges(host, binding);
-}
-
-/** Takes a staged binding back. */
-function unbindStaged(host: PageHost, number: number): void {
-  const { staging } = host, staged = staging.rules.take(number);
-  removeEdges(host, staged.binding);
-  staging.effects.push({ undo: () => staging.rules.bind(staged) });
-}
-
-/** Stages removing the edges of a binding, but for those that another one has too. */
-function removeEdges(host: PageHost, binding: RuleBinding): void {
-  const { store, staging } = host, { table, edges } = store;
-  const inputs = new Set(binding.inputs);
-  for (const output of binding.outputs) {
-    const others = writersOf(host, output).filter((other) =>
-      other.number !== binding.number && !staging.rules.isLeaving(other.number) &&
-      other.outputs.includes(output)
-    );
-    for (const input of inputs) {
-      if (others.some((other) => other.inputs.includes(input))) continue;
-      for (const type of ["data", "control"] satisfies EdgeType[]) {
-        const edge = edges.find(table.rowOf(input), table.rowOf(output), EDGE[type]);
-        if (edge !== 0 && !edges.isLeaving(edge)) stageRemoval(host, input, output, type);
-      }
-    }
-  }
-}
-
-function stageMissingEdge(host: PageHost, from: number, to: number, type: EdgeType): void {
-  const { table, edges } = host.store;
-  const edge = edges.find(table.rowOf(from), table.rowOf(to), EDGE[type]);
-  if (edge === 0 || edges.isLeaving(edge)) stageEdge(host, from, to, type);
-}
-
-/** A rule of the store whose code is not there. */
-export function detachedRule(binding: RuleBinding, store: PageStore): BoundRule {
-  const bound = new BoundRule(partsOf(binding), undefined);
-  bound.isStaged = false;
-  const isStale = binding.outputs.some((page) => store.marks.has(page, MARK.stale));
-  bound.flags = isStale ? NEEDS_FULL | CHANGED | STALE : NEEDS_FULL;
-  return bound;
-}
-
-/** What the waves need of a binding. */
-export function partsOf(binding: RuleBinding): ConstructorParameters<typeof BoundRule>[0] {
-  const text = decodeBinding(binding.payload);
-  const { number, name, inputs, outputs, state } = binding;
-  const { mode, every, finite } = modeOf(text);
-  return {
-    number,
-    name,
-    inputIds: inputs,
-    outputIds: outputs,
-    stateIds: state,
-    params: frozen(text.params),
-    mode,
-    every,
-    finite,
-  };
-}
-
-/**
- * Mode and what else a binding asks for, as words: `immediate`, `batch 8`, `deferred finite`, `immediate control 0,2`
- * where the inputs 0 and 2 do not wake it.
- */
-function modeText({ mode, every, finite, inputs }: Checked): string {
-  const control = [...inputs.keys()].filter((index) => inputs[index].edge === "control");
-  return `${mode}${mode === "batch" ? ` ${every}` : ""}${finite ? " finite" : ""}${
-    control.length > 0 ? ` control ${control.join(",")}` : ""
-  }`;
-}
-
-function modeOf({ mode }: BindingText): Pick<Checked, "mode" | "every" | "finite"> {
-  const words = mode.split(" "), name = MODES.find((known) => known === words[0]);
-  const every = Number(words[1]);
-  return {
-    mode: name ?? "immediate",
-    every: Number.isInteger(every) && every > 0 ? every : 1,
-    finite: words.includes("finite"),
-  };
-}
-
-/** Freezes what JSON gave, all the way down: a rule that could change it would keep state there. */
-function frozen(params: unknown): unknown {
-  const waiting = [params];
-  for (const value of waiting) {
-    if (typeof value !== "object" || value === null) continue;
-    for (const inner of Object.values(Object.freeze(value))) waiting.push(inner);
-  }
-  return params;
 }
 
 function moduleUrl(code: unknown): string {

@@ -127,6 +127,7 @@ export class StagedEdges implements ComingEdges {
    * @throws {MmsbError} `invalid-handle` where one is gone.
    */
   check({ table, edges }: PageStore): void {
+    if (this.size === 0) return;
     for (const staged of [this.#added, this.#removed]) {
       for (const { edge, from, to, type } of staged.values()) {
         if (edges.find(table.rowOf(from), table.rowOf(to), type) === edge) continue;

@@ -133,6 +133,7 @@ export class StagedRules {
    * @throws {MmsbError} `invalid-handle` where a page is gone, or about to be.
    */
   begin(store: PageStore, waves: Waves, deaths: ReadonlySet<number>): void {
+    if (this.size === 0) return;
     for (const { binding: { name, inputs, outputs, state } } of this.#binds.values()) {
       for (const page of [...inputs, ...outputs, ...state]) {
         if (store.table.rowOf(page) !== 0 && !deaths.has(page)) continue;

@@ -18,6 +18,7 @@ import {
   assert,
   BATCH_PAYLOAD_BYTES_MAX,
   MmsbError,
+  NAME_BYTES_MAX,
   PAGE_BYTES_MAX,
   TABLE_ROWS_MAX,
 } from "../base/mod.ts";
@@ -51,6 +52,9 @@ import {
 import { stageBirth } from "./_births.ts";
 import { deltaOptions } from "./_delta_options.ts";
 import type { PageHost, WriteOptions } from "./page.ts";
+
+/** Most bytes of UTF-8 for a code unit of a string. */
+const UTF8_BYTES_PER_UNIT = 3;
 
 interface Column {
   readonly plan: ChunkPlan;
@@ -132,7 +136,8 @@ export class TableCore {
     }
     const entries = arena.words[(root << 2) + (ROOT_ENTRIES >>> 2)];
     if (staging.generation !== this.#generation || entries !== this.#committed) this.follow();
-    const { plan, width, pages, rows } = this.#columns[field.index] ?? this.#column(field);
+    const known = this.#columns[field.index];
+    const { plan, width, pages, rows } = known?.width === field.width ? known : this.#column(field);
     const chunk = chunkOf(plan, row), page = pages[chunk];
     if (page === undefined || page === 0) return zeroValue(field);
     if (table.ids[rows[chunk]] !== page) this.#findChunk(field, chunk);
@@ -327,7 +332,8 @@ export class TableCore {
   /** The chunks of a column; found in the directory when the first handle that knows it asks. */
   #column(field: Field): Column {
     let column = this.#columns[field.index];
-    if (column === undefined) {
+    // A batch that was refused may have been about to make another column of this one.
+    if (column?.width !== field.width) {
       column = { plan: chunkPlan(field.width), width: field.width, pages: [], rows: [] };
       this.#columns[field.index] = column;
       for (const entry of this.#entries) {
@@ -372,16 +378,23 @@ export class TableCore {
       });
     }
     if (directoriesFor(this.#entries.length + 1) > this.#directories.length) {
-      this.#directories.push(this.#birth(directoryBytes(this.#directories.length)));
+      const directory = this.#directories.length;
+      this.#directories.push(this.#birth(directoryBytes(directory), `[directory ${directory}]`));
     }
-    const page = this.#birth(chunkRows(column.plan, chunk) * column.width);
+    const size = chunkRows(column.plan, chunk) * column.width;
+    const page = this.#birth(size, `.${field.name}[${chunk}]`);
     this.#entries.push({ column: field.index, chunk, page });
     this.#setChunk(column, chunk, page);
   }
 
-  #birth(size: number): number {
+  /** Pages of a table that has a name have one, too, so that logs and graphs say more than numbers. */
+  #birth(size: number, part: string): number {
     assert(size <= PAGE_BYTES_MAX, "a chunk fits in a page");
-    return stageBirth(this.#host, size, { name: "", shard: this.#shard }).id;
+    const { store } = this.#host, table = store.nameOf(this.root), name = table + part;
+    // Nothing finds them by it, so one that is taken or too long is done without.
+    const isFree = table !== "" && store.find(name) === 0 &&
+      UTF8_BYTES_PER_UNIT * name.length <= NAME_BYTES_MAX;
+    return stageBirth(this.#host, size, { name: isFree ? name : "", shard: this.#shard }).id;
   }
 
   /** Stages the directory's entries from `first` on. */

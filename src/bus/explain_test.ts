@@ -356,3 +356,56 @@ Deno.test("StateBus.explain() names the place where the log is damaged", async (
   assert(outcomes.includes("corrupt-log"), outcomes.join());
   await bus.close();
 });
+
+Deno.test("StateBus.explain() says the same of far pages as of near ones, but for older deltas and bytes before", async () => {
+  await using bus = await StateBus.open({ ...SMALL, storage: new MemoryStorage() });
+  const sources = Array.from({ length: 300 }, () => bus.createPage({ size: 8 }));
+  const middle = sources.map((source, at) => {
+    const page = bus.createPage({ size: 4 });
+    bus.rule(sumOf(1), { name: `rule ${at}`, inputs: [source], outputs: [page] });
+    return page;
+  });
+  const top = bus.createPage({ size: 4 });
+  bus.rule(sumOf(300), { name: "top", inputs: middle, outputs: [top] });
+  await bus.tick();
+  for (let turn = 0; turn < 4; turn++) {
+    await bus.commit(() => {
+      for (let at = turn; at < 300; at += 1 + turn) {
+        const options = { source: `feed-${turn}`, intent: at % 2 ? "" : "odd" };
+        if (at % 5 === 0) sources[at].combine("u32", "add", 4 * (turn & 1), at, options);
+        else sources[at].write(4 * (turn & 1), word(at + turn), options);
+      }
+    });
+  }
+  const whole = await bus.explain(top);
+  assert.equal(whole.pages, 1 + 300 + [...whole].filter(({ kind }) => kind !== "derived").length);
+  const far = [...whole].slice(300), seen = new Set<string>();
+  for (const { id, tick, epoch, kind, rule, graphVersion, deltas, more } of far) {
+    const { root } = await bus.explain(id, { tick, deltas: 1, depth: 1 });
+    seen.add(`${kind} ${more} ${deltas.map((delta) => delta.kind)}`);
+    const shown = root.deltas.map((delta) => ({
+      ...delta,
+      before: undefined,
+      after: delta.kind === "set" ? delta.after : undefined,
+    }));
+    assert.deepEqual(
+      { tick, epoch, kind, rule, graphVersion, deltas, more },
+      {
+        tick: root.tick,
+        epoch: root.epoch,
+        kind: root.kind,
+        rule: root.rule,
+        graphVersion: root.graphVersion,
+        deltas: shown,
+        more: root.more,
+      },
+    );
+  }
+  assert.deepEqual([...seen].sort(), [
+    "derived false set",
+    "source false add u32",
+    "source false set",
+    "source true add u32",
+    "source true set",
+  ]);
+});

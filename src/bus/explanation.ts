@@ -91,6 +91,11 @@ export interface ExplainedPage {
   readonly rule: ExplainedRule | undefined;
   /** Version of the graph in that tick, of a derived page. */
   readonly graphVersion: number | undefined;
+  /**
+   * What its fields held after that tick, by name: where `values` was asked for, of the nearest 256 pages, if the
+   * page is a struct that is there now and its bytes then are known.
+   */
+  readonly value?: Readonly<Record<string, unknown>>;
   /** The pages that it was made from, as they were in that tick: all inputs of the rule, each once. */
   readonly parents: readonly ExplainedPage[];
   /** Why the way to the sources ends here, if it does. */
@@ -111,6 +116,8 @@ export interface ExplainOptions {
   readonly length?: number;
   /** Most deltas that are shown of each of the nearest 256 pages, up to 1024; of others one. Default: 3. */
   readonly deltas?: number;
+  /** Whether the fields of structs are told, too ({@linkcode ExplainedPage.value}). Default: false. */
+  readonly values?: boolean;
 }
 
 /** What an explanation says of itself as a whole. */
@@ -118,6 +125,8 @@ type Extent = Pick<Explanation, "depth" | "pages" | "truncated" | "complete">;
 
 /** Bytes of a value that are printed. */
 const PRINTED_BYTES = 16;
+/** Characters of a field that are printed. */
+const PRINTED_CHARACTERS = 60;
 
 /**
  * What a value came from; given by {@linkcode StateBus.explain}. It is shared by all who ask the same: read
@@ -140,7 +149,7 @@ export class Explanation {
   readonly complete: boolean;
 
   /** @ignore Made by the bus. */
-  constructor(root: ExplainedPage, tick: number, horizon: number, extent: Extent = extentOf(root)) {
+  constructor(root: ExplainedPage, tick: number, horizon: number, extent: Extent) {
     this.root = root;
     this.tick = tick;
     this.horizon = horizon;
@@ -191,6 +200,7 @@ export class Explanation {
       pages: pages.map((page) => ({
         ...page,
         tick: page.tick ?? null,
+        ...(page.value === undefined ? {} : { value: valueJson(page.value) }),
         deltas: page.deltas.map(deltaJson),
         parents: page.parents.map((parent) => places.get(parent)!),
       })),
@@ -234,6 +244,25 @@ export interface ExplanationJson {
   readonly pages: readonly ExplainedPageJson[];
 }
 
+/** Fields for JSON, which has no 64-bit integers, no bytes, and not all numbers. */
+function valueJson(value: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(value).map(([name, one]) => {
+      if (one instanceof Uint8Array) return [name, toHex(one)];
+      const isPlain = typeof one !== "bigint" && (typeof one !== "number" || Number.isFinite(one));
+      return [name, isPlain ? one : String(one)];
+    }),
+  );
+}
+
+/** The value of a field, as text: text in quotes, bytes in hexadecimal digits. */
+function fieldText(value: unknown): string {
+  if (value instanceof Uint8Array) return bytesText(value, value.length);
+  if (typeof value !== "string") return String(value);
+  const isLong = value.length > PRINTED_CHARACTERS;
+  return JSON.stringify(isLong ? `${value.slice(0, PRINTED_CHARACTERS)}…` : value);
+}
+
 function deltaJson(delta: ExplainedDelta): ExplainedDeltaJson {
   const { hlc, before, after } = delta;
   return {
@@ -242,17 +271,6 @@ function deltaJson(delta: ExplainedDelta): ExplainedDeltaJson {
     before: before && toHex(before),
     after: after && toHex(after),
   };
-}
-
-function extentOf(root: ExplainedPage): Extent {
-  let depth = 0, pages = 0, truncated = false, complete = true;
-  for (const page of pagesUnder(root)) {
-    pages++;
-    depth = Math.max(depth, page.depth);
-    truncated ||= page.end === "depth" || page.end === "pages";
-    complete &&= page.end === undefined;
-  }
-  return { depth, pages, truncated, complete };
 }
 
 /** Pages by their distance. */
@@ -303,7 +321,7 @@ const END_TEXT: Readonly<Record<ExplanationEnd, (horizon: number) => string>> = 
 };
 
 function pageText(
-  { id, name, kind, epoch, tick, pages, rule, graphVersion }: ExplainedPage,
+  { id, name, kind, epoch, tick, pages, rule, graphVersion, value }: ExplainedPage,
 ): string {
   const called = name === "" ? "" : ` ${JSON.stringify(name)}`;
   const what = pages > 1 ? `table ${id}${called} of ${pages} pages` : `page ${id}${called}`;
@@ -313,7 +331,12 @@ function pageText(
     ? ""
     : `, by rule ${rule.number} ${JSON.stringify(rule.name)}${version}`;
   const graph = graphVersion === undefined || kind !== "derived" ? "" : `, graph ${graphVersion}`;
-  return `${what}, epoch ${epoch}${when}${by}${graph}`;
+  const fields = value === undefined
+    ? ""
+    : ` = { ${
+      Object.entries(value).map(([name, one]) => `${name}: ${fieldText(one)}`).join(", ")
+    } }`;
+  return `${what}, epoch ${epoch}${when}${by}${graph}${fields}`;
 }
 
 function deltaText(delta: ExplainedDelta, page: ExplainedPage): string {

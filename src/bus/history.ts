@@ -54,6 +54,8 @@ export interface HistoryEntry {
   readonly epoch: number;
   /** First byte of the span. */
   readonly offset: number;
+  /** Bytes of the span. */
+  readonly length: number;
   /** Bytes of the span before; none of a birth, and of bytes that a page grew by. */
   readonly before: Uint8Array;
   /** Bytes of the span after; none of a death, and of bytes that a page shrank by. */
@@ -261,6 +263,7 @@ function entryOf(
     timeUs: isStructural ? undefined : rows.timeUs(row),
     epoch,
     offset,
+    length: Math.max(before.length, after.length),
     before,
     after,
     kind: stepName(rows, row, isStructural),
@@ -278,6 +281,7 @@ function imageEntry(tick: number, { bytes, epoch }: PageMoment): HistoryEntry {
     timeUs: undefined,
     epoch,
     offset: 0,
+    length: bytes.length,
     before: new Uint8Array(0),
     after: bytes.slice(),
     kind: "image",

@@ -1,5 +1,5 @@
 /**
- * Open lanes: a bus on one thread that writes its log in several lanes, as one with workers does.
+ * Open lanes: a bus that writes its log in several lanes, which no other opening does.
  *
  * What a log of several lanes promises does not depend on who builds its frames, so crashes, damage and
  * all that reads a log can be tried with one thread and a storage in memory. It is no part of what the

@@ -66,6 +66,13 @@ export interface OpenOptions {
   /** Whether each worker stays on a core of its own (Linux, needs `--allow-ffi`). Default false. */
   readonly pinWorkers?: boolean;
   /**
+   * Most milliseconds that a rule from a module may run, 1 to 3,600,000: a tick whose rule takes longer fails
+   * with code `worker`, and the bus goes on. Needs `workers`; all rules from modules (but for those that read tables)
+   * then run on threads of their own, also where that is slower. Default: 5,000 for rules that run there
+   * because it is faster, no limit for others.
+   */
+  readonly ruleTimeoutMs?: number;
+  /**
    * Where pages live: `shared`, memory of this process, or `mmap`, a mapped file that other processes
    * read while it changes and that the next writer takes over after a clean close. `mmap` is for Linux
    * and needs `--allow-ffi`; without, `shared` serves and `bus.opened.arena` says why. With `readOnly`:
@@ -163,6 +170,8 @@ export interface ResolvedOptions {
   readonly workers: number;
   /** Whether they stay on a core each. */
   readonly pinWorkers: boolean;
+  /** Most milliseconds that a rule may run on a thread of its own, if that was asked for. */
+  readonly ruleTimeoutMs: number | undefined;
   /** Bytes of the first log segment. */
   readonly segmentBytes: number | undefined;
   /** Bytes up to which log segments grow. */
@@ -176,6 +185,7 @@ const KEYS: readonly (keyof OpenOptions)[] = [
   "shards",
   "workers",
   "pinWorkers",
+  "ruleTimeoutMs",
   "arena",
   "arenaDir",
   "memoryLimitBytes",
@@ -281,9 +291,21 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
     lanes: 1,
     workers: readOnly ? 0 : workers,
     pinWorkers: checkType("pinWorkers", options.pinWorkers ?? false, "boolean"),
+    ruleTimeoutMs: checkRuleTimeout(options.ruleTimeoutMs, workers),
     segmentBytes: checkSegment("segmentBytes", options.segmentBytes),
     segmentBytesMax: checkSegment("segmentBytesMax", options.segmentBytesMax),
   };
+}
+
+function checkRuleTimeout(timeoutMs: unknown, workers: number): number | undefined {
+  if (timeoutMs === undefined) return undefined;
+  checkNumber("ruleTimeoutMs", timeoutMs, 1, 3_600_000);
+  if (workers > 0) return timeoutMs as number;
+  throw new MmsbError(
+    "usage",
+    "Cannot end rules after ruleTimeoutMs on the thread of the bus: give workers, too",
+    { values: { timeoutMs } },
+  );
 }
 
 /** Shards of a new directory or a bus in memory. */

@@ -144,6 +144,7 @@ const REFUSED_KEYS = [
   "arenaDir",
   "checkpoints",
   "workers",
+  "ruleTimeoutMs",
 ];
 
 /**

@@ -131,6 +131,7 @@ export class Staging {
    * has changed that had to stay.
    */
   checkPages({ table }: PageStore): void {
+    if (this.#namesNone) return;
     const metadata = this.metadata.map(({ page }) => page);
     const own = new Set(this.births);
     for (const pages of [this.deaths, metadata, this.sizes.keys(), this.shards.keys()]) {
@@ -150,6 +151,13 @@ export class Staging {
     for (const page of this.rules.pages()) refuseForeign(table, page, own);
   }
 
+  /** Whether nothing staged names a page, beside the rows and the births. */
+  get #namesNone(): boolean {
+    return this.deaths.size === 0 && this.metadata.length === 0 && this.sizes.size === 0 &&
+      this.shards.size === 0 && this.#epochs.size === 0 && this.edges.size === 0 &&
+      this.rules.size === 0;
+  }
+
   /** Forgets everything staged. */
   clear(): void {
     this.#clears++;
@@ -165,9 +173,10 @@ export class Staging {
     // A set that is emptied again and again leaves tables that lead one to the next, and so outlive the
     // collector's quick rounds.
     if (this.deaths.size > 0) this.deaths = new Set();
-    this.sizes.clear();
-    this.shards.clear();
-    this.#epochs.clear();
+    // To empty an empty map costs as much as to make one.
+    if (this.sizes.size > 0) this.sizes.clear();
+    if (this.shards.size > 0) this.shards.clear();
+    if (this.#epochs.size > 0) this.#epochs.clear();
     this.edges.clear();
     this.rules.clear();
     if (this.metadata.length > 0) {

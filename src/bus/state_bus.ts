@@ -39,7 +39,7 @@ import {
   SharedImageReader,
 } from "../physical/mod.ts";
 import type { Fields, StructSchema, TableSchema } from "../schema/mod.ts";
-import { type Rule, WorkerTeam } from "../propagation/mod.ts";
+import { type Rule, RuleWorkers, WorkerTeam } from "../propagation/mod.ts";
 import { HybridLogicalClock } from "../temporal/mod.ts";
 import { attachedStatistics, copyAttached, verifyAttached } from "./_attached.ts";
 import { type BirthOptions, checkBirth, stageBirth } from "./_births.ts";
@@ -160,6 +160,7 @@ export class StateBus implements AsyncDisposable {
   readonly #sending: Sending | undefined;
   /** Threads that large ticks are done with. */
   readonly #team: WorkerTeam | undefined;
+  readonly #ruleWorkers: RuleWorkers | undefined;
   #rules: Rules;
   #graph: GraphView | undefined;
   readonly #events: EventHub;
@@ -199,6 +200,10 @@ export class StateBus implements AsyncDisposable {
     this.shards = meta?.shards ?? shardsOf(options);
     this.opened = openReport(parts);
     this.#team = parts.team instanceof WorkerTeam ? parts.team : undefined;
+    if (this.#team !== undefined) {
+      const { workers, ruleTimeoutMs: timeoutMs } = options;
+      this.#ruleWorkers = new RuleWorkers(store, { workers, timeoutMs });
+    }
     const { position } = parts;
     this.#clock = newClock(options, position?.hlc ?? recovery?.hlcLast);
     const tick = position?.tick ?? this.opened.tick;
@@ -994,7 +999,7 @@ export class StateBus implements AsyncDisposable {
    * only what is bound now can be told, with the present epochs: no deltas, and no ticks.
    *
    * @param page A page, struct, table, or an id; a deleted page with a tick at which it was there.
-   * @param options `depth`, `tick` or `time`, `offset` and `length`, `deltas`.
+   * @param options `depth`, `tick` or `time`, `offset` and `length`, `deltas`; `values` for the fields of structs.
    * @returns Shared by all who ask the same: do not write into its bytes.
    * @throws {MmsbError} `usage` for wrong options, or for a moment or a part of a page on a bus without a log;
    * `out-of-bounds` for a depth that is not 1 to 31, bytes that the page does not have, and moments as
@@ -1443,6 +1448,7 @@ export class StateBus implements AsyncDisposable {
       this.#sharing?.close();
       this.#sending?.close();
       await this.#team?.close();
+      await this.#ruleWorkers?.close();
       this.#image?.abandon();
       this.#unlock?.();
       this.#followers.wake();
@@ -1476,11 +1482,13 @@ export class StateBus implements AsyncDisposable {
       events: this.#events,
       checks: this.#invariants,
       team: this.#team,
+      ruleWorkers: this.#ruleWorkers,
     });
   }
 
   #newRules(): Rules {
-    return new Rules({ host: this.#host, waves: this.#engine.waves });
+    const { waves } = this.#engine;
+    return new Rules({ host: this.#host, waves, workers: this.#ruleWorkers });
   }
 
   #newHost(): MutableHost {

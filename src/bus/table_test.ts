@@ -520,3 +520,22 @@ Deno.test(`tables and structs of another writer are read at its ticks${SKIPPED}`
   }
   await Deno.remove(dir, { recursive: true });
 });
+
+Deno.test("a column is cut as its type asks, though a refused batch was to make another of it", async () => {
+  await using bus = await StateBus.open();
+  bus.createTable(table({ x: "f64" }), { name: "t" });
+  const page = bus.createPage({ size: 8 });
+  await bus.commit(() => bus.table(table({ x: "f64" }), "t").append({ x: [1] }));
+  const narrow = bus.table(table({ x: "f64", y: "u8" }), "t");
+  narrow.append({ x: [2], y: [3] });
+  page.write(0, Uint8Array.of(1), { expectedEpoch: 9 });
+  await assert.rejects(bus.tick(), { code: "stale-epoch" });
+  const wide = bus.table(table({ x: "f64", y: "f64" }), "t");
+  await bus.commit(() => wide.append({ x: [2, 3], y: [0.5, 0.25] }));
+  assert.deepEqual([wide.row(1), wide.row(2), wide.get(2, "y")], [
+    { x: 2, y: 0.5 },
+    { x: 3, y: 0.25 },
+    0.25,
+  ]);
+  assert.throws(() => narrow.set(1, { y: 1 }), { code: "usage" });
+});

@@ -23,7 +23,14 @@ import {
   raiseEpochs,
   resolve,
 } from "../physical/mod.ts";
-import { captureRows, TickBudget, TickMeter, Waves, type WorkerTeam } from "../propagation/mod.ts";
+import {
+  captureRows,
+  type RuleWorkers,
+  TickBudget,
+  TickMeter,
+  Waves,
+  type WorkerTeam,
+} from "../propagation/mod.ts";
 import type { HybridLogicalClock } from "../temporal/mod.ts";
 import { DerivedRows } from "./_derived_rows.ts";
 import { graphVersionAfter } from "./_edges.ts";
@@ -100,6 +107,7 @@ interface TimedTick {
   readonly structural: number;
   readonly bytes: number;
   readonly elapsedMs: number;
+  readonly endedMs: number;
   readonly phasesMs: TickPhases;
   readonly fired: number;
 }
@@ -114,6 +122,7 @@ type TickTiming = Pick<
 const OPEN_PRODUCER = 0;
 const TICK_BYTES = 1024;
 const REFUSALS_KEPT = 64;
+const NOTHING_QUEUED: QueuedBatch[] = [];
 
 /** What an engine works on. */
 export interface TickEngineParts {
@@ -139,6 +148,8 @@ export interface TickEngineParts {
   readonly checks?: TickChecks;
   /** Threads that large ticks are done with, if there are any. */
   readonly team?: WorkerTeam;
+  /** Threads that run rules from modules, if there are any. */
+  readonly ruleWorkers?: RuleWorkers;
 }
 
 /** Where readers in other processes learn of ticks. */
@@ -191,6 +202,7 @@ export class TickEngine {
   readonly #events: EventHub | undefined;
   readonly #checks: TickChecks | undefined;
   readonly #team: WorkerTeam | undefined;
+  readonly #ruleWorkers: RuleWorkers | undefined;
   /** Whether the tick has its timestamps. */
   #isStamped = false;
   readonly #nowMs: () => number;
@@ -212,12 +224,14 @@ export class TickEngine {
     this.#clock = parts.clock;
     this.#options = parts.options;
     this.#writer = parts.writer;
-    this.#frames = new LaneFrames(parts.writer, parts.store);
+    this.#frames = new LaneFrames(parts.writer, parts.store, parts.team);
     this.#incarnation = parts.incarnation;
     this.#publication = parts.publication;
     this.#events = parts.events;
     this.#checks = parts.checks;
     this.#team = parts.team;
+    this.#ruleWorkers = parts.ruleWorkers;
+    this.waves.helpers = parts.ruleWorkers;
     const { clock, tickBudgetMs, tickRowsMax } = parts.options;
     this.#nowMs = steadyMs(clock);
     this.budget = new TickBudget({ budgetMs: tickBudgetMs, rowsMax: tickRowsMax });
@@ -285,6 +299,8 @@ export class TickEngine {
    */
   waitBeforeTick(alone?: Staging): Promise<void> | undefined {
     this.#intake?.(this);
+    const workers = this.#ruleWorkers?.waitBeforeTick();
+    if (workers !== undefined) return workers;
     const writer = this.#writer;
     if (writer === undefined) return undefined;
     let bytes = batchBytesMax(this.staging.batch);
@@ -355,9 +371,12 @@ export class TickEngine {
     const started = this.#nowMs();
     const admitted = this.#admit();
     const { accepted, refused, openAccepted, openError } = this.#check(admitted);
-    const rows = accepted.reduce((sum, { batch }) => sum + batch.length, 0);
     const structural = openAccepted ? this.staging.structural : 0;
-    const bytes = accepted.reduce((sum, { batch }) => sum + batch.payloadLength, 0);
+    let rows = 0, bytes = 0;
+    for (const { batch } of accepted) {
+      rows += batch.length;
+      bytes += batch.payloadLength;
+    }
     const checked = this.#nowMs();
     this.refused += refused.length;
     let logged = checked, applied = checked, wave = NO_WAVE;
@@ -365,13 +384,15 @@ export class TickEngine {
     const isWave = this.#hasWave(accepted, structural, openAccepted);
     if (accepted.length > 0 || structural > 0 || isWave) {
       try {
-        if (isWave) wave = this.#runWaves(accepted, rows, structural, openAccepted);
+        if (isWave) wave = this.#runWaves(accepted, rows, structural, openAccepted, checked);
         else this.#write(accepted, rows, structural, openAccepted);
       } catch (error) {
         this.#undo(accepted, openAccepted, error);
         throw error;
       }
-      logged = this.#nowMs();
+      // A reading of the clock costs as much as a small tick's rows, so without a log there is none for it.
+      const wavesMs = wave.applyMs + wave.propagateMs + wave.checkMs;
+      logged = this.#writer === undefined ? checked + wavesMs : this.#nowMs();
       // The disk works while this thread applies: 0.47 → 0.61 of a raw write for a bulk append.
       const isGroup = this.#options.durability === "group";
       const reached = isGroup ? this.#reached(this.tick + 1) : undefined;
@@ -380,7 +401,7 @@ export class TickEngine {
         const { batch, shape, isApplied } = accepted[i];
         if (!isApplied) applyRows(batch.kernel, batch.length, shape, arena);
       }
-      applied = this.#nowMs();
+      applied = wave.applied === accepted.length ? logged : this.#nowMs();
       this.tick++;
       this.rows += rows;
       this.#nextPageId = this.#store.nextPageId;
@@ -413,6 +434,7 @@ export class TickEngine {
       structural,
       bytes,
       elapsedMs: ended - started,
+      endedMs: ended,
       phasesMs,
       fired: wave.fired,
     });
@@ -455,10 +477,12 @@ export class TickEngine {
     rows: number,
     structural: number,
     open: boolean,
+    startedMs: number,
   ): WaveTick {
     const { waves } = this, store = this.#store, tick = this.tick + 1;
-    const started = this.#nowMs();
     waves.begin(tick);
+    const setsMetadata = open && this.staging.metadata.length > 0;
+    waves.comingMetadata = setsMetadata ? (page) => this.staging.metadataOf(page) : undefined;
     try {
       const isDue = this.#checks?.isDue(tick) === true;
       // Behind the last batch that matters to rules the order of log and pages is free again.
@@ -476,14 +500,14 @@ export class TickEngine {
       const { derived } = waves;
       const propagated = this.#nowMs();
       if (isDue) this.#checks!.run(tick);
-      const checked = this.#nowMs();
+      const checked = isDue ? this.#nowMs() : propagated;
       this.#noteEvents();
       this.#write(accepted, rows, structural, open, derived);
       return {
         applied,
         derived,
         fired: waves.fired,
-        applyMs: captured - started,
+        applyMs: captured - startedMs,
         propagateMs: propagated - captured,
         checkMs: checked - propagated,
       };
@@ -495,11 +519,11 @@ export class TickEngine {
 
   /** Tells budget and meter what a tick took, and the report what it left. */
   #time(tick: TimedTick): TickTiming {
-    const { rows, structural, bytes, elapsedMs, phasesMs, fired } = tick;
+    const { rows, structural, bytes, elapsedMs, endedMs, phasesMs, fired } = tick;
     const ownMs = elapsedMs - phasesMs.propagate, { size: rules } = this.#store.bindings;
     this.budget.learn(
       { rows: rows + structural, bytes, ownMs, propagateMs: phasesMs.propagate, fired, rules },
-      this.#nowMs(),
+      endedMs,
     );
     let carriedOverRows = 0;
     for (const { batch } of this.#queue) carriedOverRows += batch.length;
@@ -516,6 +540,7 @@ export class TickEngine {
   /** Takes batches off the queue in order: as many as a tick may hold and the budget lets it, at least one. */
   #admit(): QueuedBatch[] {
     const queue = this.#queue, { batch: open, structural } = this.staging;
+    if (queue.length === 0) return NOTHING_QUEUED;
     queue.sort((a, b) => a.producer - b.producer || a.sequence - b.sequence);
     let rows = open.length + structural, bytes = open.payloadLength, count = 0;
     // One batch goes with every tick, beside what is staged: who submits one and ticks, finds it done.
@@ -543,8 +568,10 @@ export class TickEngine {
         staging.rules.begin(this.#store, this.waves, staging.deaths);
         staging.edges.begin(this.waves);
         for (const page of staging.births) table.setActive(table.rowOf(page), true);
-        for (const [page, size] of staging.living(staging.sizes)) {
-          this.#resizes.push({ page, size, slot: this.#store.reserveResize(page, size) });
+        if (staging.sizes.size > 0) {
+          for (const [page, size] of staging.living(staging.sizes)) {
+            this.#resizes.push({ page, size, slot: this.#store.reserveResize(page, size) });
+          }
         }
         this.#store.reserveMetadata(staging.metadata);
         if (staging.batch.length > 0) accepted.push(this.#accept(this.#openBatch()));
@@ -562,7 +589,8 @@ export class TickEngine {
     }
     this.#isStamped = false;
     const shared = this.#shareOut(admitted, accepted, openAccepted);
-    for (const [index, queued] of admitted.entries()) {
+    for (let index = 0; index < admitted.length; index++) {
+      const queued = admitted[index];
       try {
         accepted.push(this.#accept(queued, shared?.shapes[index], shared));
       } catch (error) {
@@ -630,7 +658,9 @@ export class TickEngine {
       if (this.#writer === undefined) countEpochs(batch.kernel, batch.length, table.epochs);
       else raiseEpochs(batch.kernel, batch.length, table.epochs);
     }
-    return { ...queued, shape, isWatched, isApplied: isShared && shared?.applies === true };
+    const { producer, sequence, resolve: settled, reject } = queued;
+    const isApplied = isShared && shared?.applies === true;
+    return { batch, producer, sequence, resolve: settled, reject, shape, isWatched, isApplied };
   }
 
   #openBatch(): QueuedBatch {
@@ -732,8 +762,10 @@ export class TickEngine {
     const { staging } = this;
     if (staging.batch.length > 0) this.#sequences.set(OPEN_PRODUCER, this.#openSequence());
     for (const { page, metadata } of staging.metadata) this.#store.setMetadata(page, metadata);
-    for (const { page, size, slot } of this.#resizes.splice(0)) {
-      this.#store.finishResize(page, size, slot);
+    if (this.#resizes.length > 0) {
+      for (const { page, size, slot } of this.#resizes.splice(0)) {
+        this.#store.finishResize(page, size, slot);
+      }
     }
     for (const [page, shard] of staging.living(staging.shards)) this.#store.migrate(page, shard);
     staging.edges.commit(this.#store.edges);

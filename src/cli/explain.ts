@@ -88,6 +88,7 @@ function optionsOf(call: Call): ExplainOptions {
     time,
     depth: integerOf("depth", call.text("depth"), 1, EXPLAIN_DEPTH_MAX),
     deltas: integerOf("deltas", call.text("deltas"), 0, EXPLAIN_DELTAS_MAX),
+    values: true,
     ...spanOf(call.text("span")),
   };
 }

@@ -7,8 +7,9 @@
  * while that is not twice as long. A look has a handful of runs to search, and each row is sorted
  * again some log2(rows) times at most.
  *
- * Cost: a row takes 4 bytes, a page of a run 8; a run is sorted by a radix sort in two passes of
- * 16 bits, and looking up a page is a binary search a run.
+ * Cost: a row takes 4 bytes, a page of a run 8; a run is sorted by counting the rows of each page, or by a
+ * radix sort in two passes of 16 bits where ids are far apart, and looking up a page is a binary search a
+ * run.
  */
 
 /** Rows by page, sorted once. */
@@ -23,6 +24,8 @@ export interface PageRun {
 
 /** Rows up to which one numeric sort is faster than two passes over 65,536 counters. */
 const SMALL_ROWS = 4096;
+/** Ids up to which counters are few enough for any number of rows. */
+const COUNTED_PAGES_MIN = 65_536;
 
 /**
  * Sorts rows by page.
@@ -32,9 +35,16 @@ const SMALL_ROWS = 4096;
  * @param end Row behind the last.
  */
 export function sortRows(pageOf: Uint32Array, first: number, end: number): PageRun {
-  const rows = end - first <= SMALL_ROWS
-    ? sortSmall(pageOf, first, end)
-    : sortLarge(pageOf, first, end);
+  if (end - first <= SMALL_ROWS) return runOf(pageOf, sortSmall(pageOf, first, end));
+  let max = 0;
+  for (let row = first; row < end; row++) if (pageOf[row] > max) max = pageOf[row];
+  return max < Math.max(COUNTED_PAGES_MIN, 2 * (end - first))
+    ? sortCounted(pageOf, first, end, max)
+    : runOf(pageOf, sortLarge(pageOf, first, end));
+}
+
+/** Finds the pages of sorted rows. */
+function runOf(pageOf: Uint32Array, rows: Uint32Array): PageRun {
   let count = 0;
   for (let i = 0; i < rows.length; i++) {
     if (i === 0 || pageOf[rows[i]] !== pageOf[rows[i - 1]]) count++;
@@ -51,6 +61,25 @@ export function sortRows(pageOf: Uint32Array, first: number, end: number): PageR
   return { pages, starts, rows };
 }
 
+/** One counter a page: the counts alone give the pages and where their rows start. */
+function sortCounted(pageOf: Uint32Array, first: number, end: number, max: number): PageRun {
+  const next = new Uint32Array(max + 1);
+  let count = 0;
+  for (let row = first; row < end; row++) if (next[pageOf[row]]++ === 0) count++;
+  const pages = new Uint32Array(count), starts = new Uint32Array(count + 1);
+  for (let page = 0, at = 0, sum = 0; page <= max; page++) {
+    const rows = next[page];
+    if (rows === 0) continue;
+    pages[at] = page;
+    starts[at++] = next[page] = sum;
+    sum += rows;
+  }
+  starts[count] = end - first;
+  const rows = new Uint32Array(end - first);
+  for (let row = first; row < end; row++) rows[next[pageOf[row]]++] = row;
+  return { pages, starts, rows };
+}
+
 /** Page and row make one number below 2^53. */
 function sortSmall(pageOf: Uint32Array, first: number, end: number): Uint32Array {
   const keys = new Float64Array(end - first);
@@ -64,12 +93,9 @@ function sortSmall(pageOf: Uint32Array, first: number, end: number): Uint32Array
 }
 
 function sortLarge(pageOf: Uint32Array, first: number, end: number): Uint32Array {
-  let max = 0;
-  for (let row = first; row < end; row++) max = Math.max(max, pageOf[row]);
   const rows = new Uint32Array(end - first);
   for (let i = 0; i < rows.length; i++) rows[i] = first + i;
-  const low = scatter(pageOf, rows, 0);
-  return max < 65_536 ? low : scatter(pageOf, low, 16);
+  return scatter(pageOf, scatter(pageOf, rows, 0), 16);
 }
 
 /** One stable pass over 16 bits of the page. */
@@ -117,7 +143,7 @@ export class GrowingRows {
       grown.set(this.#pageOf.subarray(0, this.#rows));
       this.#pageOf = grown;
     }
-    for (let i = 0; i < count; i++) this.#pageOf[this.#rows + i] = pages[i];
+    this.#pageOf.set(new Uint32Array(pages.buffer, pages.byteOffset, count), this.#rows);
     this.#rows += count;
   }
 

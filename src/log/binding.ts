@@ -113,8 +113,8 @@ export function decodeBinding(bytes: Uint8Array): BindingText {
  * @throws {MmsbError} `corrupt-log` where it is none.
  */
 export function bindingOf(number: number, payload: Uint8Array): RuleBinding {
-  const { name, inputs, outputs, state } = decodeBinding(payload);
-  return { number, name, page: outputs[0], inputs, outputs, state, payload };
+  const { name, inputs, outputs, state, version, module } = decodeBinding(payload);
+  return { number, name, page: outputs[0], inputs, outputs, state, version, module, payload };
 }
 
 /** What is wrong with a binding, in words. */

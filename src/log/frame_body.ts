@@ -76,7 +76,7 @@ export interface BodyRoom {
 }
 
 /** Payload pools from this size on are written as they stand. */
-const PAYLOAD_DIRECT_MIN = 32 * 1024;
+export const PAYLOAD_DIRECT_MIN: number = 32 * 1024;
 const ZEROS = new Uint8Array(8);
 
 /** Lays a buffer out as room for bodies. */

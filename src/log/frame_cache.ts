@@ -14,8 +14,8 @@ import { FRAME_CACHE_BYTES_MAX, MmsbError } from "../base/mod.ts";
 import { segmentPath } from "./format.ts";
 import { bodyFault, readFrameHeader, segmentBytes } from "./frame_reader.ts";
 import { FrameRows } from "./frame_rows.ts";
-import { readSome, type SegmentColumns, type SegmentSummary } from "./segment_index.ts";
-import type { Storage } from "./storage.ts";
+import { readPiece, type SegmentColumns, type SegmentSummary } from "./segment_index.ts";
+import type { Storage, StorageFile } from "./storage.ts";
 
 /** Frames with less than this between them are read in one piece. */
 const GAP_BYTES_MAX = 16 * 1024;
@@ -64,47 +64,59 @@ export class FrameCache {
    * @throws {MmsbError} `corrupt-log` where one is damaged, with path, offset and tick.
    */
   load(segment: IndexedFrames, frames: readonly number[]): FrameRows[] {
-    const { frameAts, frameLengths } = segment.columns;
+    const { frameAts } = segment.columns;
     const known = this.#knownOf(segment);
-    let missing: number[] = [];
-    const read = () => {
-      if (missing.length > 0) this.#read(segment, missing, known);
-      missing = [];
-    };
-    for (const frame of frames) {
-      if (known.has(frameAts[frame])) continue;
-      if (missing.length > 0) {
-        const first = missing[0], last = missing[missing.length - 1];
-        const gap = frameAts[frame] - frameAts[last] - frameLengths[last];
-        const length = frameAts[frame] + frameLengths[frame] - frameAts[first];
-        if (gap > GAP_BYTES_MAX || length > PIECE_BYTES_MAX) read();
-      }
-      missing.push(frame);
-    }
-    read();
+    const missing = frames.filter((frame) => !known.has(frameAts[frame]));
+    if (missing.length > 0) this.#readAll(segment, missing, known);
     const found = frames.map((frame) => known.get(frameAts[frame])!);
     // Only now, so that nothing is dropped that is given.
     this.#makeRoom();
     return found;
   }
 
-  #knownOf({ summary }: IndexedFrames): Map<number, FrameRows> {
-    const path = segmentPath(summary.lane, summary.number);
+  #knownOf(segment: IndexedFrames): Map<number, FrameRows> {
+    const path = pathOf(segment);
     let known = this.#segments.get(path);
     if (known === undefined) this.#segments.set(path, known = new Map());
     return known;
   }
 
+  /** Reads frames in as few pieces as are good. */
+  #readAll(
+    segment: IndexedFrames,
+    frames: readonly number[],
+    known: Map<number, FrameRows>,
+  ): void {
+    const { frameAts, frameLengths } = segment.columns;
+    const file = this.#storage.open(pathOf(segment), "read");
+    try {
+      let begin = 0;
+      for (let at = 1; at <= frames.length; at++) {
+        if (at < frames.length) {
+          const frame = frames[at], last = frames[at - 1];
+          const gap = frameAts[frame] - frameAts[last] - frameLengths[last];
+          const length = frameAts[frame] + frameLengths[frame] - frameAts[frames[begin]];
+          if (gap <= GAP_BYTES_MAX && length <= PIECE_BYTES_MAX) continue;
+        }
+        this.#read(file, segment, frames.slice(begin, at), known);
+        begin = at;
+      }
+    } finally {
+      file.close();
+    }
+  }
+
   #read(
+    file: StorageFile,
     segment: IndexedFrames,
     frames: readonly number[],
     known: Map<number, FrameRows>,
   ): void {
     const { frameAts, frameLengths, frameTicks, ticks } = segment.columns;
-    const path = segmentPath(segment.summary.lane, segment.summary.number);
+    const path = pathOf(segment);
     const first = frameAts[frames[0]], last = frames[frames.length - 1];
     const length = frameAts[last] + frameLengths[last] - first;
-    const bytes = readSome(this.#storage, path, first, length);
+    const bytes = readPiece(file, first, length);
     const piece = segmentBytes(bytes.buffer, bytes.length);
     const ats: number[] = [];
     for (const frame of frames) {
@@ -130,6 +142,10 @@ export class FrameCache {
       for (const at of piece.ats) known?.delete(at);
     }
   }
+}
+
+function pathOf({ summary: { lane, number } }: IndexedFrames): string {
+  return segmentPath(lane, number);
 }
 
 function damaged(path: string, offset: number, tick: number, reason: string): MmsbError {

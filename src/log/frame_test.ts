@@ -24,7 +24,8 @@ import {
   RowDecoder,
   type SegmentBytes,
 } from "./frame_reader.ts";
-import { digestOf, FrameWriter, segmentHeader, stringsBytes } from "./frame_writer.ts";
+import { stringsBytes } from "./frame_body.ts";
+import { digestOf, FrameWriter, segmentHeader } from "./frame_writer.ts";
 import { participantsOf } from "./log_reader.ts";
 
 /** Reads and checks a frame that must be good. */

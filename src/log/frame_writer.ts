@@ -93,6 +93,8 @@ export interface RowFrame {
   readonly imported?: ImportedColumns;
   /** Interned strings; the first is "". */
   readonly strings: readonly string[];
+  /** The same as {@linkcode encodeStrings} has them, where somebody keeps them so. */
+  readonly stringBytes?: Uint8Array;
   /** Bytes of the payload pool in use. */
   readonly payloadLength: number;
 }
@@ -102,8 +104,12 @@ type FrameAbout = Pick<RowFrame, "producer" | "sequence" | "hlcHi" | "hlcLo">;
 
 /** A frame whose body another thread has built. */
 export interface BuiltFrame {
-  /** Header, still to be written, section table, and sections but for `direct`. A multiple of 8 bytes. */
-  readonly bytes: Uint8Array;
+  /** Where it stands. */
+  readonly room: BodyRoom;
+  /** First byte of the header, which is still to be written. */
+  readonly at: number;
+  /** Bytes of header, section table and sections but for `direct`; a multiple of 8. */
+  readonly bytes: number;
   /** A payload pool that is written as it stands, behind them. */
   readonly direct: Uint8Array | undefined;
   /** Sections. */
@@ -156,20 +162,20 @@ export class FrameWriter {
         values: { rows, rowsMax: TICK_ROWS_MAX },
       });
     }
-    const body = planRows({ ...frame, stringBytes: encodeStrings(frame.strings) });
+    const stringBytes = frame.stringBytes ?? encodeStrings(frame.strings);
+    const body = planRows({ ...frame, stringBytes });
     this.#frame(frame.rowKind, rows, frame, body);
     this.#rows += rows;
   }
 
   /** Adds a frame of rows of which the body is built; its bytes must stay as they are until it is written. */
   addBuilt(frame: Pick<RowFrame, "rowKind" | "rows"> & FrameAbout, built: BuiltFrame): void {
-    const { bytes, direct, sections, check } = built;
+    const { room, at, bytes, direct, sections, check } = built;
     const directBytes = direct === undefined ? 0 : alignUp(direct.length, 8);
+    const length = bytes + directBytes;
     this.#endPart();
-    const head = bytes.subarray(0, FRAME_HEADER_BYTES + SECTION_ENTRY_BYTES * sections);
-    const length = bytes.length + directBytes;
-    this.#head(head, frame.rowKind, frame.rows, frame, { sections, length, check });
-    this.#parts.push(bytes);
+    this.#head(room, at, frame.rowKind, frame.rows, frame, sections, length, check);
+    this.#parts.push(room.bytes.subarray(at, at + bytes));
     if (direct !== undefined) {
       this.#parts.push(direct);
       const padding = directBytes - direct.length;
@@ -211,11 +217,7 @@ export class FrameWriter {
   #frame(rowKind: number, rows: number, about: FrameAbout, body: FrameBody): void {
     const at = this.#room(body.bytes + 8), { direct } = body;
     const check = writeBody(body, this.#buffer, at);
-    this.#head(this.#buffer.bytes.subarray(at, at + body.headerLength), rowKind, rows, about, {
-      sections: body.sections.length,
-      length: body.length,
-      check,
-    });
+    this.#head(this.#buffer, at, rowKind, rows, about, body.sections.length, body.length, check);
     this.#used = at + body.bytes;
     if (direct === undefined) return;
     this.#endPart();
@@ -232,41 +234,44 @@ export class FrameWriter {
 
   /** Writes a header, whose table stands behind it already. */
   #head(
-    bytes: Uint8Array,
+    { bytes, view }: BodyRoom,
+    at: number,
     rowKind: number,
     rows: number,
     about: FrameAbout,
-    { sections, length, check }: { sections: number; length: number; check: number },
+    sections: number,
+    length: number,
+    check: number,
   ): void {
     const header = this.#header!;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    bytes.fill(0, 0, FRAME_HEADER_BYTES);
-    view.setUint32(0, FRAME_MAGIC, true);
-    view.setUint16(8, FORMAT, true);
-    view.setUint16(10, bytes.length, true);
-    view.setUint32(12, length, true);
-    setU64(view, 16, header.tick);
-    view.setUint16(24, header.lane, true);
-    view.setUint8(26, rowKind);
-    view.setUint8(27, sections);
-    view.setUint32(28, rows, true);
-    bytes.set(header.participants, 32);
-    setU64(view, 64, header.graphVersion);
-    view.setUint32(72, about.hlcLo, true);
-    view.setUint32(76, about.hlcHi, true);
+    const headerLength = FRAME_HEADER_BYTES + SECTION_ENTRY_BYTES * sections;
+    bytes.fill(0, at, at + FRAME_HEADER_BYTES);
+    view.setUint32(at, FRAME_MAGIC, true);
+    view.setUint16(at + 8, FORMAT, true);
+    view.setUint16(at + 10, headerLength, true);
+    view.setUint32(at + 12, length, true);
+    setU64(view, at + 16, header.tick);
+    view.setUint16(at + 24, header.lane, true);
+    view.setUint8(at + 26, rowKind);
+    view.setUint8(at + 27, sections);
+    view.setUint32(at + 28, rows, true);
+    bytes.set(header.participants, at + 32);
+    setU64(view, at + 64, header.graphVersion);
+    view.setUint32(at + 72, about.hlcLo, true);
+    view.setUint32(at + 76, about.hlcHi, true);
     const lastLo = about.hlcLo + Math.max(0, rows - 1);
-    view.setUint32(80, lastLo >>> 0, true);
-    view.setUint32(84, about.hlcHi + (lastLo > 0xffff_ffff ? 1 : 0), true);
-    view.setUint32(88, header.clockErrorUs, true);
-    view.setUint32(92, about.producer, true);
-    setU64(view, 96, about.sequence);
-    setU64(view, 104, header.syncedPosition);
-    view.setUint32(112, header.incarnation, true);
-    view.setUint32(116, check, true);
-    view.setUint32(120, this.#frames, true);
-    view.setUint32(124, header.span ?? 0, true);
-    const headerCheck = crc32(bytes.subarray(8));
-    view.setUint32(4, headerCheck, true);
+    view.setUint32(at + 80, lastLo >>> 0, true);
+    view.setUint32(at + 84, about.hlcHi + (lastLo > 0xffff_ffff ? 1 : 0), true);
+    view.setUint32(at + 88, header.clockErrorUs, true);
+    view.setUint32(at + 92, about.producer, true);
+    setU64(view, at + 96, about.sequence);
+    setU64(view, at + 104, header.syncedPosition);
+    view.setUint32(at + 112, header.incarnation, true);
+    view.setUint32(at + 116, check, true);
+    view.setUint32(at + 120, this.#frames, true);
+    view.setUint32(at + 124, header.span ?? 0, true);
+    const headerCheck = crc32(bytes.subarray(at + 8, at + headerLength));
+    view.setUint32(at + 4, headerCheck, true);
     this.#frames++;
     this.#digest = digestOf(this.#digest, headerCheck);
   }

@@ -1,8 +1,8 @@
 /**
  * Lane set: appends ticks to several lanes and makes them durable as one log.
  *
- * Each thread that owns shards has a lane of its own, so that frames are built side by side; all lanes
- * are written from here, by one thread. A tick takes part only in the lanes that have rows of it, and
+ * A bus has one lane: its workers build frames side by side, and one thread writes them. The format knows
+ * several, for writers that share nothing; they too are written from here, by one thread. A tick takes part only in the lanes that have rows of it, and
  * its frames name them all. Where one lane cannot have its part, the others lose theirs again, durably,
  * before the tick is refused; where that fails too, the whole set is unusable, as nobody can tell any
  * more what a reader would find.
@@ -23,7 +23,7 @@ import type { LanePlace } from "./meta.ts";
 import type { Storage } from "./storage.ts";
 
 /** The parts of a tick by lane, each one's bytes one after the other; nothing for a lane without. */
-export type LaneParts = readonly (readonly Uint8Array[] | undefined)[];
+export type LaneParts = readonly (Iterable<Uint8Array> | undefined)[];
 
 /** Appends to lanes 0, 1, 2 … */
 export class LaneSet {

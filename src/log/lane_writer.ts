@@ -175,10 +175,10 @@ export class LaneWriter {
   /**
    * Appends one tick.
    *
-   * @param parts Its bytes, one after the other.
-   * @throws {MmsbError} what the storage says; the tick is then not in the lane.
+   * @param parts Its bytes, one after the other; they may come as they are made.
+   * @throws {MmsbError} what the storage says, or `parts`; the tick is then not in the lane.
    */
-  append(parts: readonly Uint8Array[]): void {
+  append(parts: Iterable<Uint8Array>): void {
     const before = { place: this.#place, hasTicks: this.#hasTicks, offset: this.#offset };
     this.#append(parts);
     this.#before = before;
@@ -205,19 +205,23 @@ export class LaneWriter {
     this.#hasTicks = hasTicks;
   }
 
-  #append(parts: readonly Uint8Array[]): void {
+  #append(parts: Iterable<Uint8Array>): void {
     this.#checkUsable();
     const first = this.#offset;
+    // Where the write that fails would have ended.
+    let end = first + SEGMENT_HEADER_BYTES;
     try {
       if (first === 0) {
         const header = segmentHeader(this.#lane, this.#number, this.#start, this.#incarnation);
         this.#write(header);
       }
-      for (const part of parts) this.#write(part);
+      for (const part of parts) {
+        end = this.#offset + part.length;
+        this.#write(part);
+      }
       this.#unsynced.set(this.#file, this.position);
     } catch (error) {
-      const bytes = parts.reduce((sum, part) => sum + part.length, SEGMENT_HEADER_BYTES);
-      this.#wipe(first, first + bytes, error);
+      this.#wipe(first, end, error);
       throw error;
     }
   }

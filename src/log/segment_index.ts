@@ -268,7 +268,8 @@ export function readSome(
   }
 }
 
-function readPiece(file: StorageFile, at: number, length: number): Uint8Array<ArrayBuffer> {
+/** Reads a piece of an open file; shorter where the file ends. */
+export function readPiece(file: StorageFile, at: number, length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(alignUp(length, 8));
   return bytes.subarray(0, file.read(bytes.subarray(0, length), at));
 }

@@ -38,6 +38,8 @@ export interface ScannedDelta {
   readonly epoch: number;
   /** First byte of the span. */
   readonly offset: number;
+  /** Bytes of the span. */
+  readonly length: number;
   /** Bytes before. */
   readonly before: Uint8Array;
   /** Bytes after. */
@@ -102,6 +104,7 @@ export function scanHistory(
             timeUs: Number.isNaN(time) ? undefined : time,
             epoch,
             offset,
+            length: before.length,
             before,
             after: store.view(store.table.rowOf(page)).slice(offset, end),
             kind: kindName(columns.kind[row]),

@@ -107,6 +107,9 @@ export class PageTable {
   /** Second level: the row of each id of a block, 0 where there is none. */
   entries!: Int32Array;
 
+  /** Grows when the slot or the size of a page that is in use may have become another one. */
+  moves = 0;
+
   readonly #columns: Readonly<Record<Column, TableBlock>>;
   readonly #entryBlock: TableBlock;
   /** Low 32 bits of the epoch at the last checkpoint; a page is dirty where they differ. */
@@ -232,6 +235,7 @@ export class PageTable {
     const active = this.records[record + RECORD_LIMIT] > 0;
     this.records[record + RECORD_SLOT] = slot;
     this.records[record + RECORD_LIMIT] = active ? size : ~size;
+    this.moves++;
   }
 
   /** Whether the page has changed since it was last marked clean (since its birth, if never). */
@@ -300,6 +304,7 @@ export class PageTable {
     for (const row of this.rows()) this.blocks[this.ids[row] >>> 16] = 0;
     const rows = this.#rows;
     this.records.fill(0, 0, rows * RECORD_WORDS);
+    this.moves++;
     this.epochs.low.fill(0, 0, rows);
     this.epochs.high.fill(0, 0, rows);
     this.#clean.fill(0, 0, rows);

@@ -30,6 +30,10 @@ export interface RuleBinding {
   readonly outputs: readonly number[];
   /** Pages that it keeps its state in. */
   readonly state: readonly number[];
+  /** Version of its code. */
+  readonly version: number;
+  /** Module that its code is in, `null` for a closure. */
+  readonly module: string | null;
   /** What the log carries: UTF-8 JSON. */
   readonly payload: Uint8Array;
 }

@@ -41,14 +41,20 @@ export interface BoundRuleParts {
   readonly every: number;
   /** Whether it may write finite numbers only. */
   readonly finite: boolean;
+  /** URL of the module that its code is from, if it is. */
+  readonly module?: string | null;
+  /** Name under which the module exports it. */
+  readonly export?: string;
 }
 
 /** The columns in which a program keeps what changes of its rules. */
 export interface RuleColumns {
-  /** {@linkcode NEEDS_FULL}, {@linkcode CHANGED}, {@linkcode STALE} and {@linkcode REQUESTED}. */
-  readonly flags: Uint8Array;
-  /** Runs that counted. */
-  readonly fired: Float64Array;
+  /** {@linkcode NEEDS_FULL}, {@linkcode CHANGED}, {@linkcode STALE} and {@linkcode REQUESTED} of a rule. */
+  flagsOf(index: number): number;
+  /** Sets them. */
+  setFlags(index: number, flags: number): void;
+  /** Runs of a rule since the columns were made. */
+  runsOf(index: number): number;
   /** Levels. */
   readonly level: Int32Array;
 }
@@ -93,18 +99,18 @@ export class BoundRule {
 
   /** What is to be done with it; bits. */
   get flags(): number {
-    return this.#columns === undefined ? this.#flags : this.#columns.flags[this.#index];
+    return this.#columns === undefined ? this.#flags : this.#columns.flagsOf(this.#index);
   }
 
   /** Sets what is to be done with it. */
   set flags(flags: number) {
     if (this.#columns === undefined) this.#flags = flags;
-    else this.#columns.flags[this.#index] = flags;
+    else this.#columns.setFlags(this.#index, flags);
   }
 
   /** Runs that counted. */
   get fired(): number {
-    return this.#columns === undefined ? this.#fired : this.#columns.fired[this.#index];
+    return this.#fired + (this.#columns?.runsOf(this.#index) ?? 0);
   }
 
   /** Longest way to it from a page that no rule writes. */
@@ -120,8 +126,7 @@ export class BoundRule {
   /** Moves what changes into the columns of a program. */
   enter(columns: RuleColumns, index: number): void {
     this.leave();
-    columns.flags[index] = this.#flags;
-    columns.fired[index] = this.#fired;
+    columns.setFlags(index, this.#flags);
     this.#columns = columns;
     this.#index = index;
   }

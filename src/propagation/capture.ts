@@ -40,12 +40,12 @@ export function captureRows(
   const isWords = shape.kinds === KIND_SET && shape.aligned && shape.sequential;
   const length = shape.uniformLength;
   if (isWords && (length === 4 || length === 8 || length === 16)) {
-    log.reserve(rows * (RECORD_HEAD + (length >>> 2)), rows);
+    log.reserve(rows * (RECORD_HEAD + (length >>> 2)));
     if (length === 4) capture4(columns, rows, arena.words, log);
     else if (length === 8) capture8(columns, rows, arena.words, log);
     else capture16(columns, rows, arena.words, log);
   } else {
-    log.reserve(wordsOf(columns, rows), rows);
+    log.reserve(wordsOf(columns, rows));
     captureAny(columns, rows, shape, arena, log);
   }
 }

@@ -38,7 +38,7 @@ export class ChangeLog {
   used = 1;
   /** Newest record of each row of the page table, 0 for none; replaced when it grows. */
   heads: Int32Array = shared(TOUCHED_START);
-  /** Rows with records, each once, in the order in which they got their first; replaced when it grows. */
+  /** Rows with records, each once, in the order in which they got their first; as long as `heads`. */
   touched: Int32Array = shared(TOUCHED_START);
   /** Number of rows touched. */
   count = 0;
@@ -46,22 +46,21 @@ export class ChangeLog {
   /** Makes room for rows of the page table. */
   reserveRows(table: PageTable): void {
     const rows = table.ids.length;
-    if (rows > this.heads.length) this.heads = longer(this.heads, rows);
+    if (rows <= this.heads.length) return;
+    const touched = longer(this.touched, rows);
+    this.heads = longer(this.heads, rows);
+    this.touched = touched;
   }
 
   /**
    * Makes room for records to come.
    *
    * @param words Words of all of them, heads included.
-   * @param rows Rows that they may touch for the first time.
    * @throws {MmsbError} `allocation` where memory is short; nothing is changed then.
    */
-  reserve(words: number, rows: number): void {
+  reserve(words: number): void {
     const needed = this.used + words;
     if (needed > this.words.length) this.words = longer(this.words, roomFor(needed));
-    if (this.count + rows > this.touched.length) {
-      this.touched = longer(this.touched, roomFor(this.count + rows));
-    }
   }
 
   /** Whether a row has changed. */
@@ -97,7 +96,6 @@ export class ChangeLog {
     this.count = 0;
     this.used = 1;
     if (this.words.length > WORDS_KEPT) this.words = shared(WORDS_START);
-    if (this.touched.length > WORDS_KEPT) this.touched = shared(TOUCHED_START);
   }
 
   /** Bytes that it takes. */

@@ -14,13 +14,14 @@
  */
 
 import { MmsbError, reasonOf } from "../base/mod.ts";
-import type { PageStore } from "../physical/mod.ts";
+import type { Arena, PageStore } from "../physical/mod.ts";
 import { NEEDS_FULL } from "./bound_rule.ts";
 import { type ChangeLog, RECORD_HEAD } from "./change_log.ts";
 import { type CursorOwner, InputCursor, OutputCursor } from "./page_cursor.ts";
-import type { RuleProgram } from "./program.ts";
+import { INCREMENTAL } from "./program.ts";
 import {
   refuseIndex,
+  type Rule,
   type RuleContext,
   type RuleInput,
   type RuleOutput,
@@ -40,6 +41,26 @@ export interface TableVertex {
   readonly changes: TableChanges;
 }
 
+/** What of a program running its rules needs; by index of the rule, as there. */
+export interface FiringProgram {
+  /** Records by rule, and the rows that they name; only flags are written. */
+  readonly image: Int32Array;
+  /** Its code. */
+  readonly code: readonly (Rule | undefined)[];
+  /** Its parameters. */
+  readonly params: readonly unknown[];
+  /** Tables by the row of their root. */
+  readonly tables: ReadonlyMap<number, TableVertex>;
+  /** Its name and its outputs. */
+  readonly rules: readonly {
+    readonly name: string;
+    readonly parts: { readonly outputIds: readonly number[] };
+  }[];
+}
+
+/** The pages that rules read and write. */
+export type FiringPages = Pick<PageStore, "arena" | "table">;
+
 /** Finds the table of a root page, by its row. */
 export type FindTable = (row: number) => TableVertex | undefined;
 
@@ -49,50 +70,68 @@ const NO_ROWS = new Int32Array(0);
 export class Firing implements RuleContext, CursorOwner {
   /** The tick. */
   tick = 0;
-  /** What was wrong with what the rule did. */
-  fault: unknown = undefined;
-  /** Rules run in this tick. */
-  fired = 0;
   /** Flags that runs of this tick have taken off their rules. */
   readonly taken: Map<number, number> = new Map();
-  /** @ignore Index of the rule that runs, 0 while none does. */
-  rule = 0;
+  /** @ignore Where the record of the rule that runs stands in the program's image; 0 while none runs. */
+  at = 0;
   /** @ignore The rules. */
-  program!: RuleProgram;
-  readonly #store: PageStore;
+  program!: FiringProgram;
+  readonly #store: FiringPages;
   readonly #log: ChangeLog;
   readonly #findTable: FindTable = (row) => this.program.tables.get(row);
   readonly #inputs: InputCursor[] = [];
   readonly #outputs: OutputCursor[] = [];
+  /** The first of each, which most rules need alone: a field costs less than an element. */
+  readonly #input: InputCursor;
+  readonly #output: OutputCursor;
   readonly #changes: Changes;
-  #records: Int32Array;
   /** The columns that the cursors know. */
   #words: Int32Array | undefined;
   #ids: Uint32Array | undefined;
-  #inputRows: Int32Array = NO_ROWS;
-  #writtenRows: Int32Array = NO_ROWS;
-  #isUnordered = false;
+  #image: Int32Array = NO_ROWS;
+  /**
+   * 1 where something is to be seen to after the run: a fault, or an output with words that may be noted
+   * twice. A number, as each run asks for it.
+   */
+  #attention = 0;
+  #fault: unknown = undefined;
   /** Outputs that the rule that runs has asked for are below. */
   #handed = 0;
   /** For each word of an output its oldest noted value's place in the log. */
   #places = new Int32Array(64);
 
-  /** Runs rules over a store. */
-  constructor(store: PageStore, log: ChangeLog) {
+  /**
+   * Runs rules over pages.
+   *
+   * @param log Where old words of what they write go.
+   * @param before Where old words of what they read are, if not there.
+   */
+  constructor(store: FiringPages, log: ChangeLog, before: ChangeLog = log) {
     this.#store = store;
     this.#log = log;
-    this.#records = store.table.records;
-    this.#changes = new Changes(this, store, log, this.#findTable);
+    this.#changes = new Changes(this, store, before, this.#findTable);
+    this.#input = this.#newInput(0);
+    this.#output = this.#newOutput(0);
+  }
+
+  /** What was wrong with what the rule did. */
+  get fault(): unknown {
+    return this.#fault;
+  }
+
+  /** Fails the run, whatever the rule makes of it. */
+  set fault(fault: unknown) {
+    this.#fault = fault;
+    this.#attention = 1;
   }
 
   /** Begins a tick. */
-  begin(tick: number, program: RuleProgram): void {
+  begin(tick: number, program: FiringProgram): void {
     if (this.program !== program) this.#take(program);
     this.tick = tick;
-    this.fired = 0;
     // Whoever used a page that he kept from an earlier run has heard of it.
-    this.fault = undefined;
-    this.#records = this.#store.table.records;
+    this.#fault = undefined;
+    this.#attention = 0;
     if (this.#words === this.#store.arena.words && this.#ids === this.#store.table.ids) return;
     this.#words = this.#store.arena.words;
     this.#ids = this.#store.table.ids;
@@ -103,7 +142,7 @@ export class Firing implements RuleContext, CursorOwner {
 
   /** Ends a tick: no cursor points at a page any more. */
   end(): void {
-    this.rule = 0;
+    this.at = 0;
     if (this.taken.size > 0) this.taken.clear();
     for (let i = 0; i < this.#inputs.length; i++) this.#inputs[i].size = 0;
     for (let i = 0; i < this.#outputs.length; i++) {
@@ -113,48 +152,26 @@ export class Firing implements RuleContext, CursorOwner {
     this.#handed = 0;
   }
 
-  /**
-   * Runs rules that do not depend on each other.
-   *
-   * @param queue Indices of rules in the program.
-   * @param start First of them.
-   * @param end One behind the last.
-   * @throws {MmsbError} `rule` where one fails, with the rule, its first output and the tick.
-   */
-  run(queue: Int32Array, start: number, end: number): void {
-    let i = start;
-    try {
-      for (; i < end; i++) this.#run(queue[i]);
-      this.fired += end - start;
-    } catch (cause) {
-      // The one that failed is counted: it has its count to be put back, too.
-      this.fired += i + 1 - start;
-      this.#changes.end();
-      throw this.#failed(cause);
-    }
-  }
-
   /** The parameters of the rule that runs. */
   get params(): unknown {
-    return this.program.params[this.rule];
+    return this.program.params[this.at >> 4];
   }
 
   /** {@inheritDoc RuleContext.input} */
   input(index: number): RuleInput {
-    const { rule } = this, { inputStart } = this.program, at = inputStart[rule] + index;
-    if (index >>> 0 !== index || at >= inputStart[rule + 1]) return this.#refuse("input", index);
-    const cursor = index < this.#inputs.length ? this.#inputs[index] : this.#newInput(index);
-    const row = this.#inputRows[at], records = this.#records;
-    cursor.row = row;
-    cursor.slot = records[row << 1];
-    const limit = records[(row << 1) + 1];
-    cursor.size = limit < 0 ? ~limit : limit;
+    const { at } = this, image = this.#image;
+    if (index >>> 0 !== index || index >= image[at | 1]) return this.#refuse("input", index);
+    const cursor = index === 0 ? this.#input : this.#inputs[index] ?? this.#newInput(index);
+    const place = image[at] + 3 * index;
+    cursor.row = image[place];
+    cursor.slot = image[place + 1];
+    cursor.size = image[place + 2];
     return cursor;
   }
 
   /** {@inheritDoc RuleContext.output} */
   output(index: number): RuleOutput {
-    if (index >>> 0 !== index || index >= this.program.outputCount[this.rule]) {
+    if (index >>> 0 !== index || index >= this.#image[this.at | 3]) {
       return this.#refuse("output", index);
     }
     return this.#written(index);
@@ -162,32 +179,32 @@ export class Firing implements RuleContext, CursorOwner {
 
   /** {@inheritDoc RuleContext.state} */
   state(index: number): RuleOutput {
-    if (index >>> 0 !== index || index >= this.#stateCount) return this.#refuse("state", index);
-    return this.#written(this.program.outputCount[this.rule] + index);
+    const { at } = this, image = this.#image;
+    if (index >>> 0 !== index || index >= image[at | 9] >> 1) return this.#refuse("state", index);
+    return this.#written(image[at | 3] + index);
   }
 
   /** @ignore Number of inputs of the rule that runs. */
   get inputs(): number {
-    const { inputStart } = this.program;
-    return inputStart[this.rule + 1] - inputStart[this.rule];
+    return this.#image[this.at | 1];
   }
 
-  get #stateCount(): number {
-    const { writtenStart, outputCount } = this.program, { rule } = this;
-    return writtenStart[rule + 1] - writtenStart[rule] - outputCount[rule];
+  /** @ignore Whether the rule that runs may write finite numbers only. */
+  get isFinite(): boolean {
+    return (this.#image[this.at | 9] & 1) !== 0;
   }
 
   /** @ignore Row of an input of the rule that runs. */
   inputRow(index: number): number {
-    return this.#inputRows[this.program.inputStart[this.rule] + index];
+    return this.#image[this.#image[this.at] + 3 * index];
   }
 
   /** @ignore Points a cursor at an input. */
   point(cursor: InputCursor, index: number): void {
-    const row = this.inputRow(index), limit = this.#records[(row << 1) + 1];
-    cursor.row = row;
-    cursor.slot = this.#records[row << 1];
-    cursor.size = limit < 0 ? ~limit : limit;
+    const image = this.#image, place = image[this.at] + 3 * index;
+    cursor.row = image[place];
+    cursor.slot = image[place + 1];
+    cursor.size = image[place + 2];
   }
 
   /** @ignore The table whose root the page in a row is. */
@@ -201,59 +218,102 @@ export class Firing implements RuleContext, CursorOwner {
   }
 
   #written(index: number): OutputCursor {
-    const cursor = index < this.#outputs.length ? this.#outputs[index] : this.#newOutput(index);
-    const { rule } = this;
-    // A rule runs once in a wave, so its index tells its run from others.
-    if (cursor.firing === rule) return cursor;
-    const row = this.#writtenRows[this.program.writtenStart[rule] + index];
-    const records = this.#records, limit = records[(row << 1) + 1];
-    if (index >= this.#handed) this.#handed = index + 1;
-    cursor.firing = rule;
-    cursor.row = row;
-    cursor.slot = records[row << 1];
-    cursor.size = limit < 0 ? ~limit : limit;
-    cursor.finite = this.program.isFinite[rule] !== 0;
-    cursor.begin();
+    const cursor = index === 0 ? this.#output : this.#outputs[index] ?? this.#newOutput(index);
+    const { at } = this;
+    // A rule runs once in a wave, so its record tells its run from others.
+    if (cursor.firing === at) return cursor;
+    const image = this.#image, place = image[at | 2] + 3 * index;
+    if (index >= this.#handed) this.#handed = index + 1 | 0;
+    cursor.firing = at;
+    cursor.row = image[place];
+    cursor.slot = image[place + 1];
+    cursor.size = image[place + 2];
+    cursor.end = -1;
     return cursor;
   }
 
-  #run(rule: number): void {
-    const { program } = this, code = program.code[rule]!, flags = program.flags[rule];
-    this.rule = rule;
-    program.fired[rule]++;
-    if (flags !== 0) {
-      // A tick that is taken back puts them back.
-      this.taken.set(rule, flags);
-      program.flags[rule] = 0;
-    }
-    let result: unknown;
-    if (code.fromDeltas === undefined || (flags & NEEDS_FULL) !== 0) {
-      result = code.compute(this);
-    } else {
-      this.#changes.begin();
-      result = code.fromDeltas(this, this.#changes);
-      this.#changes.end();
-      if (result === "full") result = code.compute(this);
-    }
-    if (result !== undefined) this.#checkResult(result);
-    if (this.fault !== undefined) throw this.fault;
-    if (this.#isUnordered) this.#tidyAll(rule);
-    // A rule that kept one must not write while another runs: its level's epochs are counted by then.
-    for (let i = this.#handed; i > 0;) this.#outputs[--i].size = 0;
-    this.#handed = 0;
+  /** @ignore Has the rule that runs next write into a copy of one of its pages, in another arena. */
+  redirect(rule: number, index: number, copies: Arena, slot: number): void {
+    const cursor = index < this.#outputs.length ? this.#outputs[index] : this.#newOutput(index);
+    cursor.firing = -1;
+    this.at = rule << 4;
+    this.#written(index);
+    cursor.slot = slot;
+    cursor.arena = copies;
+    cursor.words = copies.words;
+    cursor.doubles = copies.doubles;
   }
 
-  #tidyAll(rule: number): void {
-    this.#isUnordered = false;
+  /**
+   * Runs rules that do not depend on each other.
+   *
+   * @param queue Indices of rules in the program.
+   * @param start First of them.
+   * @param end One behind the last.
+   * @throws {MmsbError} `rule` where one fails, with the rule, its first output and the tick.
+   */
+  run(queue: Int32Array, start: number, end: number): void {
+    try {
+      for (let i = start; i < end; i++) this.fire(queue[i]);
+    } catch (cause) {
+      throw this.failed(cause);
+    }
+  }
+
+  /**
+   * Runs a rule.
+   *
+   * @throws whatever it throws; {@linkcode Firing.failed} says what that is for the tick.
+   */
+  fire(rule: number): void {
+    const at = rule << 4, flags = this.#image[at | 8];
+    this.at = at;
+    const result: unknown = flags === 0
+      ? this.program.code[rule]!.compute(this)
+      : this.#fireFlagged(rule, flags);
+    if (result !== undefined || this.#attention !== 0) this.#settle(result);
+    // A rule that kept an output must not write it while another runs.
+    const handed = this.#handed;
+    this.#handed = 0;
+    if (handed === 1) this.#output.size = 0;
+    else if (handed > 1) this.#retract(handed);
+  }
+
+  #retract(handed: number): void {
+    for (let i = 0; i < handed; i++) this.#outputs[i].size = 0;
+  }
+
+  /** Runs a rule that takes deltas, or is told what to do. */
+  #fireFlagged(rule: number, flags: number): unknown {
+    const code = this.program.code[rule]!;
+    if (flags !== INCREMENTAL) {
+      // A tick that is taken back puts them back.
+      this.taken.set(rule, flags & 0xff);
+      this.#image[rule << 4 | 8] = flags & INCREMENTAL;
+    }
+    if ((flags & (INCREMENTAL | NEEDS_FULL)) !== INCREMENTAL) return code.compute(this);
+    this.#changes.begin();
+    const result: unknown = code.fromDeltas!(this, this.#changes);
+    this.#changes.end();
+    return result === "full" ? code.compute(this) : result;
+  }
+
+  /** Looks at a run that was not like most. */
+  #settle(result: unknown): void {
+    if (result !== undefined) this.#checkResult(result);
+    this.#attention = 0;
+    if (this.#fault !== undefined) throw this.#fault;
     for (const cursor of this.#outputs) {
-      if (cursor.firing === rule && cursor.unordered) this.#tidy(cursor);
+      if (!cursor.unordered) continue;
+      cursor.unordered = false;
+      this.#tidy(cursor);
     }
   }
 
   /** Rewrites the records of a page: each word once, rising, and only those that differ. */
   #tidy(cursor: OutputCursor): void {
     const log = this.#log, { row, size, slot } = cursor;
-    const pages = this.#store.arena.words, base = slot << 2, count = size + 3 >>> 2;
+    const pages = cursor.words, base = slot << 2, count = size + 3 >>> 2;
     if (count > this.#places.length) {
       this.#places = new Int32Array(2 ** Math.ceil(Math.log2(count)));
     }
@@ -267,7 +327,7 @@ export class Firing implements RuleContext, CursorOwner {
       }
     }
     const sorted = Int32Array.from(changed).sort();
-    log.reserve(sorted.length * (RECORD_HEAD + 1), 0);
+    log.reserve(sorted.length * (RECORD_HEAD + 1));
     const { words } = log;
     let head = 0, next = -1, at = log.used;
     for (const word of sorted) {
@@ -289,7 +349,10 @@ export class Firing implements RuleContext, CursorOwner {
     }
     log.used = at;
     log.heads[row] = head;
-    // A page that is as it was stays in the list of those touched, with no records.
+    if (head !== 0) return;
+    // As it was after all. Its rule alone writes it, so it is one of the last in the list.
+    const { touched } = log, last = --log.count;
+    touched[touched.lastIndexOf(row, last)] = touched[last];
   }
 
   #newInput(index: number): InputCursor {
@@ -311,15 +374,14 @@ export class Firing implements RuleContext, CursorOwner {
     return this.#outputs[index];
   }
 
-  #take(program: RuleProgram): void {
+  #take(program: FiringProgram): void {
     this.program = program;
-    this.#inputRows = program.inputRows;
-    this.#writtenRows = program.writtenRows;
+    this.#image = program.image;
   }
 
   /** @ignore An output has words that may be noted twice. */
   tidyLater(): void {
-    this.#isUnordered = true;
+    this.#attention = 1;
   }
 
   #lay(cursor: InputCursor): void {
@@ -341,11 +403,12 @@ export class Firing implements RuleContext, CursorOwner {
   }
 
   #refuse(what: string, index: unknown): never {
+    const { at } = this, image = this.#image;
     const count = what === "input"
-      ? this.inputs
+      ? image[at | 1]
       : what === "output"
-      ? this.program.outputCount[this.rule]
-      : this.#stateCount;
+      ? image[at | 3]
+      : image[at | 9] >> 1;
     try {
       refuseIndex(what, index, count);
     } catch (error) {
@@ -353,10 +416,13 @@ export class Firing implements RuleContext, CursorOwner {
     }
   }
 
-  #failed(thrown: unknown): unknown {
-    const cause = this.fault ?? thrown, rule = this.rule;
-    this.fault = undefined;
-    this.#isUnordered = false;
+  /** What a tick is refused with after a run has thrown. */
+  failed(thrown: unknown): unknown {
+    const cause = this.fault ?? thrown, rule = this.at >> 4;
+    this.#fault = undefined;
+    this.#attention = 0;
+    this.#changes.end();
+    for (const cursor of this.#outputs) cursor.unordered = false;
     if (rule === 0) return cause;
     const { name, parts } = this.program.rules[rule];
     return ruleError(name, parts.outputIds[0], this.tick, cause);

@@ -34,3 +34,4 @@ export * from "./queue.ts";
 export * from "./shared_barrier.ts";
 export * from "./spsc_ring.ts";
 export { type WorkerStatistics, WorkerTeam } from "./workers/worker_team.ts";
+export { RULE_TIMEOUT_MS_DEFAULT, RuleWorkers } from "./workers/rule_workers.ts";

@@ -43,6 +43,8 @@ export interface CursorOwner {
   tableOf(row: number): RuleTable;
   /** Called where words of an output may be noted twice. */
   tidyLater(): void;
+  /** Whether numbers that are not finite are refused. */
+  readonly isFinite: boolean;
 }
 
 /** A page that a rule reads. */
@@ -198,21 +200,13 @@ export class OutputCursor extends InputCursor implements RuleOutput {
   log: ChangeLog | undefined;
   /** Number of the firing that it points at a page for. */
   firing = -1;
-  /** Whether numbers that are not finite are refused. */
-  finite = false;
   /** Whether words were written in any order but upwards, so that some may be noted twice. */
   unordered = false;
   /** The last record of this page. */
   #last = 0;
   /** Where the next record would join it: word of the page, and end of the log. */
-  #end = -1;
+  end = -1;
   #tail = 0;
-
-  /** Points at another page. */
-  begin(): void {
-    this.unordered = false;
-    this.#end = -1;
-  }
 
   /** Sets a signed byte. */
   setInt8(offset: number, value: number): void {
@@ -256,7 +250,8 @@ export class OutputCursor extends InputCursor implements RuleOutput {
   setFloat32(offset: number, value: number): void {
     this.#checkNumber(value);
     cellFloat[0] = value;
-    if (this.finite && cellFloat[0] - cellFloat[0] !== 0) this.#refuseNumber(value);
+    // A finite double may be no finite single.
+    if (cellFloat[0] - cellFloat[0] !== 0 && this.owner.isFinite) this.#refuseNumber(value);
     this.setInt32(offset, cellInt[0]);
   }
 
@@ -340,14 +335,14 @@ export class OutputCursor extends InputCursor implements RuleOutput {
 
   #checkNumber(value: number): void {
     if (typeof value !== "number") this.#refuseType(value, "a number");
-    if (this.finite && value - value !== 0) this.#refuseNumber(value);
+    if (value - value !== 0 && this.owner.isFinite) this.#refuseNumber(value);
   }
 
   /** Notes all words of a span, writes, and takes those back from both ends that did not change. */
   #write(offset: number, length: number, write: (region: Uint8Array, at: number) => void): void {
     const first = offset >>> 2, count = (offset + length + 3 >>> 2) - first;
     const { words } = this, base = (this.slot << 2) + first, log = this.log!;
-    log.reserve(RECORD_HEAD + count, 1);
+    log.reserve(RECORD_HEAD + count);
     const at = log.used + RECORD_HEAD, old = log.words;
     for (let k = 0; k < count; k++) old[at + k] = words[base + k];
     const region = this.arena!.region(this.slot >>> REGION_SHIFT);
@@ -357,70 +352,65 @@ export class OutputCursor extends InputCursor implements RuleOutput {
     while (high > low && old[at + high - 1] === words[base + high - 1]) high--;
     if (low === high) return;
     old.copyWithin(at, at + low, at + high);
-    this.#begin(first + low, high - low);
+    this.#begin(log, old, log.used, first + low, high - low);
     log.used = at + high - low;
     this.#tail = log.used;
   }
 
   /** Notes one old word. */
   #note(word: number, old: number): void {
-    const log = this.log!;
-    if (word === this.#end && this.#tail === log.used) {
-      if (log.used >= log.words.length) log.reserve(1, 0);
-      log.words[log.used++] = old;
-      log.words[this.#last + 2]++;
-      this.#tail = log.used;
-      this.#end = word + 1;
+    const log = this.log!, at = log.used;
+    if (at + 5 > log.words.length) log.reserve(5);
+    const { words } = log;
+    if (word === this.end && this.#tail === at) {
+      words[at] = old;
+      words[this.#last + 2]++;
+      this.end = word + 1 | 0;
+      this.#tail = log.used = at + 1 | 0;
       return;
     }
-    if (log.used + RECORD_HEAD + 1 > log.words.length || log.count >= log.touched.length) {
-      log.reserve(RECORD_HEAD + 1, 1);
-    }
-    this.#begin(word, 1);
-    log.words[log.used + RECORD_HEAD] = old;
-    log.used += RECORD_HEAD + 1;
-    this.#tail = log.used;
+    this.#begin(log, words, at, word, 1);
+    words[at + 4] = old;
+    this.#tail = log.used = at + 5 | 0;
   }
 
   /** Notes two old words that follow each other. */
   #note2(word: number, old0: number, old1: number): void {
-    const log = this.log!;
-    if (word === this.#end && this.#tail === log.used) {
-      if (log.used + 2 > log.words.length) log.reserve(2, 0);
-      log.words[log.used] = old0;
-      log.words[log.used + 1] = old1;
-      log.used += 2;
-      log.words[this.#last + 2] += 2;
-      this.#tail = log.used;
-      this.#end = word + 2;
+    const log = this.log!, at = log.used;
+    if (at + 6 > log.words.length) log.reserve(6);
+    const { words } = log;
+    if (word === this.end && this.#tail === at) {
+      words[at] = old0;
+      words[at + 1] = old1;
+      words[this.#last + 2] += 2;
+      this.end = word + 2 | 0;
+      this.#tail = log.used = at + 2 | 0;
       return;
     }
-    if (log.used + RECORD_HEAD + 2 > log.words.length || log.count >= log.touched.length) {
-      log.reserve(RECORD_HEAD + 2, 1);
-    }
-    this.#begin(word, 2);
-    log.words[log.used + RECORD_HEAD] = old0;
-    log.words[log.used + RECORD_HEAD + 1] = old1;
-    log.used += RECORD_HEAD + 2;
-    this.#tail = log.used;
+    this.#begin(log, words, at, word, 2);
+    words[at + 4] = old0;
+    words[at + 5] = old1;
+    this.#tail = log.used = at + 6 | 0;
   }
 
   /** Writes a record's head at the end of the log. */
-  #begin(word: number, count: number): void {
-    const log = this.log!, { words, heads } = log, at = log.used;
-    const before = heads[this.row];
-    if (before === 0) log.touched[log.count++] = this.row;
-    heads[this.row] = at;
-    words[at] = this.row;
+  #begin(log: ChangeLog, words: Int32Array, at: number, word: number, count: number): void {
+    const { row } = this, { heads } = log, before = heads[row];
+    if (before === 0) {
+      log.touched[log.count] = row;
+      log.count = log.count + 1 | 0;
+    }
+    heads[row] = at;
+    words[at] = row;
     words[at + 1] = word;
     words[at + 2] = count;
     words[at + 3] = before;
-    if (word < this.#end) {
+    if (word < this.end) {
       this.unordered = true;
       this.owner.tidyLater();
     }
     this.#last = at;
-    this.#end = word + count;
+    this.end = word + count | 0;
   }
 
   #refuseType(value: unknown, wanted: string): never {

@@ -2,21 +2,28 @@
  * Rule program: all bound rules and what wakes them, laid out in columns.
  *
  * A wave over ten thousand rules is bound by the cache, not by arithmetic: with an object, two arrays and a
- * closure for each rule it took 880 ns a run where columns take a tenth. So what a run needs stands in a
- * few arrays of 32-bit words in shared memory, in the order in which the rules were bound: where the
- * inputs and outputs of a rule are listed, its level, its flags; and for each vertex (a page, or a table
- * with all its pages) the rules that read it. Whatever is rare (tables, edges that are not of type data) is
- * kept aside, behind one bit of a vertex.
+ * closure for each rule it took 880 ns a run where columns take a tenth. So what a run needs of a rule stands
+ * in one record of 64 bytes, a line of the cache, in the order in which the rules were bound; records, lists of
+ * readers and the queue of a wave are parts of one array in shared memory, because each further array costs
+ * a run its type check, its length and its address. Whatever is rare (tables, edges that are not of type
+ * data) is kept aside, behind one bit of a vertex.
+ *
+ * Words of a record: 0 where the pages of its inputs begin in the array, 1 how many they are; 2 and 3 the same of its
+ * outputs, behind which its state follows; 4 its level if it has its code and runs in every tick that changes its
+ * inputs, else 0; 5 the wave that it was last woken in; 6 where the list of the rules that it wakes begins, if it
+ * writes one page and that wakes nothing but rules, else -1; 7 its runs since the program was made; 8 its flags; 9 twice the pages of its state, and 1
+ * if it may write finite numbers only; from 10 on its pages, if they are no more than 2. A page is 3 words: row, slot, size.
+ * The code that uses them has the plain numbers: V8 loads and checks an imported constant on each use.
  *
  * A program is made anew when rules or edges have changed; rules take their flags and counts along.
  *
- * Cost: some 40 bytes a rule and 8 an input; making it some 300 ns a rule.
+ * Cost: some 100 bytes a rule and 4 to 8 an input; making it some 300 ns a rule.
  *
  * @module
  */
 
 import { MmsbError } from "../base/mod.ts";
-import { EDGE, type PageStore } from "../physical/mod.ts";
+import { EDGE, type PageStore, RECORD_LIMIT, RECORD_SHIFT, RECORD_SLOT } from "../physical/mod.ts";
 import type { BoundRule, RuleColumns } from "./bound_rule.ts";
 import type { TableVertex } from "./firing.ts";
 import type { Rule } from "./rule.ts";
@@ -29,6 +36,16 @@ export const WATCHED = 1;
 export const WRITTEN = 2;
 /** A page of a vertex that more than rules depends on. */
 export const SPECIAL = 4;
+
+/** Flag of a rule that takes deltas. */
+export const INCREMENTAL = 256;
+
+const RECORD_WORDS = 16;
+/** Words of a page that a rule reads or writes. */
+export const PLACE_WORDS = 3;
+/** Pages that a record has room for. */
+const RECORD_PLACES = 2;
+const PLACES_AT = 10;
 
 /** What is rare about a vertex. */
 export interface SpecialVertex {
@@ -62,40 +79,20 @@ interface Pairs {
 export class RuleProgram implements RuleColumns {
   /** The rules by index; 0 is none. */
   readonly rules: readonly BoundRule[];
-  /** For each rule where its inputs begin in {@linkcode RuleProgram.inputRows}; one more at the end. */
-  readonly inputStart: Int32Array;
-  /** Rows of inputs. */
-  readonly inputRows: Int32Array;
-  /** For each rule where its outputs begin in {@linkcode RuleProgram.writtenRows}; its state follows. */
-  readonly writtenStart: Int32Array;
-  /** Rows of outputs and state. */
-  readonly writtenRows: Int32Array;
-  /** For each rule the number of its outputs. */
-  readonly outputCount: Int32Array;
-  /** For each rule whether it may write finite numbers only. */
-  readonly isFinite: Uint8Array;
+  /** Records of 16 words by rule, and all lists that runs need. */
+  readonly image: Int32Array;
   /** For each rule its code. */
   readonly code: readonly (Rule | undefined)[];
   /** For each rule its parameters. */
   readonly params: readonly unknown[];
   /** For each rule its level. */
   readonly level: Int32Array;
-  /** For each rule its flags. */
-  readonly flags: Uint8Array;
-  /** For each rule its runs. */
-  readonly fired: Float64Array;
-  /** For each rule its level if it has its code and runs in every tick that changes its inputs, else 0. */
-  readonly runLevel: Int32Array;
-  /** For each rule the wave that it was last woken in. */
-  readonly woken: Int32Array;
   /** For each row of the page table its vertex, 0 for none, negative for one that has more than readers. */
   vertexOf: Int32Array;
   /** For each row what it is; replaced as the table grows. */
   pageFlags: Uint8Array;
-  /** For each vertex where the rules that it wakes begin in {@linkcode RuleProgram.readers}. */
+  /** For each vertex where the indices of the rules that it wakes begin in the image: a list that ends with 0. */
   readonly readerStart: Int32Array;
-  /** Indices of rules. */
-  readonly readers: Int32Array;
   /** For each vertex the rule that writes it, by index. */
   readonly writer: Int32Array;
   /** For each such vertex the wave that it was last seen changed in. */
@@ -106,10 +103,14 @@ export class RuleProgram implements RuleColumns {
   readonly tables: Map<number, TableVertex> = new Map();
   /** The largest level. */
   readonly levels: number;
-  /** For each level where its rules begin in a list of all. */
+  /** For each level where the rules to be run begin in the image: a queue with room for all of them. */
   readonly levelStart: Int32Array;
+  /** Where in the image stands for each level where its rules to be run end. */
+  readonly endsAt: number;
   readonly #store: PageStore;
   #vertices = 1;
+  /** Moves of the page table that are known. */
+  #moves = -1;
 
   /**
    * Lays out rules whose pages are there.
@@ -123,36 +124,23 @@ export class RuleProgram implements RuleColumns {
     this.rules = [undefined!, ...bound];
     this.vertexOf = shared(table.ids.length);
     this.pageFlags = new Uint8Array(new SharedArrayBuffer(table.ids.length));
-    this.inputStart = shared(count + 2);
-    this.writtenStart = shared(count + 2);
     this.level = shared(count + 1);
-    this.outputCount = shared(count + 1);
-    this.isFinite = new Uint8Array(new SharedArrayBuffer(count + 1));
     this.code = [undefined, ...bound.map(({ rule }) => rule)];
     this.params = [undefined, ...bound.map(({ parts }) => parts.params)];
-    this.woken = shared(count + 1);
-    this.flags = new Uint8Array(new SharedArrayBuffer(count + 1));
-    this.runLevel = shared(count + 1);
-    this.fired = new Float64Array(new SharedArrayBuffer(8 * (count + 1)));
-    const inputs: number[] = [], written: number[] = [];
-    for (let index = 1; index <= count; index++) {
-      const { parts, rule } = bound[index - 1], { inputIds, outputIds, stateIds, mode } = parts;
-      for (const id of inputIds) inputs.push(table.rowOf(id));
-      for (const id of outputIds) written.push(table.rowOf(id));
-      for (const id of stateIds) written.push(table.rowOf(id));
-      this.inputStart[index + 1] = inputs.length;
-      this.writtenStart[index + 1] = written.length;
-      this.outputCount[index] = outputIds.length;
-      this.isFinite[index] = parts.finite ? 1 : 0;
-      this.runLevel[index] = mode === "immediate" && rule !== undefined ? 1 : 0;
+    let places = 0;
+    for (const { parts } of bound) {
+      places += parts.inputIds.length + parts.outputIds.length + parts.stateIds.length;
     }
-    this.inputRows = sharedOf(inputs);
-    this.writtenRows = sharedOf(written);
+    // Readers are inputs or edges; there is a list for each vertex, which is one's page.
+    const readers = 2 * places + 3 * edges.size, queue = 2 * count + 3;
+    this.image = shared((count + 1) * RECORD_WORDS + PLACE_WORDS * places + readers + queue);
+    let end = this.#layRecords();
     const writers: number[] = [0];
     for (let index = 1; index <= count; index++) {
-      for (let i = this.writtenStart[index]; i < this.writtenStart[index + 1]; i++) {
-        writers[this.#vertexAt(this.writtenRows[i])] = index;
-        this.pageFlags[this.writtenRows[i]] |= WRITTEN;
+      for (let i = this.writtenStart(index); i < this.writtenEnd(index); i += PLACE_WORDS) {
+        const row = this.image[i];
+        writers[this.#vertexAt(row)] = index;
+        this.pageFlags[row] |= WRITTEN;
       }
     }
     const pairs = this.#readingPairs(count, writers);
@@ -160,16 +148,19 @@ export class RuleProgram implements RuleColumns {
     this.writer = shared(this.#vertices);
     this.seen = shared(this.#vertices);
     for (let v = 1; v < this.#vertices; v++) this.writer[v] = writers[v] ?? 0;
-    this.readerStart = shared(this.#vertices + 1);
-    this.readers = shared(pairs.rules.length);
-    this.#sort(pairs);
+    this.readerStart = shared(this.#vertices);
+    end = this.#sort(pairs, end);
     this.levels = this.#findLevels(count);
     this.levelStart = shared(this.levels + 2);
     for (let index = 1; index <= count; index++) {
       this.levelStart[this.level[index] + 1]++;
-      this.runLevel[index] *= this.level[index];
+      this.image[(index << 4) + 4] *= this.level[index];
     }
+    this.levelStart[0] = end;
     for (let l = 1; l <= this.levels + 1; l++) this.levelStart[l] += this.levelStart[l - 1];
+    this.endsAt = end + count;
+    this.image.set(this.levelStart, this.endsAt);
+    for (let index = 1; index <= count; index++) this.#noteReaders(index);
     for (const row of table.rows()) {
       if ((this.pageFlags[row] & SPECIAL) !== 0) this.vertexOf[row] *= -1;
     }
@@ -179,6 +170,43 @@ export class RuleProgram implements RuleColumns {
   /** Number of vertices. */
   get vertices(): number {
     return this.#vertices - 1;
+  }
+
+  /** Where in the image the pages of a rule's inputs begin. */
+  inputStart(rule: number): number {
+    return this.image[rule << 4];
+  }
+
+  /** Where they end. */
+  inputEnd(rule: number): number {
+    return this.image[rule << 4] + PLACE_WORDS * this.image[(rule << 4) + 1];
+  }
+
+  /** Where in the image the pages of a rule's outputs, and behind them its state, begin. */
+  writtenStart(rule: number): number {
+    return this.image[(rule << 4) + 2];
+  }
+
+  /** Where they end. */
+  writtenEnd(rule: number): number {
+    const at = rule << 4, { image } = this;
+    return image[at + 2] + PLACE_WORDS * (image[at + 3] + (image[at + 9] >> 1));
+  }
+
+  /** Runs of a rule since the program was made. */
+  runsOf(rule: number): number {
+    return this.image[rule << 4 | 7];
+  }
+
+  /** Flags of a rule. */
+  flagsOf(rule: number): number {
+    return this.image[(rule << 4) + 8] & 0xff;
+  }
+
+  /** Sets them. */
+  setFlags(rule: number, flags: number): void {
+    const at = (rule << 4) + 8;
+    this.image[at] = this.image[at] & INCREMENTAL | flags;
   }
 
   /** The rule that writes the page in a row. */
@@ -225,6 +253,60 @@ export class RuleProgram implements RuleColumns {
     });
   }
 
+  /** Learns of slots and sizes, where pages may have got others since. */
+  lay(): void {
+    const { table } = this.#store, { records } = table, { image } = this;
+    if (this.#moves === table.moves) return;
+    this.#moves = table.moves;
+    const lay = (start: number, end: number) => {
+      for (let i = start; i < end; i += PLACE_WORDS) {
+        const record = image[i] << RECORD_SHIFT, limit = records[record + RECORD_LIMIT];
+        image[i + 1] = records[record + RECORD_SLOT];
+        image[i + 2] = limit < 0 ? ~limit : limit;
+      }
+    };
+    for (let rule = 1; rule < this.rules.length; rule++) {
+      lay(this.inputStart(rule), this.inputEnd(rule));
+      lay(this.writtenStart(rule), this.writtenEnd(rule));
+    }
+  }
+
+  /** Fills the records but for what depends on other rules; gives the end of the rows that they name. */
+  #layRecords(): number {
+    const { rules, image } = this, { table } = this.#store;
+    let end = rules.length * RECORD_WORDS;
+    for (let index = 1; index < rules.length; index++) {
+      const { parts, rule } = rules[index], { inputIds, outputIds, stateIds } = parts;
+      const at = index * RECORD_WORDS, rows = inputIds.length + outputIds.length + stateIds.length;
+      let next = rows <= RECORD_PLACES ? at + PLACES_AT : end;
+      const lay = (id: number) => {
+        image[next] = table.rowOf(id);
+        next += PLACE_WORDS;
+      };
+      image[at] = next;
+      image[at + 1] = inputIds.length;
+      inputIds.forEach(lay);
+      image[at + 2] = next;
+      image[at + 3] = outputIds.length;
+      outputIds.forEach(lay);
+      stateIds.forEach(lay);
+      if (rows > RECORD_PLACES) end = next;
+      image[at + 4] = parts.mode === "immediate" && rule !== undefined ? 1 : 0;
+      image[at + 8] = rule?.fromDeltas === undefined ? 0 : INCREMENTAL;
+      image[at + 9] = 2 * stateIds.length + (parts.finite ? 1 : 0);
+    }
+    return end;
+  }
+
+  /** Notes in a rule's record whom it wakes, where that is simple. */
+  #noteReaders(rule: number): void {
+    const at = rule << 4, { image, readerStart } = this, start = image[at + 2];
+    const isSimple = this.writtenEnd(rule) === start + PLACE_WORDS &&
+      (this.pageFlags[image[start]] & SPECIAL) === 0;
+    const vertex = this.vertexOf[image[start]];
+    image[at + 6] = isSimple ? readerStart[vertex] : -1;
+  }
+
   #vertexAt(row: number): number {
     const known = this.vertexOf[row];
     if (known !== 0) return known;
@@ -258,9 +340,9 @@ export class RuleProgram implements RuleColumns {
   #readingPairs(count: number, writers: number[]): Pairs {
     const { edges } = this.#store, pairs: Pairs = { vertices: [], rules: [] };
     for (let index = 1; index <= count; index++) {
-      const target = this.writtenRows[this.writtenStart[index]];
-      for (let i = this.inputStart[index]; i < this.inputStart[index + 1]; i++) {
-        const row = this.inputRows[i], vertex = this.#vertexAt(row);
+      const target = this.image[this.writtenStart(index)];
+      for (let i = this.inputStart(index); i < this.inputEnd(index); i += PLACE_WORDS) {
+        const row = this.image[i], vertex = this.#vertexAt(row);
         writers[vertex] ??= 0;
         const isLazy = edges.size > 0 && edges.find(row, target, EDGE.control) !== 0 &&
           edges.find(row, target, EDGE.data) === 0;
@@ -297,30 +379,33 @@ export class RuleProgram implements RuleColumns {
   }
 
   #reads(rule: number, row: number): boolean {
-    for (let i = this.inputStart[rule]; i < this.inputStart[rule + 1]; i++) {
-      if (this.inputRows[i] === row) return true;
+    for (let i = this.inputStart(rule); i < this.inputEnd(rule); i += PLACE_WORDS) {
+      if (this.image[i] === row) return true;
     }
     return false;
   }
 
-  /** Counting sort of the readers by vertex. */
-  #sort({ vertices, rules }: Pairs): void {
-    const start = this.readerStart;
-    for (const vertex of vertices) start[vertex + 1]++;
-    for (let v = 1; v < start.length; v++) start[v] += start[v - 1];
-    const next = start.slice();
-    for (let i = 0; i < rules.length; i++) this.readers[next[vertices[i]]++] = rules[i];
+  /** Counting sort of the readers by vertex, a 0 behind those of each; gives their end in the image. */
+  #sort({ vertices, rules }: Pairs, first: number): number {
+    const start = this.readerStart, next = new Int32Array(this.#vertices);
+    for (const vertex of vertices) next[vertex]++;
+    let end = first;
+    for (let v = 1; v < this.#vertices; v++) {
+      start[v] = end;
+      end += next[v] + 1;
+      next[v] = start[v];
+    }
+    for (let i = 0; i < rules.length; i++) this.image[next[vertices[i]]++] = rules[i];
+    return end;
   }
 
   /** Kahn's order ("Topological sorting of large networks", 1962), without recursion. */
   #findLevels(count: number): number {
     const waiting = new Int32Array(count + 1), ready = new Int32Array(count);
     const each = (rule: number, call: (reader: number) => void) => {
-      for (let i = this.writtenStart[rule]; i < this.writtenStart[rule + 1]; i++) {
-        const vertex = this.vertexOf[this.writtenRows[i]];
-        for (let k = this.readerStart[vertex]; k < this.readerStart[vertex + 1]; k++) {
-          call(this.readers[k]);
-        }
+      for (let i = this.writtenStart(rule); i < this.writtenEnd(rule); i += PLACE_WORDS) {
+        const vertex = this.vertexOf[this.image[i]];
+        for (let k = this.readerStart[vertex]; this.image[k] !== 0; k++) call(this.image[k]);
         const special = this.special.get(vertex);
         special?.lazy.forEach(call);
         special?.later.forEach(call);
@@ -353,10 +438,4 @@ export class RuleProgram implements RuleColumns {
 
 function shared(words: number): Int32Array {
   return new Int32Array(new SharedArrayBuffer(4 * words));
-}
-
-function sharedOf(values: readonly number[]): Int32Array {
-  const words = shared(values.length);
-  words.set(values);
-  return words;
 }

@@ -7,10 +7,9 @@
  */
 
 import { MmsbError } from "../base/mod.ts";
-import type { PageStore } from "../physical/mod.ts";
 import type { Fields, TableSchema } from "../schema/mod.ts";
 import type { ChangeLog } from "./change_log.ts";
-import type { FindTable, Firing } from "./firing.ts";
+import type { FindTable, Firing, FiringPages } from "./firing.ts";
 import { OldPage } from "./old_page.ts";
 import { InputCursor } from "./page_cursor.ts";
 import { refuseIndex, type RuleChanges, type RulePage, type RuleTableChanges } from "./rule.ts";
@@ -25,7 +24,7 @@ export class Changes implements RuleChanges {
   /** Bytes of the span. */
   length = 0;
   readonly #firing: Firing;
-  readonly #store: PageStore;
+  readonly #store: FiringPages;
   readonly #log: ChangeLog;
   readonly #findTable: FindTable;
   readonly #cursors: InputCursor[] = [];
@@ -36,7 +35,7 @@ export class Changes implements RuleChanges {
   #isOpen = false;
 
   /** Of the rules that a firing runs. */
-  constructor(firing: Firing, store: PageStore, log: ChangeLog, findTable: FindTable) {
+  constructor(firing: Firing, store: FiringPages, log: ChangeLog, findTable: FindTable) {
     this.#firing = firing;
     this.#store = store;
     this.#log = log;

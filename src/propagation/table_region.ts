@@ -87,6 +87,8 @@ export class TableRegion implements RuleTable {
   readonly id: number;
   /** Row of the root page in the page table. */
   readonly rootRow: number;
+  /** The stored schema as this tick will leave it, where it changes that; chunks of new columns come with it. */
+  coming: Uint8Array | undefined;
   readonly #store: PageStore;
   #schema!: TableSchema;
   #schemaBytes: Uint8Array | undefined;
@@ -162,6 +164,8 @@ export class TableRegion implements RuleTable {
       lost(row);
     }
     while (this.#directories.length > directoriesFor(known)) lost(this.#directories.pop()!);
+    this.coming = undefined;
+    this.#columns.length = Math.min(this.#columns.length, this.#readSchema().fields.length);
   }
 
   /**
@@ -257,7 +261,7 @@ export class TableRegion implements RuleTable {
 
   /** The schema as it is stored now: columns may have been added. */
   #readSchema(): TableSchema {
-    const bytes = this.#store.metadataOf(this.id).get(SCHEMA_KEY);
+    const bytes = this.coming ?? this.#store.metadataOf(this.id).get(SCHEMA_KEY);
     if (bytes !== this.#schemaBytes || this.#schema === undefined) {
       const schema = bytes === undefined ? undefined : decodeSchema(bytes);
       if (!(schema instanceof TableSchema)) {

@@ -19,25 +19,59 @@ import { assert, MmsbError } from "../base/mod.ts";
 import {
   type EpochColumns,
   type KernelColumns,
+  type Metadata,
   type PageStore,
   RECORD_SHIFT,
 } from "../physical/mod.ts";
 import { type BoundRule, CHANGED, NEEDS_FULL, REQUESTED, STALE } from "./bound_rule.ts";
+import { SCHEMA_KEY } from "../schema/mod.ts";
 import { ChangeLog } from "./change_log.ts";
 import { Firing, type TableVertex } from "./firing.ts";
 import { type MarkChange, TickMarks } from "./tick_marks.ts";
-import { type ComingEdges, RuleProgram, type SpecialVertex, WRITTEN } from "./program.ts";
+import {
+  type ComingEdges,
+  PLACE_WORDS,
+  RuleProgram,
+  type SpecialVertex,
+  WRITTEN,
+} from "./program.ts";
 import type { Rule } from "./rule.ts";
 import { isTableRoot } from "./table_region.ts";
 
+/** Waves that one program serves, a power of 2 less 1. */
+const WAVES_MAX = 2 ** 28 - 1;
+
+/** Others that run rules. */
+export interface LevelHelpers {
+  /**
+   * Runs the rules of a level, in the order of the queue for all that can be seen of it.
+   *
+   * @param start First of them in the program's image.
+   * @param end One behind the last.
+   * @returns Whether it did.
+   * @throws {MmsbError} `rule`, `worker` where that failed; the tick is then to be rolled back.
+   */
+  run(
+    program: RuleProgram,
+    log: ChangeLog,
+    firing: Firing,
+    start: number,
+    end: number,
+  ): boolean;
+}
+
 /** The waves of one store. */
 export class Waves {
+  /** Others that run rules, if there are any. */
+  helpers: LevelHelpers | undefined;
   /** What the pages of this tick held before it. */
   readonly log: ChangeLog = new ChangeLog();
   /** From here on the touched rows of the log are of pages that rules wrote. */
   sources = 0;
   /** Targets of the gpu edges whose sources this tick has changed: ids of pages. */
   devices: number[] = [];
+  /** The metadata that this tick sets for a page, which the store has when the tick counts. */
+  comingMetadata: ((page: number) => Metadata | undefined) | undefined;
   readonly #store: PageStore;
   readonly #firing: Firing;
   readonly #marks: TickMarks;
@@ -46,13 +80,11 @@ export class Waves {
   /** Rules taken out since the last tick. */
   readonly #removed = new Map<number, BoundRule>();
   #program: RuleProgram;
-  /** Rules to be run in this tick, by index, level by level. */
-  #queue: Int32Array = new Int32Array(0);
-  /** Where each level's part of the queue ends: at its start where no rule is to run. */
-  #ends: Int32Array = new Int32Array(2);
   /** Levels with rules to be run in this tick. */
   #lowest = 1;
   #highest = 0;
+  /** Rules run in this tick. */
+  #fired = 0;
   /** Derived rows of this tick: records of pages that rules wrote, whose epochs are raised. */
   #derived = 0;
   /** Pages whose epochs are raised, in the list of touched rows. */
@@ -92,7 +124,7 @@ export class Waves {
 
   /** Rules run in this tick. */
   get fired(): number {
-    return this.#firing.fired;
+    return this.#fired;
   }
 
   /** Derived rows of this tick: spans of outputs that have changed. */
@@ -203,18 +235,27 @@ export class Waves {
   watches(pages: Iterable<number>): boolean {
     if (!this.isActive) return false;
     const { vertexOf } = this.#program, { table } = this.#store;
-    for (const page of pages) if (vertexOf[table.rowOf(page)] !== 0) return true;
+    for (const page of pages) {
+      if (vertexOf[table.rowOf(page)] !== 0) return true;
+    }
     return false;
   }
 
   /** Begins a tick. */
   begin(tick: number): void {
+    this.#wave = this.#wave + 1 | 0;
+    // A new program begins to count anew, so that no count of waves or runs leaves its word.
+    if ((this.#wave & WAVES_MAX) === 0) this.#isBuilt = false;
     this.#refresh();
     this.#tick = tick;
-    this.#wave = this.#wave + 1 | 0;
     this.log.reserveRows(this.#store.table);
+    this.#program.lay();
     this.#firing.begin(tick, this.#program);
-    this.sources = this.#derived = this.#raised = 0;
+    this.sources =
+      this.#derived =
+      this.#raised =
+      this.#fired =
+        0;
     this.#lowest = this.#program.levels + 1;
     this.#highest = 0;
   }
@@ -225,19 +266,17 @@ export class Waves {
    * @throws {MmsbError} `rule` where one fails; the tick is then to be rolled back.
    */
   propagate(): void {
-    const { log } = this, { levelStart } = this.#program;
+    const { log } = this;
     if (this.#program.tables.size > 0) this.#syncTables();
     this.sources = this.#raised = log.count;
     if (this.#waiting.size > 0) this.#wakeWaiting();
-    if (this.#toConfirm.size > 0) this.#toConfirm.forEach((page) => this.#marks.confirm(page));
-    for (let i = 0; i < log.count; i++) this.#wakeReaders(log.touched[i]);
-    if (this.#marks.isBusy) this.#marks.clearSources(log, this.sources);
-    for (let level = this.#lowest; level <= this.#highest; level++) {
-      const start = levelStart[level], end = this.#ends[level];
-      if (end === start) continue;
-      this.#firing.run(this.#queue, start, end);
-      this.#finishLevel();
+    if (this.#toConfirm.size > 0) {
+      this.#toConfirm.forEach((page) => this.#marks.confirm(page));
     }
+    this.#wakeFrom(0);
+    if (this.#marks.isBusy) this.#marks.clearSources(log, this.sources);
+    this.#sweep();
+    this.#raise();
     if (this.#marks.isBusy) this.#clearFired();
   }
 
@@ -247,19 +286,21 @@ export class Waves {
    * all later ticks fail.
    */
   resize(pages: Iterable<number>): void {
-    const { vertexOf, readerStart, readers, special, flags } = this.#program;
+    const { vertexOf, readerStart, image, special } = this.#program;
     const { table } = this.#store;
     const rules = new Set<number>();
     for (const page of pages) {
       const row = table.rowOf(page), vertex = Math.abs(vertexOf[row]);
       if (vertex === 0) continue;
-      for (let i = readerStart[vertex]; i < readerStart[vertex + 1]; i++) rules.add(readers[i]);
+      for (let i = readerStart[vertex]; image[i] !== 0; i++) {
+        rules.add(image[i]);
+      }
       special.get(vertex)?.lazy.forEach((rule) => rules.add(rule));
       rules.add(this.#program.writerAt(row));
     }
     rules.delete(0);
     for (const rule of rules) {
-      flags[rule] |= CHANGED;
+      this.#program.rules[rule].flags |= CHANGED;
       this.#makeStale(rule);
     }
   }
@@ -291,8 +332,14 @@ export class Waves {
     for (let i = this.sources; i < this.#raised; i++) {
       lowerEpoch(epochs, log.touched[i], log.records(log.touched[i]));
     }
+    const program = this.#program;
     this.#forgetRuns();
-    for (const [table, known] of this.#known) this.#program.forgetChunks(table, known);
+    this.#firing.taken.forEach((taken, rule) =>
+      program.setFlags(rule, program.flagsOf(rule) | taken)
+    );
+    for (const [table, known] of this.#known) {
+      this.#program.forgetChunks(table, known);
+    }
     this.#known = [];
     this.#end();
   }
@@ -307,18 +354,36 @@ export class Waves {
     this.#refresh();
     this.log.checkInvariants();
     assert(this.log.count === 0, "nothing is left of a tick");
-    const program = this.#program, { rules, levels, levelStart, level } = program;
-    const { inputStart, inputRows, writtenStart, writtenRows } = program;
+    const program = this.#program,
+      { rules, levels, levelStart, level } = program;
+    const { image, endsAt } = program;
     for (let l = 1; l <= levels; l++) {
-      assert(this.#ends[l] === levelStart[l], `no rule of level ${l} is left to run`);
+      assert(
+        image[endsAt + l] === levelStart[l],
+        `no rule of level ${l} is left to run`,
+      );
     }
     for (let rule = 1; rule < rules.length; rule++) {
-      for (let i = writtenStart[rule]; i < writtenStart[rule + 1]; i++) {
-        assert(program.writerAt(writtenRows[i]) === rule, `rule ${rule} writes its pages`);
+      for (
+        let i = program.writtenStart(rule);
+        i < program.writtenEnd(rule);
+        i += PLACE_WORDS
+      ) {
+        assert(
+          program.writerAt(image[i]) === rule,
+          `rule ${rule} writes its pages`,
+        );
       }
-      for (let i = inputStart[rule]; i < inputStart[rule + 1]; i++) {
-        const before = program.writerAt(inputRows[i]);
-        assert(before === 0 || level[before] < level[rule], `rule ${rule} comes late enough`);
+      for (
+        let i = program.inputStart(rule);
+        i < program.inputEnd(rule);
+        i += PLACE_WORDS
+      ) {
+        const before = program.writerAt(image[i]);
+        assert(
+          before === 0 || level[before] < level[rule],
+          `rule ${rule} comes late enough`,
+        );
       }
     }
   }
@@ -328,71 +393,153 @@ export class Waves {
     this.log.clear();
     this.sources = 0;
     this.#marks.clear();
-    const { levelStart, tables } = this.#program;
+    const { levelStart, image, endsAt, tables } = this.#program;
     for (let level = this.#lowest; level <= this.#highest; level++) {
-      this.#ends[level] = levelStart[level];
+      image[endsAt + level] = levelStart[level];
     }
     if (this.#staled.length > 0) this.#staled = [];
     if (this.#due.length > 0) this.#due = [];
     if (this.devices.length > 0) this.devices = [];
-    if (tables.size > 0) tables.forEach(({ dirty }) => void (dirty.length = 0));
+    if (tables.size > 0) {
+      tables.forEach(({ dirty, region }) => {
+        dirty.length = 0;
+        region.coming = undefined;
+      });
+    }
   }
 
   #commitStale(): void {
-    const { rules, flags } = this.#program;
     for (const rule of this.#staled) {
+      const bound = this.#program.rules[rule];
       // What changed in this tick will be gone from the log by then.
-      flags[rule] |= STALE | ((flags[rule] & CHANGED) !== 0 ? NEEDS_FULL : 0);
-      const bound = rules[rule];
-      if (bound.rule !== undefined && bound.parts.mode !== "immediate") this.#waiting.add(bound);
-    }
-  }
-
-  /** Puts back what the runs of a tick left of their rules. */
-  #forgetRuns(): void {
-    const { flags, fired, levelStart } = this.#program;
-    let left = this.#firing.fired;
-    for (let level = this.#lowest; level <= this.#highest; level++) {
-      for (let i = levelStart[level]; i < this.#ends[level] && left > 0; i++, left--) {
-        fired[this.#queue[i]]--;
+      bound.flags |= STALE | ((bound.flags & CHANGED) !== 0 ? NEEDS_FULL : 0);
+      if (bound.rule !== undefined && bound.parts.mode !== "immediate") {
+        this.#waiting.add(bound);
       }
     }
-    this.#firing.taken.forEach((taken, rule) => void (flags[rule] |= taken));
   }
 
-  /** Raises the epochs of the outputs that a level has changed, a row for each record, and wakes their readers. */
-  #finishLevel(): void {
-    const { touched, heads, words, count } = this.log, { epochs } = this.#store.table;
-    let rows = 0;
-    for (let i = this.#raised; i < count; i++) {
+  /** Runs the rules level by level; each wakes its readers, whose levels come later, as soon as it has run. */
+  #sweep(): void {
+    const { log, helpers } = this, firing = this.#firing, wave = this.#wave;
+    const { image, levelStart, endsAt } = this.#program;
+    let level = this.#lowest, i = 0;
+    try {
+      for (; level <= this.#highest; level++) {
+        const end = image[endsAt + level];
+        const start = levelStart[level];
+        // Where it throws, none of them counts.
+        i = start - 1;
+        if (helpers !== undefined && this.#shareOut(helpers, start, end)) {
+          continue;
+        }
+        for (i = start; i < end; i++) {
+          const rule = image[i], at = rule << 4, count = log.count;
+          image[at | 7]++;
+          firing.fire(rule);
+          // Early cutoff: nothing of what it wrote is new.
+          if (log.count === count) continue;
+          let list = image[at | 6];
+          if (list < 0) {
+            this.#wakeFrom(count);
+            continue;
+          }
+          // As `#wake`, in place: calls cost as much as what they do here.
+          for (let reader = image[list]; reader !== 0; reader = image[++list]) {
+            const readerAt = reader << 4;
+            if (image[readerAt | 5] === wave) continue;
+            image[readerAt | 5] = wave;
+            const readerLevel = image[readerAt | 4];
+            if (readerLevel === 0) {
+              this.#wakeOther(reader);
+              continue;
+            }
+            const place = image[endsAt + readerLevel];
+            image[place] = reader;
+            image[endsAt + readerLevel] = place + 1;
+            if (readerLevel > this.#highest) this.#highest = readerLevel;
+          }
+        }
+      }
+    } catch (cause) {
+      // Those that have not run need not have their counts put back.
+      for (let l = level + 1; l <= this.#highest; l++) {
+        image[endsAt + l] = levelStart[l];
+      }
+      this.#highest = level;
+      image[endsAt + level] = i + 1;
+      throw firing.failed(cause);
+    }
+  }
+
+  /** Puts back the counts of runs. */
+  #forgetRuns(): void {
+    const { levelStart, image, endsAt } = this.#program;
+    for (let level = this.#lowest; level <= this.#highest; level++) {
+      for (let i = levelStart[level]; i < image[endsAt + level]; i++) {
+        image[image[i] << 4 | 7]--;
+      }
+    }
+  }
+
+  /** Has others run a level, if they want to. */
+  #shareOut(helpers: LevelHelpers, start: number, end: number): boolean {
+    const { log } = this, { count } = log;
+    if (
+      start === end ||
+      !helpers.run(this.#program, log, this.#firing, start, end)
+    ) return false;
+    const { image } = this.#program;
+    for (let i = start; i < end; i++) image[image[i] << 4 | 7]++;
+    this.#wakeFrom(count);
+    return true;
+  }
+
+  /** Raises the epochs of what the rules have changed, a row for each record, and counts the runs. */
+  #raise(): void {
+    const { touched, heads, words, count } = this.log,
+      { low, high } = this.#store.table.epochs;
+    const { levelStart, image, endsAt } = this.#program;
+    let rows = 0, fired = 0;
+    for (let i = this.sources; i < count; i++) {
       const row = touched[i];
-      let at = heads[row], own = 0;
-      if (at === 0) continue;
-      for (; at !== 0; at = words[at + 3]) own++;
-      const raised = epochs.low[row] + own | 0;
-      epochs.low[row] = raised;
-      if (raised >= 0 && raised < own) epochs.high[row]++;
+      let own = 1;
+      for (let at = words[heads[row] + 3]; at !== 0; at = words[at + 3]) own++;
       rows += own;
-      this.#wakeReaders(row);
+      const raised = low[row] + own | 0;
+      low[row] = raised;
+      if (raised >= 0 && raised < own) high[row]++;
+    }
+    for (let l = this.#lowest; l <= this.#highest; l++) {
+      fired += image[endsAt + l] - levelStart[l];
     }
     this.#raised = count;
-    this.#derived += rows;
+    this.#derived = rows;
+    this.#fired = fired;
   }
 
-  /** Wakes what depends on a page that has records. */
-  #wakeReaders(row: number): void {
-    const { vertexOf, readerStart, readers, woken, runLevel } = this.#program;
-    let vertex = vertexOf[row];
-    if (vertex <= 0) {
-      vertex = -vertex;
-      if (vertex === 0 || this.#wakeSpecial(row, vertex)) return;
+  /** Wakes what depends on the pages that have records, from one of the list of them on. */
+  #wakeFrom(start: number): void {
+    const { touched, count } = this.log,
+      { vertexOf, readerStart, image } = this.#program;
+    for (let i = start; i < count; i++) {
+      const row = touched[i];
+      let vertex = vertexOf[row];
+      if (vertex <= 0) {
+        vertex = -vertex;
+        if (vertex === 0 || this.#wakeSpecial(row, vertex)) continue;
+      }
+      this.#wake(image, readerStart[vertex], this.#wave);
     }
-    const wave = this.#wave, end = readerStart[vertex + 1];
-    for (let i = readerStart[vertex]; i < end; i++) {
-      const rule = readers[i];
-      if (woken[rule] === wave) continue;
-      woken[rule] = wave;
-      const level = runLevel[rule];
+  }
+
+  /** Wakes the rules of a list in the program's image, where they are not awake yet. */
+  #wake(image: Int32Array, list: number, wave: number): void {
+    for (let rule = image[list]; rule !== 0; rule = image[++list]) {
+      const at = rule << 4;
+      if (image[at | 5] === wave) continue;
+      image[at | 5] = wave;
+      const level = image[at | 4];
       if (level !== 0) this.#enqueue(rule, level);
       else this.#wakeOther(rule);
     }
@@ -400,8 +547,8 @@ export class Waves {
 
   /** Runs a rule of another mode, or leaves it for later. */
   #wakeOther(rule: number): void {
-    const { rules, level, flags } = this.#program;
-    flags[rule] |= CHANGED;
+    const { rules, level } = this.#program;
+    rules[rule].flags |= CHANGED;
     if (rules[rule].rule !== undefined && rules[rule].runsIn(this.#tick)) {
       this.#enqueue(rule, level[rule]);
     } else {
@@ -410,19 +557,21 @@ export class Waves {
   }
 
   #enqueue(rule: number, level: number): void {
-    this.#queue[this.#ends[level]++] = rule;
+    const { image, endsAt } = this.#program, end = image[endsAt + level];
+    image[end] = rule;
+    image[endsAt + level] = end + 1;
     if (level < this.#lowest) this.#lowest = level;
     if (level > this.#highest) this.#highest = level;
   }
 
   /** Runs rules that wait and are due, or calls them fresh where nothing that they read has changed. */
   #wakeWaiting(): void {
-    const { woken, level } = this.#program;
+    const { image, level } = this.#program;
     for (const rule of this.#waiting) {
       if (!rule.isDue(this.#tick)) continue;
       this.#due.push(rule);
       if ((rule.flags & (CHANGED | NEEDS_FULL)) !== 0) {
-        woken[rule.index] = this.#wave;
+        image[(rule.index << 4) + 5] = this.#wave;
         this.#enqueue(rule.index, level[rule.index]);
       } else {
         for (const page of rule.parts.outputIds) this.#marks.confirm(page);
@@ -437,7 +586,7 @@ export class Waves {
     if (seen[vertex] === this.#wave) return true;
     seen[vertex] = this.#wave;
     for (const rule of special.lazy) {
-      this.#program.flags[rule] |= CHANGED;
+      this.#program.rules[rule].flags |= CHANGED;
       this.#makeStale(rule);
     }
     this.#effects(special);
@@ -447,7 +596,8 @@ export class Waves {
   #effects({ effects }: SpecialVertex): void {
     const program = this.#program, { ids } = this.#store.table;
     for (let i = 0; i < effects.length; i += 2) {
-      const target = effects[i], effect = this.#marks.effect(ids[target], effects[i + 1]);
+      const target = effects[i],
+        effect = this.#marks.effect(ids[target], effects[i + 1]);
       if (effect === "device") this.devices.push(ids[target]);
       const writer = program.writerAt(target);
       if (effect === "stale" && writer !== 0) this.#staled.push(writer);
@@ -456,17 +606,19 @@ export class Waves {
 
   #makeStale(rule: number): void {
     this.#staled.push(rule);
-    for (const page of this.#program.rules[rule].parts.outputIds) this.#marks.makeStale(page);
+    for (const page of this.#program.rules[rule].parts.outputIds) {
+      this.#marks.makeStale(page);
+    }
   }
 
   /** The outputs of rules that have run are new. */
   #clearFired(): void {
-    const { rules, levelStart } = this.#program;
+    const { rules, levelStart, image, endsAt } = this.#program;
     const run = new Set<number>();
     for (let level = this.#lowest; level <= this.#highest; level++) {
-      for (let i = levelStart[level]; i < this.#ends[level]; i++) {
-        run.add(this.#queue[i]);
-        this.#marks.clearFired(rules[this.#queue[i]].parts.outputIds);
+      for (let i = levelStart[level]; i < image[endsAt + level]; i++) {
+        run.add(image[i]);
+        this.#marks.clearFired(rules[image[i]].parts.outputIds);
       }
     }
     this.#staled = this.#staled.filter((rule) => !run.has(rule));
@@ -476,6 +628,7 @@ export class Waves {
   #syncTables(): void {
     for (const table of this.#program.tables.values()) {
       if (this.log.heads[table.region.rootRow] === 0) continue;
+      table.region.coming = this.comingMetadata?.(table.region.id)?.get(SCHEMA_KEY);
       this.#known.push([table, this.#program.syncTable(table)]);
     }
   }
@@ -498,12 +651,16 @@ export class Waves {
     const { bindings, edges } = this.#store;
     for (const rule of this.#rules.values()) {
       // A binding goes with its pages.
-      if (!rule.isStaged && bindings.get(rule.number) === undefined) this.remove(rule.number);
+      if (!rule.isStaged && bindings.get(rule.number) === undefined) {
+        this.remove(rule.number);
+      }
     }
     this.#program.end();
-    this.#program = new RuleProgram(this.#store, [...this.#rules.values()], this.#coming);
-    this.#queue = new Int32Array(new SharedArrayBuffer(4 * this.#rules.size));
-    this.#ends = this.#program.levelStart.slice(0, this.#program.levels + 1);
+    this.#program = new RuleProgram(
+      this.#store,
+      [...this.#rules.values()],
+      this.#coming,
+    );
     this.#seenBindings = bindings.changes;
     this.#seenEdges = edges.changes;
     this.#isBuilt = true;
@@ -526,7 +683,11 @@ export class Waves {
   }
 }
 
-function lowerEpoch({ low, high }: EpochColumns, row: number, rows: number): void {
+function lowerEpoch(
+  { low, high }: EpochColumns,
+  row: number,
+  rows: number,
+): void {
   const lowered = (low[row] >>> 0) - rows;
   low[row] = lowered;
   if (lowered < 0) high[row]--;

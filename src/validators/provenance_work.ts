@@ -36,12 +36,14 @@ const WRITE_BYTES = 16;
 const FEEDS = 8;
 /** Rules that are bound again halfway. */
 const REBOUND = 8;
+/** Ticks that may be on their way to the disk. */
+const TICKS_AHEAD = 16;
 
 /** What a page was, tick by tick; of a tick the last. */
 class Record {
   readonly ticks: number[] = [];
   readonly epochs: number[] = [];
-  /** Of sources the feed, the offset and the word that were written last. */
+  /** Of sources the feed, the offset and the word that were written last, as one number. */
   readonly writes: number[] = [];
   epoch = 0;
   /** Its first word. */
@@ -54,6 +56,11 @@ class Record {
       this.ticks.push(tick);
       this.epochs.push(this.epoch);
     }
+  }
+
+  /** Notes what the last change of a source wrote. */
+  wrote(feed: number, offset: number, word: number): void {
+    this.writes[this.ticks.length - 1] = (SOURCE_BYTES * feed + offset) * 2 ** 32 + word;
   }
 
   /** Index of the last change up to a tick, −1 for none. */
@@ -149,6 +156,7 @@ export class ProvenanceWork {
     const batch = new DeltaBatch({ rows, payloadBytes: rows * WRITE_BYTES });
     const payload = new Uint8Array(WRITE_BYTES), view = new DataView(payload.buffer);
     let isRebound = false;
+    const coming: Promise<unknown>[] = [];
     for (let turn = 0; this.deltas < deltas; turn++) {
       if (!isRebound && this.deltas > deltas / 2) {
         isRebound = true;
@@ -163,16 +171,19 @@ export class ProvenanceWork {
         view.setUint32(0, word, true);
         batch.push(id, offset, payload, source);
         record.note(tick);
-        record.writes.splice(3 * (record.ticks.length - 1), 3, feed, offset, word);
+        record.wrote(feed, offset, word);
         if (offset === 0) record.word = word;
       }
       this.deltas += rows;
       const receipt = bus.submit(batch);
       const { durable } = await bus.tick();
-      await Promise.all([receipt, durable]);
+      coming.push(allOf([receipt, durable]));
+      // The disk takes its time beside the next ticks.
+      if (coming.length > TICKS_AHEAD) await coming.shift();
       this.#derive(tick);
       if (turn % 64 === 0) progress(`${this.deltas.toLocaleString("en")} deltas written`);
     }
+    await Promise.all(coming);
   }
 
   async #rebind(): Promise<void> {
@@ -204,27 +215,25 @@ export class ProvenanceWork {
 
   /** What is wrong with an explanation, "" for nothing. */
   faultOf(explanation: Explanation, root: number, tick: number): string {
-    const expected = new Map<string, { id: number; at: number }>();
+    const expected = new Map<number, { id: number; at: number; changed: number }>();
     const open = [{ id: root, asOf: tick }];
     for (const { id, asOf } of open) {
-      const at = this.#records.get(id)!.at(asOf), key = this.#keyOf(id, asOf);
+      const { ticks } = this.#records.get(id)!, at = this.#records.get(id)!.at(asOf);
+      const changed = ticks[at] ?? 0, key = keyOf(id, changed);
       if (expected.has(key)) continue;
-      expected.set(key, { id, at });
-      const changed = this.#records.get(id)!.ticks[at];
-      if (changed === undefined) continue;
-      for (const input of this.#byId.get(id)?.inputs ?? []) {
-        open.push({ id: input, asOf: changed });
-      }
+      expected.set(key, { id, at, changed });
+      if (at < 0) continue;
+      for (const input of this.#byId.get(id)?.inputs ?? []) open.push({ id: input, asOf: changed });
     }
     for (const page of explanation) {
-      const key = `${page.id} at ${page.tick}`, known = expected.get(key);
-      if (known === undefined) return `page ${key} is no part of it`;
+      const { id, tick: changed = 0 } = page, key = keyOf(id, changed), known = expected.get(key);
+      if (known === undefined) return `page ${id} at ${changed} is no part of it`;
       expected.delete(key);
       const fault = this.#pageFault(page, known.at);
-      if (fault !== "") return `page ${key}: ${fault}`;
+      if (fault !== "") return `page ${id} at ${changed}: ${fault}`;
     }
-    const [missing] = expected.keys();
-    return missing === undefined ? "" : `page ${missing} is missing`;
+    const [missing] = expected.values();
+    return missing === undefined ? "" : `page ${missing.id} at ${missing.changed} is missing`;
   }
 
   #pageFault(page: Explanation["root"], at: number): string {
@@ -235,10 +244,11 @@ export class ProvenanceWork {
     }
     if (at < 0) return page.kind === "unwritten" ? "" : `it is ${page.kind}`;
     if (derived === undefined) {
-      const [feed, offset, word] = record.writes.slice(3 * at, 3 * at + 3), [delta] = page.deltas;
+      const write = record.writes[at], place = Math.floor(write / 2 ** 32), [delta] = page.deltas;
+      const feed = Math.floor(place / SOURCE_BYTES), offset = place % SOURCE_BYTES;
       const bytes = delta.after!, after = new DataView(bytes.buffer, bytes.byteOffset);
       const isSame = delta.source === `feed-${feed}` && delta.offset === offset &&
-        after.getUint32(0, true) === word;
+        after.getUint32(0, true) === write % 2 ** 32;
       return isSame ? "" : `its newest delta is of ${delta.source} at ${delta.offset}`;
     }
     const { name, inputs, rebound } = derived, tick = record.ticks[at];
@@ -246,15 +256,33 @@ export class ProvenanceWork {
     if (page.rule?.name !== name || page.rule.version !== version) {
       return `rule ${page.rule?.name} version ${page.rule?.version}, not ${version}`;
     }
-    const parents = page.parents.map((parent) => `${parent.id} at ${parent.tick}`);
-    const wanted = inputs.map((input) => this.#keyOf(input, tick));
-    return parents.join() === wanted.join() ? "" : `parents ${parents}, not ${wanted}`;
+    const wanted = inputs.map((input) => keyOf(input, this.#changedBy(input, tick)));
+    const parents = page.parents.map((parent) => keyOf(parent.id, parent.tick ?? 0));
+    const isSame = parents.length === wanted.length && parents.every((key, i) => key === wanted[i]);
+    return isSame ? "" : `parents ${parents.map(keyText)}, not ${wanted.map(keyText)}`;
   }
 
-  #keyOf(id: number, asOf: number): string {
+  /** The last tick up to another one that changed a page, 0 for none. */
+  #changedBy(id: number, asOf: number): number {
     const record = this.#records.get(id)!;
-    return `${id} at ${record.ticks[record.at(asOf)] ?? 0}`;
+    return record.ticks[record.at(asOf)] ?? 0;
   }
+}
+
+/** A page as one tick left it, as a number: here ids stay below 2^21. */
+function keyOf(id: number, tick: number): number {
+  return id * 2 ** 32 + tick;
+}
+
+function keyText(key: number): string {
+  return `${Math.floor(key / 2 ** 32)} at ${key % 2 ** 32}`;
+}
+
+/** All of them; who waits for it later is told of a failure then. */
+function allOf(promises: readonly Promise<unknown>[]): Promise<unknown> {
+  const all = Promise.all(promises);
+  all.catch(() => {});
+  return all;
 }
 
 /** The sum of the first words of the inputs, without its lowest bits. */

@@ -35,9 +35,10 @@ import {
   surveyRows,
 } from "../../physical/mod.ts";
 import { MmsbError } from "../../base/mod.ts";
+import { type BodyRoom, bodyRoom, planRows, writeBody } from "../../log/mod.ts";
 import * as words from "./_team_words.ts";
 
-const { BLOCK_ROWS, WORK, BATCH_STATE } = words;
+const { BLOCK_ROWS, WORK, BATCH_STATE, BODY_STATE } = words;
 /** Decided batches that are worth leaving the checking for: either work wants the caches for itself. */
 const RIPE_BATCHES = 4;
 
@@ -56,6 +57,8 @@ export interface TaskCounts {
   checked: number;
   /** Rows put into their pages. */
   applied: number;
+  /** Rows whose frames it has built. */
+  built: number;
   /** Tasks. */
   tasks: number;
 }
@@ -63,7 +66,7 @@ export interface TaskCounts {
 /** Does tasks of plans on one thread. */
 export class TeamTasks {
   /** What this thread has done. */
-  readonly counts: TaskCounts = { checked: 0, applied: 0, tasks: 0 };
+  readonly counts: TaskCounts = { checked: 0, applied: 0, built: 0, tasks: 0 };
   readonly #words: Int32Array;
   readonly #arena: SharedArena | Arena;
   readonly #table: PageTable;
@@ -76,6 +79,7 @@ export class TeamTasks {
   #batches: PlannedBatch[] = [];
   #batchOfBlock = new Int32Array(0);
   #order: Int32Array = new Int32Array(0);
+  #room: BodyRoom | undefined;
   readonly #partOfRow = new Uint8Array(BLOCK_ROWS);
   readonly #next = new Int32Array(words.PARTS_MAX);
 
@@ -104,7 +108,7 @@ export class TeamTasks {
    * @returns Whether there was.
    */
   step(): boolean {
-    return this.#advance() || this.#checkBlock();
+    return this.#advance() || this.#checkBlock() || this.#buildBody();
   }
 
   /** Takes the next block and checks it. */
@@ -128,6 +132,43 @@ export class TeamTasks {
     Atomics.or(control, at + words.B_DIFFERS, found.differs);
     Atomics.or(control, at + words.B_FINDINGS, found.findings);
     if (Atomics.add(control, at + words.B_CHECKED, 1) === batch.blocks - 1) this.#decide(batch);
+    return true;
+  }
+
+  /** Takes the next batch of a plan of frames, and builds its body. */
+  #buildBody(): boolean {
+    const control = this.#words;
+    if (Atomics.load(control, words.W_BUILD) >= control[words.W_BATCHES]) return false;
+    const index = Atomics.add(control, words.W_BUILD, 1);
+    this.#load();
+    if (index >= this.#batches.length) return false;
+    const batch = this.#batches[index], { at } = batch;
+    const built = this.#writeBody(batch);
+    this.counts.built += batch.rows;
+    this.counts.tasks++;
+    Atomics.store(control, at + words.B_BODY, built ? BODY_STATE.built : BODY_STATE.noRoom);
+    if (Atomics.add(control, words.W_BUILT, 1) === this.#batches.length - 1) {
+      Atomics.store(control, words.W_FINISHED, this.#plan);
+    }
+    Atomics.notify(control, words.W_BUILT);
+    return true;
+  }
+
+  /** Builds the body of a batch's frame in the room; not where the room has not enough left. */
+  #writeBody({ at, rows, columns, input }: PlannedBatch): boolean {
+    const control = this.#words, room = this.#room!;
+    const textBytes = control[at + words.B_TEXT_BYTES], text = 8 * control[at + words.B_TEXT];
+    const stringBytes = textBytes === 0 ? undefined : room.bytes.subarray(text, text + textBytes);
+    const { payloadLength } = input;
+    const body = planRows({ rows, columns, epochs: true, payloadLength, stringBytes });
+    const units = body.bytes >>> 3;
+    const first = Atomics.add(control, words.W_ROOM_USED, units);
+    if (first + units > control[words.W_ROOM_UNITS]) return false;
+    const check = writeBody(body, room, 8 * first);
+    control[at + words.B_BODY_AT] = first;
+    control[at + words.B_BODY_BYTES] = body.bytes;
+    control[at + words.B_BODY_SECTIONS] = body.sections.length;
+    control[at + words.B_BODY_CHECK] = check | 0;
     return true;
   }
 
@@ -295,6 +336,8 @@ export class TeamTasks {
     this.#catchUp();
     const order = control[words.W_ORDER];
     if (order !== 0) this.#order = new Int32Array(this.#bufferOf(order));
+    const room = control[words.W_ROOM];
+    this.#room = room === 0 ? undefined : bodyRoom(this.#bufferOf(room));
     this.#batches = Array.from({ length: control[words.W_BATCHES] }, (_, batch) => {
       return this.#batchOf(words.batchAt(batch));
     });

@@ -3,7 +3,7 @@
  *
  * A plan lists the tick's batches. Checking is cut into blocks of rows, which are claimed from a cursor;
  * what follows goes batch by batch through each part of the shards, which one thread at a time has by its
- * lock. Between plans the cursor stands far behind the last block and every part at its end, so a thread that
+ * lock. A plan of its own has the bodies of frames built, a batch each. Between plans the cursors stand far behind the last block and every part at its end, so a thread that
  * comes late finds nothing to do, whatever it still believes.
  */
 
@@ -46,7 +46,16 @@ export const W_PARTS_DONE = 87;
 /** 1 + number of a worker that failed. */
 export const W_FAULT = 88;
 
-const PART_WORDS = 16, PARTS_AT = 96;
+/** Number of the buffer that bodies of frames are built in, and its units of 8 bytes. */
+export const W_ROOM = 89, W_ROOM_UNITS = 90;
+/** Next batch whose body is to be built. */
+export const W_BUILD = 96;
+/** Bodies that are done with; the coordinator sleeps on it. */
+export const W_BUILT = 112;
+/** Units of the room that are given out. */
+export const W_ROOM_USED = 128;
+
+const PART_WORDS = 16, PARTS_AT = 144;
 /** Of a part: whether a thread has it. */
 export const P_LOCK = 0;
 /** Of a part: the next batch. */
@@ -55,7 +64,7 @@ export const P_NEXT = 1;
 export const P_OWNER = 2;
 
 const BATCHES_AT: number = PARTS_AT + PARTS_MAX * PART_WORDS;
-const BATCH_WORDS = 16;
+const BATCH_WORDS = 32;
 /** Of a batch: number of its buffer. */
 export const B_BUFFER = 0;
 /** Rows there is room for. */
@@ -79,6 +88,13 @@ export const B_STATE = 12;
 /** First byte and bytes of the payload pool in the buffer. */
 export const B_POOL = 13, B_POOL_BYTES = 14;
 
+/** First unit and bytes of its strings in the room; 0 bytes where there are none. */
+export const B_TEXT = 15, B_TEXT_BYTES = 16;
+/** One of {@linkcode BODY_STATE}. */
+export const B_BODY = 17;
+/** Of a body: first unit and bytes in the room, sections, checksum. */
+export const B_BODY_AT = 18, B_BODY_BYTES = 19, B_BODY_SECTIONS = 20, B_BODY_CHECK = 21;
+
 const MEMBER_WORDS = 2;
 const MEMBERS_AT: number = BATCHES_AT + PLAN_BATCHES_MAX * BATCH_WORDS;
 
@@ -94,20 +110,24 @@ export function memberAt(worker: number): number {
 
 /**
  * Where a worker stands. What is posted to a thread while it starts may be lost, so it is given the buffers
- * once it is `ready`, and takes no part in plans before it has `joined`.
+ * once it is `ready`, and takes no part in plans before it has `joined`. Not more of them join than there are cores;
+ * the others sleep on this word until they take the place of one that ended.
  */
-export const MEMBER = { starting: 0, ready: 1, joined: 2 } as const;
+export const MEMBER = { starting: 0, ready: 1, joined: 2, ended: 3 } as const;
 
 /** What a batch has come to. */
 export const BATCH_STATE = { waiting: 0, accepted: 1, refused: 2 } as const;
 
+/** What the body of a batch's frame has come to. */
+export const BODY_STATE = { waiting: 0, built: 1, noRoom: 2 } as const;
+
 /** What is to be done with a plan's batches, as bits. */
-export const WORK = { check: 1, epochs: 2, noteEpochs: 4, apply: 8 } as const;
+export const WORK = { check: 1, epochs: 2, noteEpochs: 4, apply: 8, build: 16 } as const;
 
 /** Doubles of a worker's counts. */
 export const COUNT_DOUBLES = 8;
-/** Rows checked, rows put into their pages, tasks, ms at work, plans taken part in. */
-export const C_CHECKED = 0, C_APPLIED = 1, C_TASKS = 2, C_BUSY_MS = 3, C_PLANS = 4;
+/** Rows checked, rows put into their pages, tasks, ms at work, plans taken part in, rows of frames built. */
+export const C_CHECKED = 0, C_APPLIED = 1, C_TASKS = 2, C_BUSY_MS = 3, C_PLANS = 4, C_BUILT = 5;
 
 /** First word of a part. */
 export function partAt(part: number): number {

@@ -44,14 +44,16 @@ function work(start: words.WorkerStart): void {
     throw new MmsbError("worker", `Cannot take part in a tick as buffer ${number} never came`);
   });
   const own = words.memberAt(start.worker);
+  const isOver = () =>
+    Atomics.load(control, words.W_STOP) !== 0 ||
+    Atomics.load(control, own + words.M_LIFE) !== start.life;
   let seen = Atomics.load(control, words.W_BELL);
   Atomics.store(control, own, words.MEMBER.ready);
+  while (Atomics.wait(control, own, words.MEMBER.ready) !== "not-equal") if (isOver()) return;
   for (;;) {
     Atomics.wait(control, words.W_BELL, seen);
-    if (Atomics.load(control, words.W_STOP) !== 0) return;
-    if (Atomics.load(control, own + words.M_LIFE) !== start.life) return;
+    if (isOver()) return;
     seen = Atomics.load(control, words.W_BELL);
-    if (Atomics.load(control, own) !== words.MEMBER.joined) continue;
     counts[words.C_PLANS]++;
     doPlan(control, tasks, counts, seen);
   }
@@ -73,6 +75,7 @@ function doPlan(
       counts[words.C_BUSY_MS] += monotonicNowMs() - started;
       counts[words.C_CHECKED] = tasks.counts.checked;
       counts[words.C_APPLIED] = tasks.counts.applied;
+      counts[words.C_BUILT] = tasks.counts.built;
       counts[words.C_TASKS] = tasks.counts.tasks;
       continue;
     }

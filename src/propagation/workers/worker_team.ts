@@ -1,5 +1,5 @@
 /**
- * Worker team: threads that check batches, count epochs and put rows into pages, for one bus.
+ * Worker team: threads that check batches, count epochs, put rows into pages and build frames, for one bus.
  *
  * The thread of the bus, the coordinator, writes a plan of the tick's batches into shared memory, wakes as many
  * workers as there are cores, and sleeps until all is done; so a tick is one call with workers as without. Which
@@ -13,10 +13,20 @@
  */
 
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
-import { assert, MmsbError, SHARDS_MAX } from "../../base/mod.ts";
+import { alignUp, assert, MmsbError, SHARDS_MAX } from "../../base/mod.ts";
+import {
+  type BodyRoom,
+  bodyRoom,
+  type BuiltFrame,
+  encodeStrings,
+  PAYLOAD_DIRECT_MIN,
+  ROW_KIND,
+  type RowFrame,
+} from "../../log/mod.ts";
 import {
   type BatchShape,
   type DeltaBatch,
+  type KernelColumns,
   type PageStore,
   type SharedPages,
   sharedPages,
@@ -26,7 +36,7 @@ import { coreCount, pinningUnavailable, workerUnavailable } from "./_platform.ts
 import { TeamTasks } from "./_team_tasks.ts";
 import * as words from "./_team_words.ts";
 
-const { WORK, BATCH_STATE, BLOCK_ROWS } = words;
+const { WORK, BATCH_STATE, BODY_STATE, BLOCK_ROWS } = words;
 
 /** Rows below which a tick is faster without workers. */
 const WORTH_ROWS_MIN = 16_384;
@@ -41,6 +51,8 @@ const START_MS_MAX = 30_000;
 /** Plans after which a buffer that none of them named is taken back. */
 const PLANS_KEPT = 64;
 const RESTARTS_MAX = 16;
+/** Bytes that the columns of a row take in a frame, at most, and what else a body has. */
+const BODY_ROW_BYTES = 25, BODY_BYTES = 1024;
 
 /** What a team is made of. */
 export interface TeamOptions {
@@ -72,14 +84,32 @@ export interface WorkerStatistics {
   readonly checked: number;
   /** Rows that it has put into pages. */
   readonly applied: number;
+  /** Rows whose frames of the log it has built. */
+  readonly logged: number;
   /** Pieces of work that this was done in. */
   readonly tasks: number;
   /** Ticks that it has taken part in. */
   readonly ticks: number;
   /** Milliseconds that it has worked. */
   readonly busyMs: number;
-  /** Rows checked and applied a second of its work; 0 before the first. */
+  /** Rows checked, applied and logged a second of its work; 0 before the first. */
   readonly rowsPerSecond: number;
+}
+
+/** Bodies of frames that are being built; see {@linkcode WorkerTeam.build}. */
+export interface BodyBuilding {
+  /** Waits for the body of a frame; `undefined` where there is none, and the caller has to build it. */
+  take(index: number): BuiltFrame | undefined;
+  /** Waits until no worker has to do with it any more. To be called in any case. */
+  end(): void;
+}
+
+/** What a plan says of a batch. */
+interface Planned {
+  readonly columns: KernelColumns;
+  readonly rows: number;
+  readonly payloadLength: number;
+  readonly strings: number;
 }
 
 interface Member {
@@ -107,6 +137,7 @@ export class WorkerTeam {
   readonly #buffers = new Map<number, SharedArrayBuffer>();
   #lastBuffer = 0;
   #order: SharedArrayBuffer | undefined;
+  #room: BodyRoom | undefined;
   #plan = 0;
   #planned = 0;
   #blocks = 0;
@@ -135,6 +166,7 @@ export class WorkerTeam {
       (number) => this.#buffers.get(number)!,
     );
     this.#control[words.W_CURSOR] = words.CURSOR_PARKED;
+    this.#control[words.W_BUILD] = words.CURSOR_PARKED;
     this.#control[words.W_PARTS] = this.#parts;
     this.#control[words.W_SPINS] = active < coreCount() + 1 ? SPINS : 0;
   }
@@ -198,7 +230,12 @@ export class WorkerTeam {
     batches: readonly { readonly batch: DeltaBatch }[],
     { epochs, apply = false }: TeamWork = {},
   ): (BatchShape | undefined)[] {
-    this.#write(batches.map(({ batch }) => batch));
+    this.#write(batches.map(({ batch }) => ({
+      columns: batch.kernel,
+      rows: batch.length,
+      payloadLength: batch.payloadLength,
+      strings: batch.strings.length,
+    })));
     const noted = epochs === "note" ? WORK.noteEpochs : 0;
     this.#run(
       WORK.check | (epochs === undefined ? 0 : WORK.epochs) | noted | (apply ? WORK.apply : 0),
@@ -209,20 +246,83 @@ export class WorkerTeam {
     });
   }
 
+  /** Whether other threads can build the body of a frame: it must stand in shared memory, all of it. */
+  canBuild({ rowKind, columns, epochs, timesUs }: RowFrame): boolean {
+    const { page, source, payloadBytes } = columns, { buffer } = page;
+    return rowKind === ROW_KIND.data && epochs && timesUs === undefined &&
+      buffer instanceof SharedArrayBuffer && source.buffer === buffer &&
+      payloadBytes.buffer === buffer;
+  }
+
+  /** Whether the bodies of such frames are better built by the team than inline. */
+  isWorthBuilding(frames: readonly RowFrame[]): boolean {
+    // One frame keeps one thread busy, and that may be this one.
+    if (frames.length < 2 || frames.length > words.PLAN_BATCHES_MAX || this.#isClosed) return false;
+    const rows = frames.reduce((sum, frame) => sum + frame.rows, 0);
+    return rows >= WORTH_ROWS_MIN && rows <= PLAN_ROWS_MAX;
+  }
+
+  /**
+   * Begins to build the bodies of frames that it can build, side by side and the first ones first. Their columns must stay as they are
+   * until the end.
+   *
+   * @returns Where to get them; `undefined` where memory is short.
+   */
+  build(frames: readonly RowFrame[]): BodyBuilding | undefined {
+    const control = this.#control;
+    const texts = frames.map(({ strings }) => encodeStrings(strings));
+    if (!this.#reserveRoom(frames, texts)) return undefined;
+    const room = this.#room!;
+    this.#write(frames.map(({ columns, rows, payloadLength, strings }) => {
+      return { columns, rows, payloadLength, strings: strings.length };
+    }));
+    let unit = 0;
+    texts.forEach((text, index) => {
+      const at = words.batchAt(index);
+      control[at + words.B_BODY] = BODY_STATE.waiting;
+      control[at + words.B_TEXT] = unit;
+      control[at + words.B_TEXT_BYTES] = text?.length ?? 0;
+      if (text === undefined) return;
+      room.bytes.set(text, 8 * unit);
+      unit += alignUp(text.length, 8) >>> 3;
+    });
+    control[words.W_ROOM] = this.#numberOf(room.buffer as SharedArrayBuffer);
+    control[words.W_ROOM_UNITS] = room.bytes.length / 8;
+    control[words.W_ROOM_USED] = unit;
+    control[words.W_BUILT] = 0;
+    this.#begin(WORK.build, words.W_BUILD);
+    const isBuilt = (index: number) =>
+      Atomics.load(control, words.batchAt(index) + words.B_BODY) !== BODY_STATE.waiting;
+    const waitUntil = (isDone: () => boolean) => {
+      // Who does not answer may still write into the room, so there is no other plan with these workers.
+      if (!this.#isClosed && !this.#await(words.W_BUILT, isDone)) this.#isClosed = true;
+      return isDone();
+    };
+    return {
+      take: (index) =>
+        waitUntil(() => isBuilt(index)) ? this.#bodyOf(index, frames[index], room) : undefined,
+      end: () => {
+        waitUntil(() => Atomics.load(control, words.W_BUILT) === frames.length);
+        this.#end(words.W_BUILD);
+      },
+    };
+  }
+
   /** What the workers have done so far. */
   statistics(): WorkerStatistics[] {
     return Array.from({ length: this.#size }, (_, worker) => {
       const at = worker * words.COUNT_DOUBLES, counts = this.#counts;
       const checked = counts[at + words.C_CHECKED], applied = counts[at + words.C_APPLIED];
-      const busyMs = counts[at + words.C_BUSY_MS];
+      const busyMs = counts[at + words.C_BUSY_MS], logged = counts[at + words.C_BUILT];
       return {
         worker,
         checked,
         applied,
+        logged,
         tasks: counts[at + words.C_TASKS],
         ticks: counts[at + words.C_PLANS],
         busyMs,
-        rowsPerSecond: busyMs > 0 ? 1000 * (checked + applied) / busyMs : 0,
+        rowsPerSecond: busyMs > 0 ? 1000 * (checked + applied + logged) / busyMs : 0,
       };
     });
   }
@@ -240,6 +340,11 @@ export class WorkerTeam {
     Atomics.store(this.#control, words.W_STOP, 1);
     Atomics.add(this.#control, words.W_BELL, 1);
     Atomics.notify(this.#control, words.W_BELL);
+    for (let worker = 0; worker < this.#size; worker++) {
+      const at = words.memberAt(worker);
+      Atomics.store(this.#control, at, words.MEMBER.ended);
+      Atomics.notify(this.#control, at);
+    }
     await Promise.all(this.#members.map(async ({ worker, port, gone, hasEnded }) => {
       if (!hasEnded) void worker.terminate();
       await gone;
@@ -283,22 +388,30 @@ export class WorkerTeam {
   }
 
   /**
-   * Lets workers take part that have started since.
+   * Lets workers take part that have started since, as many as may work at one time. It is always the first
+   * ones that do: each thread has to warm up to its work, and its caches too.
    *
-   * @returns How many take part now.
+   * @returns How many have started.
    */
   #join(): number {
     const control = this.#control;
-    let joined = 0;
-    this.#members.forEach(({ port, hasEnded }, worker) => {
+    let started = 0, joined = 0;
+    this.#members.forEach(({ hasEnded }, worker) => {
       if (hasEnded) return;
-      const at = words.memberAt(worker), state = Atomics.load(control, at);
-      if (state !== words.MEMBER.starting) joined++;
-      if (state !== words.MEMBER.ready) return;
+      const state = Atomics.load(control, words.memberAt(worker));
+      if (state !== words.MEMBER.starting) started++;
+      if (state === words.MEMBER.joined) joined++;
+    });
+    this.#members.forEach(({ port, hasEnded }, worker) => {
+      const at = words.memberAt(worker);
+      if (hasEnded || joined >= this.#active) return;
+      if (Atomics.load(control, at) !== words.MEMBER.ready) return;
       for (const [number, buffer] of this.#buffers) port.postMessage({ number, buffer });
       Atomics.store(control, at, words.MEMBER.joined);
+      Atomics.notify(control, at);
+      joined++;
     });
-    return joined;
+    return started;
   }
 
   /** Starts another worker where one has ended that was not to. */
@@ -309,18 +422,19 @@ export class WorkerTeam {
   }
 
   /** Writes a plan of batches. */
-  #write(batches: readonly DeltaBatch[]): void {
+  #write(batches: readonly Planned[]): void {
     const control = this.#control;
     this.#join();
     let block = 0;
     batches.forEach((batch, index) => {
-      const { kernel } = batch, at = words.batchAt(index), blocks = blocksOf(batch.length);
+      const { columns, rows, payloadLength, strings } = batch;
+      const at = words.batchAt(index), blocks = blocksOf(rows);
       Atomics.store(control, at + words.B_STATE, BATCH_STATE.waiting);
-      control[at + words.B_BUFFER] = this.#numberOf(kernel.page.buffer as SharedArrayBuffer);
-      control[at + words.B_CAPACITY] = kernel.page.length;
-      control[at + words.B_ROWS] = batch.length;
-      control[at + words.B_PAYLOAD] = batch.payloadLength;
-      control[at + words.B_STRINGS] = batch.strings.length;
+      control[at + words.B_BUFFER] = this.#numberOf(columns.page.buffer as SharedArrayBuffer);
+      control[at + words.B_CAPACITY] = columns.page.length;
+      control[at + words.B_ROWS] = rows;
+      control[at + words.B_PAYLOAD] = payloadLength;
+      control[at + words.B_STRINGS] = strings;
       control[at + words.B_FIRST] = block;
       control[at + words.B_BLOCKS] = blocks;
       control[at + words.B_CHECKED] = 0;
@@ -328,8 +442,8 @@ export class WorkerTeam {
       control[at + words.B_SOURCES] = 0;
       control[at + words.B_DIFFERS] = 0;
       control[at + words.B_FINDINGS] = 0;
-      control[at + words.B_POOL] = kernel.payloadBytes.byteOffset;
-      control[at + words.B_POOL_BYTES] = kernel.payloadBytes.byteLength;
+      control[at + words.B_POOL] = columns.payloadBytes.byteOffset;
+      control[at + words.B_POOL_BYTES] = columns.payloadBytes.byteLength;
       block += blocks;
     });
     this.#planned = batches.length;
@@ -340,45 +454,105 @@ export class WorkerTeam {
 
   /** Has the plan done. */
   #run(work: number): void {
-    const control = this.#control, plan = ++this.#plan;
-    control[words.W_WORK] = work;
+    const control = this.#control;
     control[words.W_PARTS_DONE] = 0;
     control[words.W_BLOCKS] = this.#blocks;
+    control[words.W_ROOM] = 0;
+    this.#begin(work, words.W_CURSOR);
+    const plan = this.#plan;
+    const isDone = () => Atomics.load(control, words.W_FINISHED) === plan;
+    if (!this.#await(words.W_FINISHED, isDone)) this.#fail();
+    this.#end(words.W_CURSOR);
+  }
+
+  /** Lets workers begin with the plan, at a cursor. */
+  #begin(work: number, cursor: number): void {
+    const control = this.#control, plan = ++this.#plan;
+    control[words.W_WORK] = work;
     Atomics.store(control, words.W_PLAN, plan);
+    const hasParts = work !== WORK.build;
+    if (!hasParts) this.#setParts(words.CURSOR_PARKED);
     // From here on late threads see that all batches wait.
     Atomics.store(control, words.W_BATCHES, this.#planned);
+    if (hasParts) this.#setParts(0);
+    Atomics.store(control, cursor, 0);
+    Atomics.store(control, words.W_BELL, plan);
+    Atomics.notify(control, words.W_BELL);
+  }
+
+  #setParts(next: number): void {
+    const control = this.#control;
     for (let part = 0; part < this.#parts; part++) {
       control[words.partAt(part) + words.P_OWNER] = 0;
-      Atomics.store(control, words.partAt(part) + words.P_NEXT, 0);
+      Atomics.store(control, words.partAt(part) + words.P_NEXT, next);
     }
-    Atomics.store(control, words.W_CURSOR, 0);
-    Atomics.store(control, words.W_BELL, plan);
-    Atomics.notify(control, words.W_BELL, this.#active);
-    this.#await(plan);
-    Atomics.store(control, words.W_CURSOR, words.CURSOR_PARKED);
+  }
+
+  /** Ends a plan of which everything is done. */
+  #end(cursor: number): void {
+    const control = this.#control;
+    Atomics.store(control, cursor, words.CURSOR_PARKED);
     // Who sleeps on the progress of this plan is to sleep on the next one.
     Atomics.add(control, words.W_PROGRESS, 1);
     Atomics.notify(control, words.W_PROGRESS);
   }
 
-  /** Sleeps until a plan is done; takes part where nothing goes on. */
-  #await(plan: number): void {
+  /**
+   * Sleeps on a word until what it waits for is so; takes part where nothing goes on.
+   *
+   * @returns Whether it is; not where workers failed.
+   */
+  #await(word: number, isDone: () => boolean): boolean {
     const control = this.#control;
     let progress = NaN, changedMs = monotonicNowMs();
     for (;;) {
-      const finished = Atomics.load(control, words.W_FINISHED);
-      if (finished === plan) return;
-      const state = Atomics.load(control, words.W_PROGRESS) + Atomics.load(control, words.W_CURSOR);
+      const seen = Atomics.load(control, word);
+      if (isDone()) return true;
+      const state = Atomics.load(control, words.W_PROGRESS) +
+        Atomics.load(control, words.W_CURSOR) + Atomics.load(control, words.W_BUILD) +
+        Atomics.load(control, words.W_BUILT);
       const nowMs = monotonicNowMs();
       if (state !== progress) {
         progress = state;
         changedMs = nowMs;
       } else {
         while (this.#own.step());
-        if (Atomics.load(control, words.W_FINISHED) === plan) return;
+        if (isDone()) return true;
       }
-      if (this.#fault !== undefined || nowMs - changedMs > this.#timeoutMs) this.#fail();
-      Atomics.wait(control, words.W_FINISHED, finished, LOOK_MS);
+      if (this.#fault !== undefined || nowMs - changedMs > this.#timeoutMs) return false;
+      Atomics.wait(control, word, seen, LOOK_MS);
+    }
+  }
+
+  /** The body of a frame, if it was built. */
+  #bodyOf(index: number, frame: RowFrame, room: BodyRoom): BuiltFrame | undefined {
+    const control = this.#control, at = words.batchAt(index);
+    if (control[at + words.B_BODY] !== BODY_STATE.built) return undefined;
+    const { columns: { payloadBytes }, payloadLength } = frame;
+    const isDirect = payloadLength >= PAYLOAD_DIRECT_MIN;
+    return {
+      room,
+      at: 8 * control[at + words.B_BODY_AT],
+      bytes: control[at + words.B_BODY_BYTES],
+      direct: isDirect ? payloadBytes.subarray(0, payloadLength) : undefined,
+      sections: control[at + words.B_BODY_SECTIONS],
+      check: control[at + words.B_BODY_CHECK] >>> 0,
+    };
+  }
+
+  /** Makes room for bodies in their longest form; what is not written to takes no memory. */
+  #reserveRoom(frames: readonly RowFrame[], texts: readonly (Uint8Array | undefined)[]): boolean {
+    let bytes = 0;
+    frames.forEach(({ rows, payloadLength }, index) => {
+      bytes += BODY_BYTES + BODY_ROW_BYTES * rows + 2 * (texts[index]?.length ?? 0);
+      if (payloadLength < PAYLOAD_DIRECT_MIN) bytes += payloadLength;
+    });
+    if (this.#room !== undefined && this.#room.bytes.length >= bytes) return true;
+    try {
+      this.#room = bodyRoom(new SharedArrayBuffer(2 ** Math.ceil(Math.log2(bytes))));
+      return true;
+    } catch {
+      return false;
     }
   }
 
@@ -408,7 +582,9 @@ export class WorkerTeam {
   #forget(): void {
     if (this.#numbers.size <= PLANS_KEPT || this.#plan % PLANS_KEPT !== 0) return;
     for (const [buffer, { number, plan }] of this.#numbers) {
-      if (plan > this.#plan - PLANS_KEPT || buffer === this.#order) continue;
+      if (
+        plan > this.#plan - PLANS_KEPT || buffer === this.#order || buffer === this.#room?.buffer
+      ) continue;
       this.#numbers.delete(buffer);
       this.#buffers.delete(number);
       this.#post({ number, buffer: undefined });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { FrameWriter, participantsOf, ROW_KIND, type RowFrame } from "../../log/mod.ts";
 import {
   applyRows,
   combineKind,
@@ -184,6 +185,8 @@ Deno.test("a team goes on where all its workers are killed, and starts others", 
       team.check([{ batch: make() }, { batch: make() }], { epochs: "count", apply: true });
       inline(expected, [make(), make()]);
       assertSame(store, expected);
+      const frames = [frameOf(make()), frameOf(make())];
+      assert.deepEqual(bytesOf(frames, team), bytesOf(frames));
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     const ticks = () => team.statistics().reduce((sum, { ticks }) => sum + ticks, 0);
@@ -193,6 +196,104 @@ Deno.test("a team goes on where all its workers are killed, and starts others", 
       team.check([{ batch: batchOf("words", ROWS, 9, undefined) }]);
     }
     assert(ticks() > before, "others were started");
+  } finally {
+    await team.close();
+  }
+});
+
+/** The frame of a batch, and the bytes that a writer makes of frames, some of which a team has built. */
+function frameOf(batch: DeltaBatch): RowFrame {
+  return {
+    rowKind: ROW_KIND.data,
+    rows: batch.length,
+    producer: 3,
+    sequence: 4,
+    hlcHi: 5,
+    hlcLo: 6,
+    columns: batch.kernel,
+    epochs: true,
+    timesUs: batch.timesUs,
+    strings: batch.strings,
+    payloadLength: batch.payloadLength,
+  };
+}
+
+function bytesOf(frames: readonly RowFrame[], team?: WorkerTeam): Uint8Array {
+  const writer = new FrameWriter(), participants = participantsOf([0]);
+  const about = { incarnation: 1, graphVersion: 2, clockErrorUs: 3, syncedPosition: 4 };
+  writer.begin({ tick: 9, lane: 0, participants, ...about });
+  const building = team?.build(frames);
+  for (const [index, frame] of frames.entries()) {
+    const built = building?.take(index);
+    if (team !== undefined) assert(built !== undefined, "there is room for every body");
+    if (built === undefined) writer.addRows(frame);
+    else writer.addBuilt(frame, built);
+  }
+  writer.addCommit(7, 8, 9);
+  // As long as nothing else is built, the bytes stay.
+  building?.end();
+  const parts = writer.finish(), bytes = new Uint8Array(writer.byteLength);
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  assert.equal(at, bytes.length);
+  return bytes;
+}
+
+for (const workers of [1, 2, 8]) {
+  Deno.test(`a team of ${workers} builds the frames that one thread builds`, async () => {
+    const store = newStore();
+    const team = await startTeam(store, { workers });
+    try {
+      const anyFrame = fc.record({
+        form: fc.constantFrom<Form>("uniform", "mixed", "words"),
+        rows: fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: ROWS })),
+        seed: fc.integer({ min: 1 }),
+        strings: fc.nat(3),
+        odd: fc.nat(7),
+      });
+      fc.assert(
+        fc.property(fc.array(anyFrame, { minLength: 1, maxLength: 6 }), (all) => {
+          const frames = all.map(({ form, rows, seed, strings, odd }) => {
+            const batch = batchOf(form, rows, seed, undefined);
+            for (let i = 0; i < strings; i++) batch.columns.source[i] = batch.source(`Straße ${i}`);
+            batch.setLength(rows, 16 * rows - odd);
+            for (let row = 0; row < rows; row++) batch.kernel.epoch[row] = Math.imul(row, seed);
+            return frameOf(batch);
+          });
+          assert(frames.every((frame) => team.canBuild(frame)));
+          assert.deepEqual(bytesOf(frames, team), bytesOf(frames));
+        }),
+        { numRuns: 15 },
+      );
+      const counted = team.statistics().reduce((sum, { logged }) => sum + logged, 0);
+      assert(counted > 0, "workers take part");
+      const timed = batchOf("uniform", 8, 1, undefined);
+      timed.timesUs = new Float64Array(8);
+      assert.equal(team.canBuild(frameOf(timed)), false);
+    } finally {
+      await team.close();
+    }
+  });
+}
+
+Deno.test("of many workers those that are not needed stay out of it", async () => {
+  const store = newStore();
+  const team = await startTeam(store, { workers: 6, active: 2 });
+  const busy = () => team.statistics().filter(({ ticks }) => ticks > 0).map(({ worker }) => worker);
+  try {
+    for (let round = 1; round <= 5; round++) {
+      team.check([{ batch: batchOf("words", ROWS, round, undefined) }]);
+    }
+    assert(busy().every((worker) => worker < 2), `${busy()}`);
+    await team.kill(0);
+    for (let look = 0; look < 200 && !busy().some((worker) => worker >= 2); look++) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      team.check([{ batch: batchOf("words", ROWS, look, undefined) }]);
+    }
+    assert(busy().some((worker) => worker >= 2), "another one takes its place");
   } finally {
     await team.close();
   }
