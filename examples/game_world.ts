@@ -22,7 +22,6 @@
  * To try: wind in `moveRule`, heavy entities in `collideRule`, a step of 1/30 s.
  */
 
-import { parseArgs } from "node:util";
 import {
   defineRule,
   type Page,
@@ -32,6 +31,7 @@ import {
   struct,
   table,
 } from "@mmsb/mmsb";
+import { flagsOf } from "./_flags.ts";
 import { removeOldRun } from "./_fresh_directory.ts";
 
 const Clock = struct({ frame: "u32" });
@@ -326,17 +326,9 @@ export async function main(
 }
 
 if (import.meta.main) {
-  const { values: { dir, entities, seconds } } = parseArgs({
-    options: {
-      dir: { type: "string", default: "./data/world" },
-      entities: { type: "string", default: "10000" },
-      seconds: { type: "string", default: "3" },
-    },
+  const flags = flagsOf("game_world.ts", "./data/world", {
+    entities: { help: "entities", value: 10_000, min: 1, max: 100_000, isWhole: true },
+    seconds: { help: "how long the world runs", value: 3, min: 0.1, max: 60 },
   });
-  const isRight = await main({
-    dir,
-    entities: Math.min(100_000, Math.max(1, Number(entities) || 10_000)),
-    seconds: Math.min(60, Math.max(0.1, Number(seconds) || 3)),
-  });
-  if (!isRight) Deno.exit(1);
+  if (!await main(flags)) Deno.exit(1);
 }

@@ -8,14 +8,13 @@
  * ```sh
  * deno run -A examples/spreadsheet.ts               # 10,000 formulas in ./data/sheet, made anew
  * deno run -A examples/spreadsheet.ts --rows 20     # 100 of them
- * deno task mmsb explain data/sheet G12             # a question from the shell
+ * deno task mmsb explain data/sheet G2              # a question from the shell
  * ```
  *
  * To try: another formula in `fillSheet`, or a function beside `SUM` in spreadsheet_formulas.ts, which
  * parses and computes formulas and knows nothing of the bus.
  */
 
-import { parseArgs } from "node:util";
 import {
   defineRule,
   type ExplainedPage,
@@ -25,6 +24,7 @@ import {
   type RuleInput,
   StateBus,
 } from "@mmsb/mmsb";
+import { flagsOf } from "./_flags.ts";
 import { removeOldRun } from "./_fresh_directory.ts";
 import { evaluate, parseFormula, type Value } from "./spreadsheet_formulas.ts";
 
@@ -217,11 +217,6 @@ export async function main(
 }
 
 if (import.meta.main) {
-  const { values: { dir, rows } } = parseArgs({
-    options: {
-      dir: { type: "string", default: "./data/sheet" },
-      rows: { type: "string", default: "2000" },
-    },
-  });
-  await main({ dir, rows: Math.min(100_000, Math.max(2, Number(rows) || 2000)) });
+  const rows = { help: "rows of the sheet", value: 2000, min: 2, max: 100_000, isWhole: true };
+  await main(flagsOf("spreadsheet.ts", "./data/sheet", { rows }));
 }

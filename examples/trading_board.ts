@@ -22,8 +22,8 @@
  * To try: another band (`--band 0.5`, per cent), a rule that watches one quote's spread.
  */
 
-import { parseArgs } from "node:util";
 import { defineRule, type ExplainedPage, StateBus, struct } from "@mmsb/mmsb";
+import { flagsOf } from "./_flags.ts";
 import { removeOldRun } from "./_fresh_directory.ts";
 
 const Quote = struct({ bid: "f64", ask: "f64", offered: "u32" });
@@ -170,14 +170,16 @@ export async function main(
 
   print(`\nHistory of quote NVDA, newest first:`);
   for await (const delta of bus.history(quotes[3].page, { reverse: true, limit: 4 })) {
-    const { name } = Quote.fields.findLast(({ offset }) => offset <= delta.offset)!;
-    const change = [delta.before, delta.after].map((span) => {
-      const view = new DataView(span.buffer, span.byteOffset);
-      return name === "offered" ? view.getUint32(0, true) : view.getFloat64(0, true);
-    });
-    print(
-      `  tick ${delta.tick}, ${delta.source}: ${name} ${change.join(" → ")} (${delta.intent})`,
-    );
+    const changes = Quote.fields.map(({ name, offset }) => {
+      const at = offset - delta.offset;
+      if (at < 0 || at >= delta.length) return [];
+      const [before, after] = [delta.before, delta.after].map((span) => {
+        const view = new DataView(span.buffer, span.byteOffset);
+        return name === "offered" ? view.getUint32(at, true) : view.getFloat64(at, true).toFixed(2);
+      });
+      return [`${name} ${before} → ${after}`];
+    }).flat();
+    print(`  tick ${delta.tick}, ${delta.source}: ${changes.join(", ")} (${delta.intent})`);
   }
 
   if (alert.get("alerts") === 0) return print("\nNo alert: try --band 0.5");
@@ -202,12 +204,9 @@ function* reasons(page: ExplainedPage): Generator<string> {
 }
 
 if (import.meta.main) {
-  const { values: { dir, steps, band } } = parseArgs({
-    options: {
-      dir: { type: "string", default: "./data/board" },
-      steps: { type: "string", default: "200" },
-      band: { type: "string", default: "1" },
-    },
+  const flags = flagsOf("trading_board.ts", "./data/board", {
+    steps: { help: "ticks with new quotes", value: 200, min: 1, max: 100_000, isWhole: true },
+    band: { help: "per cent by which the index may move", value: 1, min: 0.01, max: 100 },
   });
-  await main({ dir, steps: Number(steps) || 200, band: Number(band) || 1 });
+  await main(flags);
 }

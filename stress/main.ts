@@ -11,6 +11,7 @@ import type { EnumerationResult } from "./_enumeration_worker.ts";
 import type { EnumerationCounts, EnumerationOptions } from "./crash_enumeration.ts";
 import { killProcesses } from "./kill.ts";
 import { exploreRings, runRings } from "./rings.ts";
+import { runRuleWorkers } from "./rule_workers.ts";
 
 interface SuiteOptions {
   /** 1 for all of it. */
@@ -42,6 +43,10 @@ const SUITES: Readonly<Record<string, Suite>> = {
   "rings": {
     summary: "rings between 1x1, 2x2 and 4x4 threads, random capacities and batches, checksums",
     run: ({ scale, seed }) => runRings({ scale, seed }),
+  },
+  "rule-workers": {
+    summary: "a random program of 1,000 ticks with 0, 1, 2 and 8 workers, and killed on its way",
+    run: ({ scale, seed }) => runRuleWorkers({ scale, seed }),
   },
   "ring-interleavings": {
     summary: "every order of steps of rings and sleepers in the scenarios too large for the tests",

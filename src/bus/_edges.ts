@@ -300,7 +300,7 @@ export function refuseAttached(host: PageHost): void {
   if (host.attached === undefined) return;
   throw new MmsbError(
     "usage",
-    "Cannot look at the graph of an attached bus, which has the writer's pages only: open it without arena",
+    "Cannot look at the graph or marks of an attached bus, which has the writer's pages only: open it without arena",
   );
 }
 

@@ -172,7 +172,14 @@ export class Explainer {
 
   #explainPresent({ page, depth, values, span }: Asked): Explanation {
     if (span !== undefined) throw noLog("explain a part of a page");
-    const store = this.#host.store()!;
+    const store = this.#host.store();
+    if (store === undefined) {
+      throw new MmsbError(
+        "usage",
+        "Cannot explain a page on an attached bus, which has the writer's pages only: ask the writer",
+        { values: { page } },
+      );
+    }
     checkNow(store, page);
     const { root, extent } = explainPresent(store, page, depth);
     return this.#valued(new Explanation(root, this.#host.tick(), 0, extent), values);

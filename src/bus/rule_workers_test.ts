@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { isMmsbError, MmsbError } from "../base/mod.ts";
+import { isMmsbError, type MmsbError } from "../base/mod.ts";
 import { exportStorage, MemoryStorage } from "../log/mod.ts";
 import { defineRule } from "../propagation/mod.ts";
 import { type Page, StateBus } from "./mod.ts";
@@ -132,7 +132,7 @@ Deno.test("a rule that never ends fails its tick, and the bus goes on with anoth
 Deno.test("random programs come to the same bytes and the same log with 0, 1, 2 and 8 workers", async () => {
   const property = fc.asyncProperty(
     fc.nat(),
-    fc.integer({ min: 8, max: 25 }),
+    fc.integer({ min: 15, max: 30 }),
     async (seed, ticks) => {
       const ends = [];
       for (const workers of [0, 1, 2, 8]) ends.push(await endOf(seed, ticks, workers));

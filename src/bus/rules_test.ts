@@ -513,3 +513,51 @@ Deno.test("A crash keeps what rules made, and recovery runs none", async () => {
   await again.close();
   await bus.close();
 });
+
+Deno.test("RuleHandle.fired counts the runs of ticks that were, in each level", async () => {
+  await using bus = await StateBus.open(SMALL);
+  const [a, b, c, d, e] = await pagesOf(bus, 5);
+  const picky = of((ctx) => {
+    const value = ctx.input(0).getInt32(0);
+    if (value === 13) throw new Error("not this one");
+    ctx.output(0).setInt32(0, value);
+  });
+  const handles = [
+    bus.rule(add(1), { name: "first", inputs: [a], outputs: [b] }),
+    bus.rule(add(1), { name: "beside", inputs: [b], outputs: [c] }),
+    bus.rule(picky, { name: "picky", inputs: [b], outputs: [d] }),
+    bus.rule(add(1), { name: "last", inputs: [d], outputs: [e] }),
+  ];
+  const fired = () => handles.map((handle) => handle.fired);
+  await bus.commit(() => a.write(0, bytesOf(1)));
+  assert.deepEqual(fired(), [1, 1, 1, 1]);
+  for (let i = 0; i < 3; i++) {
+    await assert.rejects(bus.commit(() => a.write(0, bytesOf(12))), refused("rule"));
+    assert.deepEqual(fired(), [1, 1, 1, 1]);
+  }
+  await bus.commit(() => a.write(0, bytesOf(20)));
+  assert.deepEqual([...fired(), word(e)], [2, 2, 2, 2, 22]);
+  // Another rule has all of them laid out anew; the counts stay.
+  const [f] = await pagesOf(bus, 1);
+  bus.rule(add(1), { name: "new", inputs: [e], outputs: [f] });
+  await bus.commit(() => a.write(0, bytesOf(30)));
+  assert.deepEqual(fired(), [3, 3, 3, 3]);
+});
+
+Deno.test("An output that is written to and fro out of order, and stays as it was, hides no other", async () => {
+  await using bus = await StateBus.open(SMALL);
+  const [a, quiet, loud, next] = await pagesOf(bus, 4);
+  const both = of((ctx) => {
+    const fro = ctx.output(0);
+    for (const value of [1, 0]) {
+      for (const at of [4, 0]) fro.setInt32(at, value);
+    }
+    ctx.output(1).setInt32(0, ctx.input(0).getInt32(0));
+  });
+  bus.rule(both, { name: "both", inputs: [a], outputs: [quiet, loud] });
+  bus.rule(add(1), { name: "next", inputs: [loud], outputs: [next] });
+  await bus.tick();
+  const report = await bus.commit(() => a.write(0, bytesOf(5)));
+  assert.deepEqual([report.fired, report.derived, word(loud), word(next)], [2, 2, 5, 6]);
+  assert.deepEqual([quiet, loud, next].map((page) => page.epoch), [0, 1, 2]);
+});

@@ -1387,6 +1387,7 @@ export class StateBus implements AsyncDisposable {
       incarnation: this.#meta?.incarnation ?? 0,
       checkpoints: this.#checkpoints?.statistics(),
       ...(this.#team === undefined ? {} : { workers: this.#team.statistics() }),
+      ...(this.#ruleWorkers?.runs.length ? { ruleRuns: this.#ruleWorkers.runs } : {}),
       phases: this.#engine.meter.phases(),
       ticks: this.#engine.meter.statistics(),
       cost: this.#engine.budget.estimate,

@@ -606,8 +606,8 @@ export class TickEngine {
    * Has the batches of a large tick checked by workers. Where nothing else has a say, they go on to the epochs
    * and, on a bus without a log, to the pages.
    *
-   * @throws {MmsbError} `worker` where the workers failed: the bus is read-only then, as what they have done is
-   * not known.
+   * @throws {MmsbError} `worker` where they failed at more than checking: the bus is read-only then, as what they
+   * have done is not known.
    */
   #shareOut(
     admitted: readonly QueuedBatch[],
@@ -627,9 +627,12 @@ export class TickEngine {
       const work = counts ? { epochs, apply: applies } as const : {};
       return { shapes: team.check(admitted, work), counts, applies };
     } catch (error) {
+      const isOfWorkers = error instanceof MmsbError && error.code === "worker";
+      // Who only checks has changed nothing.
+      if (isOfWorkers && !counts) return undefined;
       for (const queued of admitted) settle(queued, () => queued.reject(error));
       this.#undo(open, openAccepted, error);
-      if (error instanceof MmsbError && error.code === "worker") this.#fail(error);
+      if (isOfWorkers) this.#fail(error);
       throw error;
     }
   }

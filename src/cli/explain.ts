@@ -7,7 +7,7 @@
  */
 
 import { MmsbError } from "../base/errors.ts";
-import { EXPLAIN_DELTAS_MAX, EXPLAIN_DEPTH_MAX } from "../base/limits.ts";
+import { EXPLAIN_DELTAS_MAX, EXPLAIN_DEPTH_MAX, EXPLAIN_ROWS_MAX } from "../base/limits.ts";
 import type { ExplainOptions, Explanation, StateBus } from "../bus/mod.ts";
 import { EXIT, type ExitCode } from "../perf/mod.ts";
 import type { Call, Command } from "./_command.ts";
@@ -41,14 +41,17 @@ export function explainCommand(): Command {
     details: [
       "PAGE is an id if it is digits, else a name. Each page is shown as the last tick that changed it\n" +
       "left it, with the deltas that it got or the rule that made it and all pages that the rule read,\n" +
-      "as they were then.",
+      "as they were then. A struct has its fields, a delta its bytes before and after, newest first; a ?\n" +
+      `stands for bytes that would take the reading of more than ${
+        EXPLAIN_ROWS_MAX.toLocaleString("en")
+      } rows.`,
       "A branch that ends before its sources says why: the depth asked for, or the horizon, before\n" +
       "which ticks were dropped or merged.",
     ],
     examples: [
-      'mmsb explain data/flights "totals 07h"',
-      'mmsb explain data/flights "totals 07h" --tick 41 --depth 2',
-      "mmsb explain data/flights 12 --span 16+8 --json",
+      "mmsb explain data/board alert",
+      'mmsb explain data/board "mid AAPL" --tick 41 --depth 2',
+      'mmsb explain data/flights "totals 07h" --span 16+8 --json',
     ],
     run: explain,
   };

@@ -78,9 +78,9 @@ export function validateCommand(
       results: { value: "DIR", help: "keep latest.json and history/ here, results if left out" },
     },
     details: [
-      "Passed are only validators that ran and met every target. Those not built or skipped are\n" +
-      "named and never count as passed; the exit code is 0 if every one that ran has passed, and\n" +
-      "2 if none ran.",
+      "Passed are only validators that ran and met every target. Those skipped are named and\n" +
+      "never count as passed; the exit code is 0 if every one that ran has passed, and 2 if none ran.",
+      "Some targets are times and rates: on a machine that is busy with other things they can be missed.",
     ],
     examples: [
       "mmsb validate",

@@ -40,16 +40,18 @@ export interface Section {
 }
 
 /** The rows of a frame, without what its header says of them. */
-export type BodyRows =
-  & Pick<
-    RowFrame,
-    "rows" | "columns" | "epochs" | "timesUs" | "shards" | "rules" | "advance" | "imported"
-  >
-  & Pick<RowFrame, "payloadLength">
-  & {
-    /** Interned strings as {@linkcode encodeStrings} has them, if there are any but "". */
-    readonly stringBytes: Uint8Array | undefined;
-  };
+export type BodyRows = Pick<
+  RowFrame,
+  | "rows"
+  | "columns"
+  | "epochs"
+  | "timesUs"
+  | "shards"
+  | "rules"
+  | "advance"
+  | "imported"
+  | "payloadLength"
+>;
 
 /** The sections of a frame, and where they go. */
 export interface FrameBody {
@@ -84,8 +86,13 @@ export function bodyRoom(buffer: ArrayBufferLike): BodyRoom {
   return { buffer, bytes: new Uint8Array(buffer), view: new DataView(buffer) };
 }
 
-/** Finds the sections of rows, each in its shortest form. */
-export function planRows(frame: BodyRows): FrameBody {
+/**
+ * Finds the sections of rows, each in its shortest form.
+ *
+ * @param frame The rows.
+ * @param stringBytes Their interned strings as {@linkcode encodeStrings} has them, if there are any but "".
+ */
+export function planRows(frame: BodyRows, stringBytes: Uint8Array | undefined): FrameBody {
   const { rows, columns } = frame;
   const sections: Section[] = [];
   const add = (id: number, column: WholeColumn, isMark = false) => {
@@ -116,7 +123,6 @@ export function planRows(frame: BodyRows): FrameBody {
   if (times !== undefined) {
     sections.push({ id: SECTION.timeUs, bytes: times.bytes, plan: times, times: frame.timesUs });
   }
-  const { stringBytes } = frame;
   if (stringBytes !== undefined) {
     sections.push({ id: SECTION.strings, bytes: stringBytes.length, raw: stringBytes });
   }

@@ -162,8 +162,7 @@ export class FrameWriter {
         values: { rows, rowsMax: TICK_ROWS_MAX },
       });
     }
-    const stringBytes = frame.stringBytes ?? encodeStrings(frame.strings);
-    const body = planRows({ ...frame, stringBytes });
+    const body = planRows(frame, frame.stringBytes ?? encodeStrings(frame.strings));
     this.#frame(frame.rowKind, rows, frame, body);
     this.#rows += rows;
   }

@@ -43,6 +43,13 @@ export class ChangeLog {
   /** Number of rows touched. */
   count = 0;
 
+  readonly #wordsMax: number;
+
+  /** Empty; it may grow to so many words. */
+  constructor(wordsMax: number = WORDS_MAX) {
+    this.#wordsMax = wordsMax;
+  }
+
   /** Makes room for rows of the page table. */
   reserveRows(table: PageTable): void {
     const rows = table.ids.length;
@@ -60,7 +67,9 @@ export class ChangeLog {
    */
   reserve(words: number): void {
     const needed = this.used + words;
-    if (needed > this.words.length) this.words = longer(this.words, roomFor(needed));
+    if (needed > this.words.length) {
+      this.words = longer(this.words, roomFor(needed, this.#wordsMax));
+    }
   }
 
   /** Whether a row has changed. */
@@ -129,13 +138,13 @@ function shared(words: number): Int32Array {
 }
 
 /** A power of two, so that growing is rare. */
-function roomFor(words: number): number {
-  if (words > WORDS_MAX) {
+function roomFor(words: number, wordsMax: number): number {
+  if (words > wordsMax) {
     throw new MmsbError("limit", "Cannot keep the old bytes of so large a tick: make it smaller", {
       values: { words },
     });
   }
-  return Math.min(WORDS_MAX, 2 ** (32 - Math.clz32(words - 1)));
+  return Math.min(wordsMax, 2 ** (32 - Math.clz32(words - 1)));
 }
 
 function longer(column: Int32Array, words: number): Int32Array {

@@ -8,7 +8,7 @@
  *
  * A firing needs nothing but the store, a change log and the rules, so each thread can have its own.
  *
- * Cost: 10 to 20 ns a run beside the rule's own work.
+ * Cost: 15 to 20 ns a run beside the rule's own work, of which the old words take 7.
  *
  * @module
  */

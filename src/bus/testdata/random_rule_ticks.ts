@@ -103,18 +103,20 @@ export class RuleTicks {
     this.#random = new SeededRandom(seed);
   }
 
-  /** Does what has to be done to have a bus at tick `to`, of which the bus has some ticks already. */
-  async run(bus: StateBus, to: number): Promise<void> {
+  /**
+   * Does what has to be done to have a bus at tick `to`, of which it has some ticks already.
+   *
+   * @param done Called after each tick.
+   */
+  async run(bus: StateBus, to: number, done?: (tick: number) => Promise<void>): Promise<void> {
     while (this.ticks < bus.tickNumber) this.#next();
-    await this.#bindAgain(bus);
-    while (this.ticks < to) await this.#do(bus, this.#next());
-  }
-
-  async #bindAgain(bus: StateBus): Promise<void> {
-    const stored = bus.tickNumber > 0;
-    if (!stored) return;
-    const handles = this.#rules.map((rule) => bind(bus, rule, new Map()));
-    await Promise.all(handles);
+    if (bus.tickNumber > 0) {
+      await Promise.all(this.#rules.map((rule) => bind(bus, rule, new Map())));
+    }
+    while (this.ticks < to) {
+      await this.#do(bus, this.#next());
+      await done?.(bus.tickNumber);
+    }
   }
 
   async #do(bus: StateBus, step: Step): Promise<void> {
@@ -250,7 +252,10 @@ export class RuleTicks {
 
   #newEdge(births: readonly number[]): (readonly [number, number, EdgeType])[] {
     const a = this.#pick(this.#sources), b = this.#pick([...this.#sources, ...this.#outputs]);
-    const type = this.#pick<EdgeType>(["control", "compiler", "gpu"]);
+    // A rule whose output is stale by a control edge runs when it is bound again, and not before: a process that was
+    // killed has one run more.
+    const types: readonly EdgeType[] = ["compiler", "gpu", "control"];
+    const type = this.#pick(this.#outputs.includes(b) ? types.slice(0, 2) : types);
     if (a >= b || births.includes(a) || this.#has(a, b)) return [];
     const edge = [a, b, type] as const;
     this.#edges.push(edge);

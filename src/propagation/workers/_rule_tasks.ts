@@ -22,6 +22,8 @@ import * as words from "./_rule_words.ts";
 const { PART } = words;
 /** Bytes that copies of the outputs of one rule may take. */
 const COPIES_BYTES_MAX = 2 ** 30;
+/** Words that one run may note: a rule that never ends must not take all memory. */
+const LOG_WORDS_MAX = 2 ** 26;
 /** Words in front of the spans of a run, and in front of the words of a span. */
 export const RUN_HEAD = 2, SPAN_HEAD = 3;
 
@@ -49,7 +51,7 @@ export class RuleTasks {
   readonly #table: PageTable;
   readonly #catchUp: () => void;
   readonly #copies = new SharedArena(COPIES_BYTES_MAX);
-  readonly #log = new ChangeLog();
+  readonly #log = new ChangeLog(LOG_WORDS_MAX);
   readonly #before = new ChangeLog();
   readonly #firing: Firing;
   /** Slots of the copies of the rule that runs. */

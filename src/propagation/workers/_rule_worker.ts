@@ -8,6 +8,7 @@
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { MmsbError } from "../../base/mod.ts";
 import { isRule } from "../rule.ts";
+import { endWhenGivenUp } from "./_giving_up.ts";
 import { RuleTasks, writeError } from "./_rule_tasks.ts";
 import * as words from "./_rule_words.ts";
 
@@ -52,6 +53,7 @@ class Inbox {
 /** Runs rules until the thread is given up. */
 async function work(start: words.RuleWorkerStart): Promise<void> {
   const control = new Int32Array(start.control), area = new Int32Array(start.area);
+  endWhenGivenUp(area);
   const tasks = new RuleTasks(start), inbox = new Inbox(start, tasks);
   let loaded = 0, seen = Atomics.load(control, words.W_BELL) - 1;
   Atomics.store(area, words.A_READY, 1);

@@ -160,7 +160,7 @@ export class TeamTasks {
     const textBytes = control[at + words.B_TEXT_BYTES], text = 8 * control[at + words.B_TEXT];
     const stringBytes = textBytes === 0 ? undefined : room.bytes.subarray(text, text + textBytes);
     const { payloadLength } = input;
-    const body = planRows({ rows, columns, epochs: true, payloadLength, stringBytes });
+    const body = planRows({ rows, columns, epochs: true, payloadLength }, stringBytes);
     const units = body.bytes >>> 3;
     const first = Atomics.add(control, words.W_ROOM_USED, units);
     if (first + units > control[words.W_ROOM_UNITS]) return false;

@@ -20,12 +20,13 @@ import { MmsbError } from "../../base/mod.ts";
 import { type PageStore, type SharedPages, sharedPages } from "../../physical/mod.ts";
 import { monotonicNowMs } from "../../temporal/mod.ts";
 import { type BoundRule, NEEDS_FULL } from "../bound_rule.ts";
-import { type ChangeLog, RECORD_HEAD } from "../change_log.ts";
+import type { ChangeLog } from "../change_log.ts";
 import { type Firing, ruleError } from "../firing.ts";
 import { PLACE_WORDS, type RuleProgram } from "../program.ts";
 import type { LevelHelpers } from "../waves.ts";
 import { coreCount } from "./_platform.ts";
-import { readError, RUN_HEAD, SPAN_HEAD } from "./_rule_tasks.ts";
+import { OwnPages, putRuns } from "./_rule_merge.ts";
+import { readError } from "./_rule_tasks.ts";
 import * as words from "./_rule_words.ts";
 
 const { PART } = words;
@@ -300,14 +301,23 @@ export class RuleWorkers implements LevelHelpers {
       Atomics.store(this.#control, words.W_CURSOR, words.cursorOf(this.#plan, 0xffff));
     }
     this.#learn(shared.length);
+    this.#merge(level, own, before);
+  }
+
+  /** Puts what all runs have changed into the pages and the log, in the order of the queue. */
+  #merge({ log, shared, own }: Level, { ends }: OwnRuns, before: number): void {
     const list = this.#list();
-    if (level.own.length === 0) {
-      for (let at = 0; at < list.length; at += 3) {
-        this.#put(log, this.#changesOf(list[at]), list[at + 1], list[at + 2]);
-      }
-    } else {
-      this.#merge(level, own, list, before);
+    let changed = 0;
+    for (let at = 0; at < list.length; at += 3) changed += list[at + 2] - list[at + 1];
+    // Nothing may fail from here on: the list of pages touched is not whole in between.
+    log.reserve(2 * changed);
+    const runs = new OwnPages(log, own, ends, before);
+    for (let at = 0; at < list.length; at += 3) {
+      const changes = this.#changesOf(list[at]);
+      if (own.length === 0) putRuns(this.#store, log, changes, list[at + 1], list[at + 2]);
+      else runs.putAmong(this.#store, changes, list[at + 1], list[at + 2], shared);
     }
+    runs.addBefore(Infinity);
   }
 
   /** Writes the plan of a level; the flags of its rules are taken as a run on this thread takes them. */
@@ -450,57 +460,6 @@ export class RuleWorkers implements LevelHelpers {
     return member.changes;
   }
 
-  /** Puts what runs have changed into the pages, and the old words into the log. */
-  #put(log: ChangeLog, changes: Int32Array, start: number, end: number): void {
-    log.reserve(2 * (end - start));
-    const { words: old, heads, touched } = log, { table, arena } = this.#store;
-    const pages = arena.words;
-    let used = log.used, count = log.count;
-    for (let run = start; run < end; run += RUN_HEAD + changes[run + 1]) {
-      const runEnd = run + RUN_HEAD + changes[run + 1];
-      for (let at = run + RUN_HEAD; at < runEnd; at += SPAN_HEAD + changes[at + 2]) {
-        const row = changes[at], word = changes[at + 1], length = changes[at + 2];
-        const base = (table.slot(row) << 2) + word, before = heads[row];
-        if (before === 0) touched[count++] = row;
-        heads[row] = used;
-        old[used] = row;
-        old[used + 1] = word;
-        old[used + 2] = length;
-        old[used + 3] = before;
-        used += RECORD_HEAD;
-        for (let k = 0; k < length; k++) {
-          old[used + k] = pages[base + k];
-          pages[base + k] = changes[at + SPAN_HEAD + k];
-        }
-        used += length;
-      }
-    }
-    log.used = used;
-    log.count = count;
-  }
-
-  /** Puts runs of others among those of this thread, so that pages are touched in the order of the queue. */
-  #merge({ log, shared, own }: Level, { ends }: OwnRuns, list: Int32Array, before: number): void {
-    const touched = log.touched.slice(before, log.count);
-    log.count = before;
-    let next = 0, from = 0;
-    const addOwn = (place: number) => {
-      for (; next < own.length && own[next] < place; next++) {
-        for (; from < ends[next] - before; from++) log.touched[log.count++] = touched[from];
-      }
-    };
-    for (let chunk = 0; chunk < list.length; chunk += 3) {
-      const changes = this.#changesOf(list[chunk]);
-      for (let run = list[chunk + 1]; run < list[chunk + 2];) {
-        const end = run + RUN_HEAD + changes[run + 1];
-        addOwn(shared[changes[run]]);
-        this.#put(log, changes, run, end);
-        run = end;
-      }
-    }
-    addOwn(Infinity);
-  }
-
   /** Learns what a run takes. */
   #learn(runs: number): void {
     let busyMs = 0;
@@ -548,10 +507,12 @@ export class RuleWorkers implements LevelHelpers {
       const started: Promise<unknown>[] = [];
       while (this.#members.length < this.#size && !this.#isClosed) {
         const member = this.#start();
-        started.push(this.#join(member).catch((error) => {
-          this.#drop(member);
-          return error;
-        }));
+        started.push(
+          this.#join(member).catch((error) => {
+            this.#drop(member);
+            return error;
+          }),
+        );
         // Starting one stops this thread for a while; others are let in between.
         await nextTurn();
       }

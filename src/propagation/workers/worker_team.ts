@@ -6,13 +6,12 @@
  * thread does what is left to chance, what comes out is not: each page gets its rows in the order of the
  * batches. Workers are helpers: where none comes to a plan, the coordinator does it itself.
  *
- * Cost: a worker takes 40 to 60 ms to start and 14 MB; a plan 20 to 100 µs beside the work in it, so small ticks are
- * better done inline ({@linkcode WorkerTeam.isWorth}).
+ * Cost: a plan 20 to 100 µs beside the work in it, so small ticks are better done inline
+ * ({@linkcode WorkerTeam.isWorth}).
  *
  * @module
  */
 
-import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { alignUp, assert, MmsbError, SHARDS_MAX } from "../../base/mod.ts";
 import {
   type BodyRoom,
@@ -28,11 +27,11 @@ import {
   type DeltaBatch,
   type KernelColumns,
   type PageStore,
-  type SharedPages,
   sharedPages,
 } from "../../physical/mod.ts";
 import { monotonicNowMs } from "../../temporal/mod.ts";
 import { coreCount, pinningUnavailable, workerUnavailable } from "./_platform.ts";
+import { moduleOf, TeamMembers } from "./_team_members.ts";
 import { TeamTasks } from "./_team_tasks.ts";
 import * as words from "./_team_words.ts";
 
@@ -48,9 +47,6 @@ const SPINS = 2000;
 /** The coordinator looks so often whether its workers go on. */
 const LOOK_MS = 20;
 const START_MS_MAX = 30_000;
-/** Plans after which a buffer that none of them named is taken back. */
-const PLANS_KEPT = 64;
-const RESTARTS_MAX = 16;
 /** Bytes that the columns of a row take in a frame, at most, and what else a body has. */
 const BODY_ROW_BYTES = 25, BODY_BYTES = 1024;
 
@@ -112,59 +108,43 @@ interface Planned {
   readonly strings: number;
 }
 
-interface Member {
-  readonly worker: Worker;
-  readonly port: MessagePort;
-  readonly gone: Promise<void>;
-  hasEnded: boolean;
-}
-
 /** The workers of one bus. */
 export class WorkerTeam {
   /** Why workers are not pinned, where that was asked for and cannot be had. */
   readonly pinning: string | undefined;
-  readonly #pages: SharedPages;
   readonly #control: Int32Array;
+  readonly #members: TeamMembers;
   readonly #counts: Float64Array;
   readonly #own: TeamTasks;
-  readonly #members: Member[] = [];
   readonly #size: number;
   readonly #parts: number;
-  readonly #active: number;
   readonly #timeoutMs: number;
-  readonly #isPinned: boolean;
-  readonly #numbers = new Map<SharedArrayBuffer, { readonly number: number; plan: number }>();
-  readonly #buffers = new Map<number, SharedArrayBuffer>();
-  #lastBuffer = 0;
   #order: SharedArrayBuffer | undefined;
   #room: BodyRoom | undefined;
   #plan = 0;
   #planned = 0;
   #blocks = 0;
-  #restarts = 0;
   #isClosed = false;
 
   private constructor(store: PageStore, options: TeamOptions) {
     const { workers, active = Math.min(workers, coreCount()), timeoutMs = 10_000 } = options;
     assert(workers >= 1 && workers <= SHARDS_MAX, "a team has workers");
-    this.#pages = sharedPages(store);
+    const pages = sharedPages(store);
     this.#control = new Int32Array(new SharedArrayBuffer(4 * words.teamWords(workers)));
     this.#size = workers;
-    this.#active = active;
     this.#parts = Math.min(
       words.PARTS_MAX,
       options.parts ?? (active < PART_THREADS_MIN ? 1 : active),
     );
     this.#timeoutMs = timeoutMs;
-    this.#isPinned = options.pin === true;
-    this.pinning = this.#isPinned ? pinningUnavailable() : undefined;
+    const wantsPins = options.pin === true;
+    this.pinning = wantsPins ? pinningUnavailable() : undefined;
     this.#counts = new Float64Array(new SharedArrayBuffer(8 * words.COUNT_DOUBLES * workers));
-    this.#own = new TeamTasks(
-      workers,
-      this.#control,
-      this.#pages,
-      (number) => this.#buffers.get(number)!,
-    );
+    const control = this.#control, counts = this.#counts;
+    const isPinned = wantsPins && this.pinning === undefined;
+    const members = new TeamMembers({ control, counts, pages, active, isPinned });
+    this.#members = members;
+    this.#own = new TeamTasks(workers, control, pages, (number) => members.bufferOf(number));
     this.#control[words.W_CURSOR] = words.CURSOR_PARKED;
     this.#control[words.W_BUILD] = words.CURSOR_PARKED;
     this.#control[words.W_PARTS] = this.#parts;
@@ -185,12 +165,12 @@ export class WorkerTeam {
     if (reason !== undefined) return { reason };
     const team = new WorkerTeam(store, options);
     for (let worker = 0; worker < options.workers; worker++) {
-      team.#start(worker);
+      team.#members.start(worker);
       // Starting one stops this thread for a while; others are let in between.
       await nextTurn();
     }
     const started = monotonicNowMs();
-    while (team.#join() < options.workers) {
+    while (team.#members.join() < options.workers) {
       if (monotonicNowMs() - started > START_MS_MAX || team.#fault !== undefined) {
         await team.close();
         throw new MmsbError("worker", "Cannot start the workers: they do not answer", {
@@ -270,7 +250,7 @@ export class WorkerTeam {
    */
   build(frames: readonly RowFrame[]): BodyBuilding | undefined {
     const control = this.#control;
-    const texts = frames.map(({ strings }) => encodeStrings(strings));
+    const texts = frames.map(({ strings, stringBytes }) => stringBytes ?? encodeStrings(strings));
     if (!this.#reserveRoom(frames, texts)) return undefined;
     const room = this.#room!;
     this.#write(frames.map(({ columns, rows, payloadLength, strings }) => {
@@ -286,7 +266,7 @@ export class WorkerTeam {
       room.bytes.set(text, 8 * unit);
       unit += alignUp(text.length, 8) >>> 3;
     });
-    control[words.W_ROOM] = this.#numberOf(room.buffer as SharedArrayBuffer);
+    control[words.W_ROOM] = this.#numberOf(room.buffer);
     control[words.W_ROOM_UNITS] = room.bytes.length / 8;
     control[words.W_ROOM_USED] = unit;
     control[words.W_BUILT] = 0;
@@ -329,30 +309,13 @@ export class WorkerTeam {
 
   /** Ends a worker, for tests of what comes then; settles when its thread is gone. */
   async kill(worker: number): Promise<void> {
-    const member = this.#members[worker];
-    await member.worker.terminate();
-    await member.gone;
+    await this.#members.kill(worker);
   }
 
   /** Ends all workers. A second call does nothing more. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    Atomics.store(this.#control, words.W_STOP, 1);
-    Atomics.add(this.#control, words.W_BELL, 1);
-    Atomics.notify(this.#control, words.W_BELL);
-    for (let worker = 0; worker < this.#size; worker++) {
-      const at = words.memberAt(worker);
-      Atomics.store(this.#control, at, words.MEMBER.ended);
-      Atomics.notify(this.#control, at);
-    }
-    await Promise.all(this.#members.map(async ({ worker, port, gone, hasEnded }) => {
-      if (!hasEnded) void worker.terminate();
-      await gone;
-      port.close();
-    }));
-    this.#members.length = 0;
-    this.#numbers.clear();
-    this.#buffers.clear();
+    await this.#members.close();
   }
 
   get #fault(): string | undefined {
@@ -360,77 +323,16 @@ export class WorkerTeam {
     return fault === 0 ? undefined : `worker ${fault - 1} failed`;
   }
 
-  #start(number: number): void {
-    const { port1, port2 } = new MessageChannel();
-    const at = words.memberAt(number);
-    Atomics.store(this.#control, at, words.MEMBER.starting);
-    const life = Atomics.add(this.#control, at + words.M_LIFE, 1) + 1;
-    const start: words.WorkerStart = {
-      worker: number,
-      life,
-      control: this.#control.buffer as SharedArrayBuffer,
-      counts: this.#counts.buffer as SharedArrayBuffer,
-      pages: this.#pages,
-      port: port2,
-      core: this.#isPinned && this.pinning === undefined ? number % coreCount() : undefined,
-    };
-    const worker = new Worker(moduleOf(), { workerData: start, transferList: [port2] });
-    const { promise: gone, resolve } = Promise.withResolvers<void>();
-    const member: Member = { worker, port: port1, gone, hasEnded: false };
-    // Unheard, it would end the process; W_FAULT has it, and the exit comes after it.
-    worker.on("error", () => {});
-    worker.on("exit", () => {
-      member.hasEnded = true;
-      resolve();
-      this.#replace(number, member);
-    });
-    this.#members[number] = member;
-  }
-
-  /**
-   * Lets workers take part that have started since, as many as may work at one time. It is always the first
-   * ones that do: each thread has to warm up to its work, and its caches too.
-   *
-   * @returns How many have started.
-   */
-  #join(): number {
-    const control = this.#control;
-    let started = 0, joined = 0;
-    this.#members.forEach(({ hasEnded }, worker) => {
-      if (hasEnded) return;
-      const state = Atomics.load(control, words.memberAt(worker));
-      if (state !== words.MEMBER.starting) started++;
-      if (state === words.MEMBER.joined) joined++;
-    });
-    this.#members.forEach(({ port, hasEnded }, worker) => {
-      const at = words.memberAt(worker);
-      if (hasEnded || joined >= this.#active) return;
-      if (Atomics.load(control, at) !== words.MEMBER.ready) return;
-      for (const [number, buffer] of this.#buffers) port.postMessage({ number, buffer });
-      Atomics.store(control, at, words.MEMBER.joined);
-      Atomics.notify(control, at);
-      joined++;
-    });
-    return started;
-  }
-
-  /** Starts another worker where one has ended that was not to. */
-  #replace(number: number, member: Member): void {
-    if (this.#isClosed || this.#members[number] !== member) return;
-    member.port.close();
-    if (this.#restarts++ < RESTARTS_MAX) this.#start(number);
-  }
-
   /** Writes a plan of batches. */
   #write(batches: readonly Planned[]): void {
     const control = this.#control;
-    this.#join();
+    this.#members.join();
     let block = 0;
     batches.forEach((batch, index) => {
       const { columns, rows, payloadLength, strings } = batch;
       const at = words.batchAt(index), blocks = blocksOf(rows);
       Atomics.store(control, at + words.B_STATE, BATCH_STATE.waiting);
-      control[at + words.B_BUFFER] = this.#numberOf(columns.page.buffer as SharedArrayBuffer);
+      control[at + words.B_BUFFER] = this.#numberOf(columns.page.buffer);
       control[at + words.B_CAPACITY] = columns.page.length;
       control[at + words.B_ROWS] = rows;
       control[at + words.B_PAYLOAD] = payloadLength;
@@ -449,7 +351,7 @@ export class WorkerTeam {
     this.#planned = batches.length;
     this.#blocks = block;
     control[words.W_ORDER] = this.#parts === 1 ? 0 : this.#orderFor(block);
-    this.#forget();
+    this.#members.forget(this.#plan, [this.#order, this.#room?.buffer]);
   }
 
   /** Has the plan done. */
@@ -564,38 +466,8 @@ export class WorkerTeam {
     });
   }
 
-  /** The number by which workers know a buffer. */
-  #numberOf(buffer: SharedArrayBuffer): number {
-    const known = this.#numbers.get(buffer);
-    if (known !== undefined) {
-      known.plan = this.#plan;
-      return known.number;
-    }
-    const number = ++this.#lastBuffer;
-    this.#numbers.set(buffer, { number, plan: this.#plan });
-    this.#buffers.set(number, buffer);
-    this.#post({ number, buffer });
-    return number;
-  }
-
-  /** Takes buffers back that have not been named for long: their batches may be gone. */
-  #forget(): void {
-    if (this.#numbers.size <= PLANS_KEPT || this.#plan % PLANS_KEPT !== 0) return;
-    for (const [buffer, { number, plan }] of this.#numbers) {
-      if (
-        plan > this.#plan - PLANS_KEPT || buffer === this.#order || buffer === this.#room?.buffer
-      ) continue;
-      this.#numbers.delete(buffer);
-      this.#buffers.delete(number);
-      this.#post({ number, buffer: undefined });
-    }
-  }
-
-  #post(news: words.BufferNews): void {
-    this.#members.forEach(({ port, hasEnded }, worker) => {
-      const state = Atomics.load(this.#control, words.memberAt(worker));
-      if (!hasEnded && state === words.MEMBER.joined) port.postMessage(news);
-    });
+  #numberOf(buffer: ArrayBufferLike): number {
+    return this.#members.numberOf(buffer as SharedArrayBuffer, this.#plan);
   }
 
   #orderFor(blocks: number): number {
@@ -605,10 +477,6 @@ export class WorkerTeam {
     }
     return this.#numberOf(this.#order);
   }
-}
-
-function moduleOf(): URL {
-  return new URL("./_worker.ts", import.meta.url);
 }
 
 function blocksOf(rows: number): number {
