@@ -74,10 +74,15 @@ export class MemoryWork {
    *
    * @param sizes Their sizes.
    * @param told Told how many there are so far.
+   * @param ids Where their ids go.
    * @returns Their ids.
    */
-  async create(sizes: ArrayLike<number>, told?: (pages: number) => void): Promise<Uint32Array> {
-    const batch = this.#batch, ids = new Uint32Array(sizes.length);
+  async create(
+    sizes: ArrayLike<number>,
+    told?: (pages: number) => void,
+    ids: Uint32Array = new Uint32Array(sizes.length),
+  ): Promise<Uint32Array> {
+    const batch = this.#batch;
     for (let from = 0; from < sizes.length;) {
       batch.clear();
       let rows = 0, payload = 0;
