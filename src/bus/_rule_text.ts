@@ -7,7 +7,14 @@
 
 import { type BindingText, decodeBinding } from "../log/mod.ts";
 import { MARK, type PageStore, type RuleBinding } from "../physical/mod.ts";
-import { BoundRule, CHANGED, NEEDS_FULL, type RuleMode, STALE } from "../propagation/mod.ts";
+import {
+  BoundRule,
+  CHANGED,
+  frozen,
+  NEEDS_FULL,
+  type RuleMode,
+  STALE,
+} from "../propagation/mod.ts";
 
 /** When a rule may run. */
 export const MODES: readonly RuleMode[] = ["immediate", "deferred", "batch"];
@@ -74,14 +81,4 @@ function modeOf({ mode }: BindingText): Pick<Checked, "mode" | "every" | "finite
     every: Number.isInteger(every) && every > 0 ? every : 1,
     finite: words.includes("finite"),
   };
-}
-
-/** Freezes what JSON gave, all the way down: a rule that could change it would keep state there. */
-function frozen(params: unknown): unknown {
-  const waiting = [params];
-  for (const value of waiting) {
-    if (typeof value !== "object" || value === null) continue;
-    for (const inner of Object.values(Object.freeze(value))) waiting.push(inner);
-  }
-  return params;
 }

@@ -6,24 +6,9 @@
 import assert from "node:assert/strict";
 import { isMmsbError } from "../base/mod.ts";
 import { MemoryStorage } from "../log/mod.ts";
-import { defineRule } from "../propagation/mod.ts";
 import { table } from "../schema/mod.ts";
 import { type Page, StateBus } from "./mod.ts";
-
-const plusOne = defineRule({
-  compute(ctx) {
-    ctx.output(0).setUint8(0, ctx.input(0).getUint8(0) + 1);
-  },
-});
-
-/** Closes a bus and opens its log again: the state must be the same, and its log whole. */
-async function assertReopens(bus: StateBus, storage: MemoryStorage): Promise<void> {
-  assert.equal((await bus.verify()).ok, true);
-  const digest = bus.digest();
-  await bus.close();
-  await using again = await StateBus.open({ storage });
-  assert.equal(again.digest(), digest);
-}
+import { assertReopens, plusOne } from "./_hostile_test.ts";
 
 Deno.test("a page that a transaction has created is nobody else's before it commits", async () => {
   const uses: ((bus: StateBus, known: Page, born: Page) => unknown)[] = [

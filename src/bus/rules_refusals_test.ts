@@ -9,21 +9,7 @@ import { MemoryStorage, verifyLog } from "../log/mod.ts";
 import { defineRule, type RuleOutput } from "../propagation/mod.ts";
 import { table } from "../schema/mod.ts";
 import { StateBus } from "./mod.ts";
-
-const plusOne = defineRule({
-  compute(ctx) {
-    ctx.output(0).setUint8(0, ctx.input(0).getUint8(0) + 1);
-  },
-});
-
-/** Closes a bus and opens its log again: the state must be the same, and its log whole. */
-async function assertReopens(bus: StateBus, storage: MemoryStorage): Promise<void> {
-  assert.equal((await bus.verify()).ok, true);
-  const digest = bus.digest();
-  await bus.close();
-  await using again = await StateBus.open({ storage });
-  assert.equal(again.digest(), digest);
-}
+import { assertReopens, plusOne } from "./_hostile_test.ts";
 
 Deno.test("a rule or an invariant may throw what cannot be printed: the tick is refused with its name", async () => {
   const evil: unknown[] = [

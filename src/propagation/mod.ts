@@ -22,6 +22,7 @@ export * from "./histogram.ts";
 export * from "./program.ts";
 export * from "./mail_ring.ts";
 export * from "./rule.ts";
+export * from "./rule_params.ts";
 export * from "./tick_marks.ts";
 export * from "./tick_meter.ts";
 export * from "./waves.ts";

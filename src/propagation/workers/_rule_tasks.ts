@@ -17,6 +17,7 @@ import { ChangeLog } from "../change_log.ts";
 import { Firing, type FiringProgram } from "../firing.ts";
 import { INCREMENTAL, PLACE_WORDS } from "../program.ts";
 import type { Rule } from "../rule.ts";
+import { frozen } from "../rule_params.ts";
 import * as words from "./_rule_words.ts";
 
 const { PART } = words;
@@ -335,14 +336,4 @@ export function readError(area: Int32Array): Error {
     : new MmsbError(known, message, { values });
   if (stack !== undefined) error.stack = stack;
   return error;
-}
-
-/** Freezes parameters all the way down. */
-function frozen(params: unknown): unknown {
-  const waiting = [params];
-  for (const value of waiting) {
-    if (typeof value !== "object" || value === null) continue;
-    for (const inner of Object.values(Object.freeze(value))) waiting.push(inner);
-  }
-  return params;
 }
