@@ -27,6 +27,8 @@ export interface Command {
   readonly summary: string;
   /** Names of its operands, in order; all must be given. */
   readonly operands: readonly string[];
+  /** What stands for any number of operands behind those, in the help; none may be given if left out. */
+  readonly rest?: string;
   /** Its flags by name, without dashes; every command has `--help` besides. */
   readonly flags: Readonly<Record<string, Flag>>;
   /** Paragraphs of the help. */
@@ -41,6 +43,8 @@ export interface Command {
 export interface Call {
   /** Its operands, as many as it names. */
   readonly operands: readonly string[];
+  /** What was given behind them, where the command takes more. */
+  readonly rest: readonly string[];
   /** Whether a flag without a value was given. */
   has(flag: string): boolean;
   /** The value of a flag, if it was given. */
@@ -86,11 +90,12 @@ export function parseCall(command: Command, args: readonly string[]): ParsedCall
   if (operands.length < names.length) {
     throw usage(command, `Missing ${names[operands.length]}`);
   }
-  if (operands.length > names.length) {
+  if (operands.length > names.length && command.rest === undefined) {
     throw usage(command, `Cannot use ${JSON.stringify(operands[names.length])}: too much is given`);
   }
   return {
-    operands,
+    operands: operands.slice(0, names.length),
+    rest: operands.slice(names.length),
     has: (flag) => values.has(flag),
     text: (flag) => values.get(flag),
   };

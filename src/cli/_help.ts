@@ -41,7 +41,7 @@ export function helpOf(command: Command): string {
   return lines([
     `mmsb ${command.name}: ${command.summary}`,
     "",
-    `Usage: mmsb ${synopsis(command)} [FLAGS]`,
+    `Usage: mmsb ${usageOf(command)}`,
     "",
     "Flags:",
     ...columns([...flags, ["--help", "this text"]]),
@@ -54,8 +54,12 @@ export function helpOf(command: Command): string {
   ]);
 }
 
-function synopsis({ name, operands }: Command): string {
-  return [name, ...operands].join(" ");
+function synopsis({ name, operands, rest }: Command): string {
+  return [name, ...operands, ...(rest === undefined ? [] : [rest])].join(" ");
+}
+
+function usageOf({ name, operands, rest }: Command): string {
+  return [name, ...operands, "[FLAGS]", ...(rest === undefined ? [] : [rest])].join(" ");
 }
 
 function columns(rows: readonly (readonly string[])[]): string[] {
