@@ -307,3 +307,134 @@ function lastError(): number {
   const address = system().__errno_location();
   return address === null ? 0 : new Deno.UnsafePointerView(address).getInt32();
 }
+
+/** A file that belongs to this process while it is open. */
+export interface OwnFile {
+  /** Its path. */
+  readonly path: string;
+  /** Reads from a position on, until `target` is full or the file ends; gives the number of bytes. */
+  read(target: Uint8Array, position: number): number;
+  /** Writes all bytes; a failure may leave some of them. */
+  write(bytes: Uint8Array, position: number): void;
+  /** Cuts it, or makes it longer. */
+  truncate(size: number): void;
+  /** Closes and removes it. */
+  close(): void;
+}
+
+/** Openings that find their file taken away by another process that took it for left over. */
+const OWN_FILE_ATTEMPTS = 8;
+
+/**
+ * Makes a file in a folder, which is made where it is absent, and removes what processes that ended left there: a lock
+ * that dies with its process says whose file is whose.
+ *
+ * @param folder The folder.
+ * @param prefix What the names of such files begin with.
+ * @param suffix What they end with.
+ * @throws {MmsbError} `disk-full`, `read-only` or `io`.
+ */
+export function makeOwnFile(folder: string, prefix: string, suffix: string): OwnFile {
+  guarded("make the folder", folder, () => Deno.mkdirSync(folder, { recursive: true }));
+  removeLeftOver(folder, prefix, suffix);
+  for (let attempt = 0; attempt < OWN_FILE_ATTEMPTS; attempt++) {
+    const path = `${folder}/${prefix}${Deno.pid}-${crypto.randomUUID()}${suffix}`;
+    const file = guarded("make the file", path, () => {
+      return Deno.openSync(path, { read: true, write: true, createNew: true });
+    });
+    // Another process may have looked at it before it was locked.
+    if (file.tryLockSync(true) && isThere(path)) return ownFile(file, path);
+    file.close();
+  }
+  throw new MmsbError("io", `Cannot make a file in ${JSON.stringify(folder)}: others remove it`, {
+    values: { path: folder },
+  });
+}
+
+function removeLeftOver(folder: string, prefix: string, suffix: string): void {
+  const names = guarded("list the folder", folder, () => [...Deno.readDirSync(folder)]);
+  for (const { name, isFile } of names) {
+    if (!isFile || !name.startsWith(prefix) || !name.endsWith(suffix)) continue;
+    const path = `${folder}/${name}`;
+    try {
+      const file = Deno.openSync(path, { read: true, write: true });
+      try {
+        if (file.tryLockSync(true)) Deno.removeSync(path);
+      } finally {
+        file.close();
+      }
+    } catch {
+      // Gone meanwhile, or another user's: it is nobody's loss that it stays.
+    }
+  }
+}
+
+function isThere(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+function ownFile(file: Deno.FsFile, path: string): OwnFile {
+  return {
+    path,
+    read: (target, position) =>
+      guarded("read", path, () => {
+        file.seekSync(position, Deno.SeekMode.Start);
+        let done = 0;
+        while (done < target.length) {
+          const count = file.readSync(done === 0 ? target : target.subarray(done));
+          if (count === null || count === 0) break;
+          done += count;
+        }
+        return done;
+      }),
+    write: (bytes, position) =>
+      guarded("write", path, () => {
+        file.seekSync(position, Deno.SeekMode.Start);
+        let done = 0;
+        while (done < bytes.length) {
+          done += file.writeSync(done === 0 ? bytes : bytes.subarray(done));
+        }
+      }),
+    truncate: (size) => guarded("change the size of", path, () => file.truncateSync(size)),
+    close: () => {
+      try {
+        Deno.removeSync(path);
+      } catch {
+        // It is of use to nobody, and the next opening removes it.
+      }
+      try {
+        file.unlockSync();
+      } finally {
+        file.close();
+      }
+    },
+  };
+}
+
+function guarded<T>(action: string, path: string, call: () => T): T {
+  try {
+    return call();
+  } catch (cause) {
+    const name = codeOf(cause);
+    const code = name === "ENOSPC" || name === "EDQUOT"
+      ? "disk-full"
+      : name === "EROFS" || name === "EACCES" || name === "EPERM" || name === "NotCapable"
+      ? "read-only"
+      : "io";
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new MmsbError(code, `Cannot ${action} ${JSON.stringify(path)}: ${reason}`, {
+      values: { path, systemCode: name },
+      cause,
+    });
+  }
+}
+
+function codeOf(cause: unknown): string | undefined {
+  if (!(cause instanceof Error)) return undefined;
+  if ("code" in cause && typeof cause.code === "string") return cause.code;
+  return cause.name === "NotCapable" ? cause.name : undefined;
+}

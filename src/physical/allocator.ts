@@ -6,7 +6,11 @@
  * slots go on a stack per class, linked through their own first word: no memory beside the slots.
  * Both are changed by compare-and-swap on one 64-bit word (the stack's holds a counter against
  * ABA: Treiber, "Systems programming: coping with parallelism", IBM 1986), so every worker may
- * allocate and free without a lock. A reused slot is zeroed when it is given out.
+ * allocate and free without a lock. A reused slot is zeroed when it is given out. Where the arena is full, free slots
+ * that lie side by side are cut anew (see `_recut.ts`), so that no size class keeps room from another.
+ *
+ * The thread of the bus retires slots instead of freeing them ({@linkcode SlotAllocator.retire}), and moves them to
+ * the stacks in small pieces; reclaim.ts says why.
  *
  * Cost: about 0.3 µs a call plus the zeroing; 28 bytes of control memory a size class, none a slot.
  *
@@ -14,7 +18,9 @@
  */
 
 import { alignUp, assert, MmsbError } from "../base/mod.ts";
+import { cutRun, recut } from "./_recut.ts";
 import { ADDRESS_BYTES, type Arena, REGION_BYTES, SPAN_BYTES } from "./arena.ts";
+import { RetiredSlots } from "./reclaim.ts";
 import { SIZE_CLASSES, sizeClassOf, sizeOfClass } from "./size_class.ts";
 
 /** What the allocator has given out and taken back. */
@@ -35,6 +41,20 @@ export interface AllocatorStatistics {
   readonly fragmentation: number;
 }
 
+/** The slots of one size class; all counts of slots but the last are of now. */
+export interface ClassStatistics {
+  /** Bytes of a slot. */
+  readonly slotBytes: number;
+  /** Slots that pages have. */
+  readonly live: number;
+  /** Slots that wait to be reclaimed; they can be given out. */
+  readonly pending: number;
+  /** Slots on the free stack. */
+  readonly free: number;
+  /** Slots ever cut: live, pending and free ones together. */
+  readonly carved: number;
+}
+
 /** Where an allocator stands, so that it can be put back there: the slots given out and the free ones. */
 export interface AllocatorImage {
   /** Next free span, in address units. */
@@ -51,6 +71,8 @@ const FIRST_SPAN: number = SPAN_BYTES / ADDRESS_BYTES;
 const MASK = 0xffff_ffffn;
 /** Counters of a size class, modulo 2^32: slots given out, slots taken back, slots ever cut. */
 const COUNTERS = 3;
+/** Slots that are put on a stack with one exchange. */
+const RUN_SLOTS = 256;
 
 /** The allocator of one arena. */
 export class SlotAllocator {
@@ -66,6 +88,12 @@ export class SlotAllocator {
   readonly #counters: Uint32Array;
   /** Below this address fresh slots may hold old bytes: the allocator was taken back there once. */
   #usedEnd = 0;
+  readonly #retired = new RetiredSlots();
+  #run: Uint32Array | undefined;
+  /** What was too short for another slot at the ends of spans: address and end of each. */
+  #leftovers: number[] = [];
+  /** Slots ever taken back when no run of free ones was long enough, and for which class. */
+  #inVain = { frees: -1, wanted: 0 };
 
   /** Makes the allocator of an arena; address 0 stays unused and stands for "none". */
   constructor(arena: Arena) {
@@ -86,7 +114,7 @@ export class SlotAllocator {
   allocate(size: number): number {
     const sizeClass = sizeClassOf(size);
     const slotBytes = sizeOfClass(sizeClass);
-    let address = this.#pop(sizeClass);
+    let address = this.#retired.pop(sizeClass) || this.#pop(sizeClass);
     const isReused = address !== 0;
     if (!isReused) {
       address = this.#carve(sizeClass, slotBytes);
@@ -113,11 +141,55 @@ export class SlotAllocator {
   }
 
   /**
+   * Gives a slot back as {@linkcode SlotAllocator.free} does, without touching it: it can be given out
+   * again, and is moved to its stack by {@linkcode SlotAllocator.reclaim}.
+   *
+   * @param address The slot.
+   * @param size The size it was allocated for.
+   */
+  retire(address: number, size: number): void {
+    const sizeClass = sizeClassOf(size);
+    this.#retired.push(address, sizeClass);
+    Atomics.add(this.#counters, COUNTERS * sizeClass + 1, 1);
+  }
+
+  /** Slots that {@linkcode SlotAllocator.reclaim} has to move. */
+  get pendingSlots(): number {
+    return this.#retired.count;
+  }
+
+  /** Their bytes. */
+  get pendingBytes(): number {
+    return this.#retired.bytes;
+  }
+
+  /**
+   * Moves retired slots to the stacks of free ones.
+   *
+   * @param slotsMax Most slots to move.
+   * @returns How many were moved.
+   */
+  reclaim(slotsMax: number): number {
+    const run = this.#run ??= new Uint32Array(RUN_SLOTS);
+    let moved = 0;
+    while (moved < slotsMax && this.#retired.count > 0) {
+      const some = Math.min(RUN_SLOTS, slotsMax - moved);
+      const { sizeClass, count } = this.#retired.take(
+        some === RUN_SLOTS ? run : run.subarray(0, some),
+      );
+      this.#pushRun(run, count, sizeClass);
+      moved += count;
+    }
+    return moved;
+  }
+
+  /**
    * Notes where the allocator stands. Only while no other thread allocates or frees.
    *
    * @returns What {@linkcode SlotAllocator.restore} takes.
    */
   image(): AllocatorImage {
+    this.reclaim(Infinity);
     return {
       nextSpan: Number(this.#control[0]),
       spans: [this.#spanNext.slice(), this.#spanEnd.slice()],
@@ -135,6 +207,7 @@ export class SlotAllocator {
    */
   restore(image: AllocatorImage): void {
     this.#arena.grow(image.nextSpan * ADDRESS_BYTES);
+    this.#forget();
     this.#usedEnd = Math.max(this.#usedEnd, Number(this.#control[0]));
     this.#control[0] = BigInt(image.nextSpan);
     this.#spanNext.set(image.spans[0]);
@@ -154,6 +227,7 @@ export class SlotAllocator {
    * @returns What {@linkcode SlotAllocator.load} takes, over the same arena.
    */
   save(): Uint8Array {
+    this.reclaim(Infinity);
     const saved = new Uint8Array(this.#savedParts().reduce((sum, part) => sum + part.length, 0));
     let at = 0;
     for (const part of this.#savedParts()) {
@@ -166,6 +240,7 @@ export class SlotAllocator {
 
   /** Goes on where another allocator of the same arena was saved. */
   load(saved: Uint8Array): void {
+    this.#forget();
     let at = 0;
     for (const part of this.#savedParts()) {
       part.set(saved.subarray(at, at + part.length));
@@ -173,6 +248,13 @@ export class SlotAllocator {
     }
     this.#usedEnd = Number(BigInt.asUintN(32, this.#control[0] >> 32n));
     this.#control[0] &= MASK;
+  }
+
+  /** Forgets what stands outside the saved parts. */
+  #forget(): void {
+    this.#retired.clear();
+    this.#leftovers = [];
+    this.#inVain = { frees: -1, wanted: 0 };
   }
 
   #savedParts(): Uint8Array[] {
@@ -183,6 +265,7 @@ export class SlotAllocator {
 
   /** Takes all slots back at once. The arena keeps its memory; slots come back zeroed. */
   clear(): void {
+    this.#forget();
     this.#usedEnd = Math.max(this.#usedEnd, Number(this.#control[0]));
     this.#control.fill(0n);
     this.#control[0] = BigInt(FIRST_SPAN);
@@ -216,15 +299,30 @@ export class SlotAllocator {
     };
   }
 
+  /** Counts of each size class of which a slot was ever cut, smallest slots first. */
+  classes(): ClassStatistics[] {
+    const classes: ClassStatistics[] = [];
+    for (let index = 0; index < SIZE_CLASSES; index++) {
+      const carved = Atomics.load(this.#counters, COUNTERS * index + 2);
+      if (carved === 0) continue;
+      const given = Atomics.load(this.#counters, COUNTERS * index + 1);
+      const live = Atomics.load(this.#counters, COUNTERS * index) - given >>> 0;
+      const pending = this.#retired.countOf(index);
+      const free = this.#freeCount(index) - pending;
+      classes.push({ slotBytes: sizeOfClass(index), live, pending, free, carved });
+    }
+    return classes;
+  }
+
   /**
-   * Walks every stack of free slots: each slot is inside the arena and there once, and counts
+   * Walks every stack of free slots and all that wait: each slot is inside the arena and there once, and counts
    * agree. Only while no other thread allocates or frees.
    */
   checkInvariants(): void {
     const seen = new Set<number>();
     for (let index = 0; index < SIZE_CLASSES; index++) {
       const slotBytes = sizeOfClass(index), before = seen.size;
-      for (const address of this.#freeSlots(index)) {
+      for (const address of this.#reusable(index)) {
         assert(!seen.has(address), `slot ${address} is free once`);
         seen.add(address);
         assert(address * ADDRESS_BYTES + slotBytes <= this.#arena.byteLength, "slot inside arena");
@@ -240,6 +338,11 @@ export class SlotAllocator {
     const given = Atomics.load(counters, first + 1), taken = Atomics.load(counters, first);
     // A slot that another thread is just cutting is counted as taken or as cut, not yet as both.
     return Math.max(0, Atomics.load(counters, first + 2) - (taken - given) | 0);
+  }
+
+  *#reusable(sizeClass: number): Generator<number> {
+    yield* this.#freeSlots(sizeClass);
+    yield* this.#retired.list(sizeClass);
   }
 
   *#freeSlots(sizeClass: number): Generator<number> {
@@ -261,6 +364,21 @@ export class SlotAllocator {
     }
   }
 
+  /** Links slots to one another and puts them on a stack together. */
+  #pushRun(slots: Uint32Array, count: number, sizeClass: number): void {
+    if (count === 0) return;
+    const head = 1 + sizeClass, { words } = this.#arena;
+    // Nobody else knows these slots yet; the exchange below shows them.
+    for (let i = 0; i + 1 < count; i++) words[slots[i] * (ADDRESS_BYTES / 4)] = slots[i + 1];
+    const last = slots[count - 1] * (ADDRESS_BYTES / 4);
+    for (;;) {
+      const old = Atomics.load(this.#control, head);
+      Atomics.store(words, last, Number(old & MASK));
+      const next = BigInt.asIntN(64, ((old >> 32n) + 1n) << 32n | BigInt(slots[0]));
+      if (Atomics.compareExchange(this.#control, head, old, next) === old) return;
+    }
+  }
+
   #pop(sizeClass: number): number {
     const head = 1 + sizeClass;
     // The low half alone says whether there is a slot, without a bigint.
@@ -277,19 +395,24 @@ export class SlotAllocator {
     }
   }
 
-  /** Cuts a fresh slot from this thread's own span; what is left of an old span is given up. */
+  /** Cuts a fresh slot from this thread's own span; what is left of an old span waits for a recut. */
   #carve(sizeClass: number, slotBytes: number): number {
     const slot = slotBytes / ADDRESS_BYTES;
     let address = this.#spanNext[sizeClass];
     if (address + slot > this.#spanEnd[sizeClass]) {
-      const bytes = spanBytes(slotBytes);
-      address = this.#takeSpan(bytes);
+      let bytes = spanBytes(slotBytes);
+      address = this.#takeSpan(bytes) || this.#takeFree(bytes);
+      if (address === 0) address = this.#takeFree(bytes = slotBytes);
+      if (address === 0) throw this.#full(slotBytes);
+      const left = this.#spanNext[sizeClass], end = this.#spanEnd[sizeClass];
+      if (left < end) this.#leftovers.push(left, end);
       this.#spanEnd[sizeClass] = address + bytes / ADDRESS_BYTES;
     }
     this.#spanNext[sizeClass] = address + slot;
     return address;
   }
 
+  /** Takes a fresh span; 0 where the arena is full. */
   #takeSpan(bytes: number): number {
     const span = bytes / ADDRESS_BYTES;
     const region = REGION_BYTES / ADDRESS_BYTES;
@@ -300,17 +423,80 @@ export class SlotAllocator {
         start = alignUp(start, region);
       }
       const end = (start + span) * ADDRESS_BYTES;
-      if (end > this.#arena.limitBytes) {
-        throw new MmsbError(
-          "allocation",
-          `Cannot allocate ${bytes} bytes as the arena is full: its limit is ${this.#arena.limitBytes} bytes; delete pages or open the bus with a larger memoryLimitBytes`,
-          { values: { bytes, limitBytes: this.#arena.limitBytes } },
-        );
-      }
+      if (end > this.#arena.limitBytes) return 0;
       this.#arena.grow(end);
       const next = BigInt(start + span);
       if (Atomics.compareExchange(this.#control, 0, old, next) === old) return start;
     }
+  }
+
+  /**
+   * Takes room from free slots of any class, as the arena is full; 0 where there is none. Only while no other
+   * thread allocates or frees.
+   */
+  #takeFree(bytes: number): number {
+    const wanted = sizeClassOf(bytes);
+    const address = this.#split(wanted, bytes);
+    if (address !== 0 || !this.#recut(wanted)) return address;
+    return this.#split(wanted, bytes);
+  }
+
+  /** Takes the first bytes of the smallest free slot of a class or a larger one; the rest of it stays free. */
+  #split(wanted: number, bytes: number): number {
+    for (let sizeClass = wanted; sizeClass < SIZE_CLASSES; sizeClass++) {
+      const address = this.#retired.pop(sizeClass) || this.#pop(sizeClass);
+      if (address === 0) continue;
+      this.#counters[COUNTERS * sizeClass + 2]--;
+      const end = address + sizeOfClass(sizeClass) / ADDRESS_BYTES;
+      const rest: number[][] = Array.from({ length: SIZE_CLASSES }, () => []);
+      cutRun(rest, address + bytes / ADDRESS_BYTES, end, wanted);
+      rest.forEach((slots, index) => {
+        this.#counters[COUNTERS * index + 2] += slots.length;
+        for (const slot of slots) this.#push(slot, index);
+      });
+      // Its bytes are old ones, so slots cut from it must be zeroed.
+      this.#usedEnd = Math.max(this.#usedEnd, Number(this.#control[0]));
+      return address;
+    }
+    return 0;
+  }
+
+  /** Cuts all free slots anew; gives whether there is one of the wanted class then. */
+  #recut(wanted: number): boolean {
+    let frees = 0;
+    for (let index = 0; index < SIZE_CLASSES; index++) {
+      frees += this.#counters[COUNTERS * index + 1];
+    }
+    // Nothing has come back since it was of no use.
+    if (frees === this.#inVain.frees && wanted >= this.#inVain.wanted) return false;
+    this.reclaim(Infinity);
+    const counts = Array.from({ length: SIZE_CLASSES }, (_, index) => this.#freeCount(index));
+    const before = Array.from({ length: SIZE_CLASSES }, (_, index) => [...this.#freeSlots(index)]);
+    const leftovers = this.#leftovers;
+    for (let i = 0; i < leftovers.length; i += 2) {
+      cutRun(before, leftovers[i], leftovers[i + 1], wanted);
+    }
+    const after = recut(before, wanted);
+    if (after === undefined) {
+      this.#inVain = { frees, wanted };
+      return false;
+    }
+    after.forEach((slots, index) => {
+      this.#counters[COUNTERS * index + 2] += slots.length - counts[index];
+      this.#control[1 + index] &= ~MASK;
+      this.#pushRun(Uint32Array.from(slots), slots.length, index);
+    });
+    this.#leftovers = [];
+    return true;
+  }
+
+  #full(bytes: number): MmsbError {
+    const { limitBytes } = this.#arena;
+    return new MmsbError(
+      "allocation",
+      `Cannot allocate ${bytes} bytes as the arena is full: its limit is ${limitBytes} bytes; delete pages, or open the bus with a larger memoryLimitBytes or with spill`,
+      { values: { bytes, limitBytes } },
+    );
   }
 }
 

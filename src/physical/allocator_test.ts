@@ -135,8 +135,8 @@ Deno.test("SlotAllocator.allocate() says what to do when the arena is full", () 
   assert.throws(() => allocator.allocate(10), {
     code: "allocation",
     message:
-      "Cannot allocate 65536 bytes as the arena is full: its limit is 65536 bytes; delete pages or open the bus with a larger memoryLimitBytes",
-    values: { bytes: 65_536, limitBytes: 65_536 },
+      "Cannot allocate 16 bytes as the arena is full: its limit is 65536 bytes; delete pages, or open the bus with a larger memoryLimitBytes or with spill",
+    values: { bytes: 16, limitBytes: 65_536 },
   });
   assert.deepEqual(allocator.statistics(), {
     allocations: 0,
@@ -178,4 +178,77 @@ Deno.test("SlotAllocator.checkInvariants() finds a slot that was freed twice", (
   allocator.checkInvariants();
   allocator.free(a, 40);
   assert.throws(() => allocator.checkInvariants(), { name: "MmsbAssertionError" });
+});
+
+/** Allocates slots of a size until the arena is full; marks each. */
+function fill(arena: SharedArena, allocator: SlotAllocator, size: number, mark: number): number[] {
+  const addresses: number[] = [];
+  try {
+    for (;;) {
+      const address = allocator.allocate(size), bytes = arena.bytes(address, size);
+      assert(isFilled(bytes, 0), "a slot comes zeroed");
+      bytes.fill(mark);
+      addresses.push(address);
+    }
+  } catch (error) {
+    assert.equal((error as { code?: string }).code, "allocation");
+  }
+  return addresses;
+}
+
+Deno.test("SlotAllocator gives all room from one size class to another and back where the arena is full", () => {
+  const arena = new SharedArena(4 * MIB), allocator = new SlotAllocator(arena);
+  for (const size of [64, 4096, 80, MIB, 16, 100_000, 64]) {
+    const addresses = fill(arena, allocator, size, 1);
+    const slotBytes = sizeOfClass(sizeClassOf(size));
+    // The first span is nobody's, and the end of each span may be too short for a slot.
+    const spans = Math.ceil(4 * MIB / Math.max(SPAN_BYTES, slotBytes));
+    const lost = SPAN_BYTES + spans * (SPAN_BYTES % slotBytes) + 2 * slotBytes;
+    assert(addresses.length * slotBytes > 4 * MIB - lost, `${size} bytes`);
+    allocator.checkInvariants();
+    for (const address of addresses) allocator.retire(address, size);
+  }
+});
+
+Deno.test("SlotAllocator cuts free room anew under random use of a full arena, and touches no slot in use", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.integer({ min: 1, max: 40_000 }), fc.nat(), fc.boolean()), {
+        minLength: 50,
+        maxLength: 200,
+      }),
+      (steps) => {
+        const arena = new SharedArena(SPAN_BYTES * 8), allocator = new SlotAllocator(arena);
+        const live: { address: number; size: number; mark: number }[] = [];
+        let number = 0;
+        for (const [size, pick, retires] of steps) {
+          try {
+            const address = allocator.allocate(size), mark = ++number % 255 + 1;
+            assert(isFilled(arena.bytes(address, sizeOfClass(sizeClassOf(size))), 0));
+            arena.bytes(address, size).fill(mark);
+            live.push({ address, size, mark });
+          } catch (error) {
+            assert.equal((error as { code?: string }).code, "allocation");
+            for (let i = 0; i < 1 + pick % 5 && live.length > 0; i++) {
+              const [{ address, size }] = live.splice((pick + i) % live.length, 1);
+              if (retires) allocator.retire(address, size);
+              else allocator.free(address, size);
+            }
+          }
+          allocator.checkInvariants();
+          for (const { address, size, mark } of live) {
+            assert(isFilled(arena.bytes(address, size), mark), "a slot in use keeps its bytes");
+          }
+        }
+        const { address, size } = live[0] ?? { address: 0, size: 0 };
+        if (address !== 0) allocator.free(address, size);
+        const saved = allocator.save(), { freeBytes } = allocator.statistics();
+        const other = new SlotAllocator(arena);
+        other.load(saved);
+        other.checkInvariants();
+        assert.equal(other.statistics().freeBytes, freeBytes);
+      },
+    ),
+    { numRuns: 60 },
+  );
 });

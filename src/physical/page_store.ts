@@ -14,11 +14,22 @@ import { ADDRESS_BYTES, type Arena, REGION_SHIFT } from "./arena.ts";
 import { type EdgeImage, EdgeTable } from "./edge_table.ts";
 import type { DirectoryRecord, PageDirectory } from "./mapped_directory.ts";
 import type { Metadata } from "./metadata.ts";
+import { PageAges } from "./page_ages.ts";
 import { PageMarks } from "./page_marks.ts";
 import { type PageMemory, sharedMemory } from "./page_memory.ts";
-import { type PageState, PageTable, RECORD_WORDS, type TableImage } from "./page_table.ts";
+import {
+  type PageState,
+  PageTable,
+  RECORD_LIMIT,
+  RECORD_SLOT,
+  RECORD_WORDS,
+  type TableImage,
+} from "./page_table.ts";
+import { Residency } from "./residency.ts";
+import { ResidentSlots } from "./residency_slots.ts";
 import { type RuleBinding, RuleBindings } from "./rule_bindings.ts";
 import { sizeClassOf } from "./size_class.ts";
+import { openSpillDisk, type SpillDisk, SpillFile } from "./spill_file.ts";
 
 /** What a page is born with. */
 export interface PageBirth {
@@ -30,6 +41,24 @@ export interface PageBirth {
   readonly name: string;
   /** Metadata, if any. */
   readonly metadata?: Metadata;
+}
+
+/** How a store spills pages for which there is no room in memory. */
+export interface SpillPlan {
+  /** Makes the file that they go to. */
+  readonly open: () => SpillDisk;
+  /** Most bytes of it. */
+  readonly limitBytes?: number;
+  /** Ticks from which on a page that was not used goes before room is needed. */
+  readonly coldAfterTicks?: number;
+}
+
+/** A plan whose files stand in a folder, one for each store. */
+export function spillTo(
+  folder: string,
+  options: { readonly limitBytes?: number; readonly coldAfterTicks?: number } = {},
+): SpillPlan {
+  return { ...options, open: () => openSpillDisk(folder) };
 }
 
 /** A store as it stood, so that it can be put back there; made by {@linkcode PageStore.image}. */
@@ -70,6 +99,10 @@ export interface Restored {
 
 const NO_METADATA: Metadata = new Map();
 const ADDRESS_WORDS: number = ADDRESS_BYTES / 4;
+/** Pages removed one by one, where room for more would cost as much as it saves. */
+const REMOVED_ALONE = 32;
+/** Pages removed in one go. */
+const REMOVED_TOGETHER = 4096;
 
 /** Pages, their bytes, names and metadata. */
 export class PageStore {
@@ -79,6 +112,8 @@ export class PageStore {
   readonly table: PageTable;
   /** The slots. */
   readonly allocator: SlotAllocator;
+  /** Which pages are in memory, where some may not be. */
+  readonly residency: Residency | undefined;
   /** The edges between pages, by their rows. */
   readonly edges: EdgeTable = new EdgeTable();
   /** The next id to be given out. */
@@ -87,6 +122,8 @@ export class PageStore {
   nextRule = 1;
   /** The bound rules. */
   readonly bindings: RuleBindings = new RuleBindings();
+  /** Ages of pages, once somebody has asked for them. */
+  ages: PageAges | undefined;
   /** The marks on pages. */
   readonly marks: PageMarks = new PageMarks();
   #idsByName = new Map<string, number>();
@@ -104,14 +141,30 @@ export class PageStore {
    * Makes an empty store, or takes over what its memory holds.
    *
    * @param memoryLimitBytes Bytes that pages may take.
-   * @param memory Where they stand. Default: memory that threads share.
-   * @throws {MmsbError} `allocation` where the room cannot be reserved.
+   * @param given Where they stand. Default: memory that threads share.
+   * @param spill Where pages go for which there is no room; close the store then.
+   * @throws {MmsbError} `allocation` where the room cannot be reserved; `disk-full`, `read-only` or `io` where
+   * there can be no spill file.
    */
-  constructor(memoryLimitBytes: number, memory: PageMemory = sharedMemory(memoryLimitBytes)) {
+  constructor(
+    memoryLimitBytes: number,
+    given?: PageMemory,
+    spill?: SpillPlan,
+  ) {
+    const memory = given ?? sharedMemory(memoryLimitBytes);
     this.arena = memory.arena;
     this.table = new PageTable(Math.floor(this.arena.limitBytes / ADDRESS_BYTES), memory.table);
-    this.allocator = new SlotAllocator(this.arena);
     this.#directory = memory.directory;
+    if (spill === undefined) {
+      this.allocator = new SlotAllocator(this.arena);
+    } else {
+      const { table, arena } = this, slots = new ResidentSlots(arena);
+      this.allocator = slots;
+      const ages = this.ages = new PageAges(table);
+      const file = new SpillFile(spill.open(), spill.limitBytes);
+      const { coldAfterTicks } = spill;
+      this.residency = new Residency({ table, slots, arena, file, ages, coldAfterTicks });
+    }
     if (memory.found === undefined) return;
     this.allocator.load(memory.found.allocator);
     this.nextPageId = memory.found.nextPageId;
@@ -163,6 +216,7 @@ export class PageStore {
       this.allocator.free(slot, birth.size);
       throw error;
     }
+    this.residency?.begin(row, slot);
     if (hasRecord) this.#directory!.add(record);
     if (birth.name !== "") {
       this.#idsByName.set(birth.name, id);
@@ -172,6 +226,7 @@ export class PageStore {
       this.#metadata.set(id, birth.metadata);
     }
     if (id >= this.nextPageId) this.nextPageId = id + 1;
+    this.ages?.begin(row);
     return row;
   }
 
@@ -181,7 +236,7 @@ export class PageStore {
     assert(row !== 0, `page ${id} is there`);
     this.marks.removePage(id);
     this.bindings.removePage(id);
-    this.allocator.free(this.table.slot(row), this.table.sizeOf(row));
+    this.#retireRow(row);
     this.edges.removeRow(row);
     this.table.remove(id);
     const name = this.#names.get(id);
@@ -190,6 +245,59 @@ export class PageStore {
       this.#idsByName.delete(name);
     }
     this.#metadata.delete(id);
+  }
+
+  /**
+   * Removes many pages, as {@linkcode PageStore.remove} would one after the other: in order, with the same
+   * rows free in the end.
+   *
+   * @param ids Pages that are there.
+   */
+  removeAll(ids: ReadonlySet<number>): void {
+    if (ids.size < REMOVED_ALONE) {
+      for (const id of ids) this.remove(id);
+      return;
+    }
+    const room = Math.min(ids.size, REMOVED_TOGETHER);
+    const some = new Uint32Array(room), rows = new Int32Array(room);
+    let count = 0;
+    for (const id of ids) {
+      some[count++] = id;
+      if (count < room) continue;
+      this.#removeSome(some, rows, count);
+      count = 0;
+    }
+    this.#removeSome(some, rows, count);
+  }
+
+  #removeSome(ids: Uint32Array, rows: Int32Array, count: number): void {
+    const { table, allocator, edges, marks, bindings } = this;
+    for (let i = 0; i < count; i++) rows[i] = table.rowOf(ids[i]);
+    for (let i = 0; i < count; i++) if (rows[i] === 0) assert(false, `page ${ids[i]} is there`);
+    if (this.residency !== undefined) { for (let i = 0; i < count; i++) this.#retireRow(rows[i]); }
+    else {
+      for (let i = 0; i < count; i++) {
+        allocator.retire(table.slotInMemory(rows[i]), table.sizeOf(rows[i]));
+      }
+    }
+    if (marks.size > 0) { for (let i = 0; i < count; i++) marks.removePage(ids[i]); }
+    if (bindings.size > 0) { for (let i = 0; i < count; i++) bindings.removePage(ids[i]); }
+    for (let i = 0; i < count && edges.size > 0; i++) edges.removeRow(rows[i]);
+    table.removeRows(ids, rows, count);
+    if (this.#names.size + this.#metadata.size === 0) return;
+    for (let i = 0; i < count; i++) this.#forget(ids[i]);
+  }
+
+  /** Notes ages of pages from a tick on, if that is not done already. */
+  trackAges(tick: number): PageAges {
+    return this.ages ??= new PageAges(this.table, tick);
+  }
+
+  /** Gives back what the bytes of a page take, in memory or not. */
+  #retireRow(row: number): void {
+    const slot = this.table.slotInMemory(row);
+    this.residency?.forget(row);
+    if (slot !== 0) this.allocator.retire(slot, this.table.sizeOf(row));
   }
 
   /** State of a page; `deleted` for ids that are not there. */
@@ -201,6 +309,14 @@ export class PageStore {
   /** Id of the page with a name, 0 where there is none. */
   find(name: string): number {
     return this.#idsByName.get(name) ?? 0;
+  }
+
+  /** Names and metadata of the pages that have any. */
+  get texts(): {
+    readonly names: ReadonlyMap<number, string>;
+    readonly metadata: ReadonlyMap<number, Metadata>;
+  } {
+    return { names: this.#names, metadata: this.#metadata };
   }
 
   /** Whether any page has a name or metadata. */
@@ -265,6 +381,8 @@ export class PageStore {
     const row = this.table.rowOf(id);
     assert(row !== 0, `page ${id} is there`);
     const stays = sizeClassOf(size) === sizeClassOf(this.table.sizeOf(row));
+    // It is read when nothing may fail any more.
+    this.residency?.holdRow(row);
     return stays ? 0 : this.allocator.allocate(size);
   }
 
@@ -277,7 +395,7 @@ export class PageStore {
   finishResize(id: number, size: number, slot: number): void {
     const { table } = this;
     this.#base = undefined;
-    const row = table.rowOf(id), before = table.sizeOf(row), old = table.slot(row);
+    const row = table.rowOf(id), before = table.sizeOf(row), old = table.slotInMemory(row);
     if (slot === 0) {
       // A page that shrank earlier left its bytes behind its end.
       if (size > before) this.arena.bytes(old, size).fill(0, before);
@@ -286,7 +404,8 @@ export class PageStore {
     }
     this.arena.bytes(slot, size).set(this.arena.bytes(old, Math.min(size, before)));
     table.setSlot(row, slot, size);
-    this.allocator.free(old, before);
+    this.residency?.moved(row, slot);
+    this.allocator.retire(old, before);
   }
 
   /** Gives a page to another shard. */
@@ -298,6 +417,7 @@ export class PageStore {
 
   /** Takes all pages out at once; ids begin at 1 again. The memory is kept, pages come back zeroed. */
   clear(): void {
+    this.residency?.clear();
     this.allocator.clear();
     this.table.clear();
     this.edges.clear();
@@ -310,6 +430,7 @@ export class PageStore {
     this.#metadata.clear();
     this.nextPageId = 1;
     this.#base = undefined;
+    this.ages?.clear(0);
     this.#directory?.rewrite([]);
   }
 
@@ -348,8 +469,15 @@ export class PageStore {
       starts[row + 1] = starts[row] + wordsOf(this.table.sizeOf(row));
     }
     const words = new Int32Array(starts[table.rows]);
+    const bytes = new Uint8Array(words.buffer);
     for (const row of this.table.rows()) {
-      const from = this.table.slot(row) * ADDRESS_WORDS;
+      if (this.table.isSpilled(row)) {
+        bytes.set(this.residency!.copyOf(row), starts[row] * 4);
+        // As it will be when it is put back.
+        table.records[row * RECORD_WORDS + RECORD_LIMIT] = this.table.sizeOf(row);
+        continue;
+      }
+      const from = this.table.slotInMemory(row) * ADDRESS_WORDS;
       const to = from + wordsOf(this.table.sizeOf(row));
       words.set(this.arena.words.subarray(from, to), starts[row]);
     }
@@ -378,9 +506,11 @@ export class PageStore {
    * @throws {MmsbError} `allocation` or `limit` where there is no room; nothing is changed then.
    */
   restore(image: StoreImage): Restored {
+    if (this.residency !== undefined) this.#base = undefined;
     const rows = this.#changedSince(image);
     this.#directory?.rewrite(recordsOf(image.names, image.metadata));
     this.allocator.restore(image.allocator);
+    this.residency?.clear();
     this.table.restore(image.table);
     this.edges.restore(image.edges);
     this.bindings.restore(image.bindings);
@@ -390,7 +520,11 @@ export class PageStore {
     let bytes = 0;
     for (const row of rows) {
       const from = image.starts[row], to = image.starts[row + 1];
-      this.arena.words.set(image.words.subarray(from, to), this.table.slot(row) * ADDRESS_WORDS);
+      if (this.residency !== undefined) this.#placeAnew(row);
+      this.arena.words.set(
+        image.words.subarray(from, to),
+        this.table.slotInMemory(row) * ADDRESS_WORDS,
+      );
       bytes += this.table.sizeOf(row);
     }
     this.#names = new Map(image.names);
@@ -398,7 +532,15 @@ export class PageStore {
     this.#metadata = new Map(image.metadata);
     this.nextPageId = image.nextPageId;
     this.#base = image;
+    this.ages?.clear();
     return { pages: rows.length, bytes };
+  }
+
+  /** Gives a page of an image a slot; others go where there is none. */
+  #placeAnew(row: number): void {
+    const slot = this.allocator.allocate(this.table.sizeOf(row));
+    this.table.records[row * RECORD_WORDS + RECORD_SLOT] = slot;
+    this.residency!.begin(row, slot);
   }
 
   /** Rows of an image whose bytes this store may not have. */
@@ -428,14 +570,33 @@ export class PageStore {
     this.#metadata.delete(id);
   }
 
-  /** Live bytes of a row's page. */
+  /** Bytes of a row's page, to be read at once: the live ones, or a copy where they are not in memory. */
   view(row: number): Uint8Array {
-    return this.arena.bytes(this.table.slot(row), this.table.sizeOf(row));
+    const slot = this.table.slotInMemory(row);
+    if (slot === 0 && this.residency !== undefined) return this.residency.copyOf(row);
+    return this.arena.bytes(slot, this.table.sizeOf(row));
+  }
+
+  /** Live bytes of a row's page, to be kept: it stays in memory as long as it lives. */
+  liveView(row: number): Uint8Array {
+    this.residency?.pinView(row);
+    return this.view(row);
+  }
+
+  /** Bytes of a row's page that pages made meanwhile do not take the place of. */
+  stableView(row: number): Uint8Array {
+    return this.residency === undefined ? this.view(row) : this.view(row).slice();
+  }
+
+  /** Removes the spill file, if there is one; spilled pages cannot be read any more. */
+  close(): void {
+    this.residency?.close();
   }
 
   /** Copies bytes of a row's page; the span was checked. */
   copyOut(row: number, offset: number, target: Uint8Array, length: number): void {
     const slot = this.table.slot(row);
+    if (this.residency !== undefined) this.residency.use(row);
     const region = this.arena.region(slot >>> REGION_SHIFT);
     const from = (slot & (1 << REGION_SHIFT) - 1) * ADDRESS_BYTES + offset;
     if (length <= 96) {
@@ -457,16 +618,19 @@ export class PageStore {
     }
     const spans: [number, number][] = [];
     for (const row of this.table.rows()) {
+      if (this.table.isSpilled(row)) continue;
       spans.push([
-        this.table.slot(row),
-        this.table.slot(row) + this.table.sizeOf(row) / ADDRESS_BYTES,
+        this.table.slotInMemory(row),
+        this.table.slotInMemory(row) + this.table.sizeOf(row) / ADDRESS_BYTES,
       ]);
     }
     spans.sort((a, b) => a[0] - b[0]);
     for (let i = 1; i < spans.length; i++) {
       assert(spans[i][0] >= spans[i - 1][1], `slot ${spans[i][0]} is one page's own`);
     }
-    assert(this.allocator.statistics().live === this.table.size, "each page has one slot");
+    const inMemory = this.table.size - (this.residency?.spilled ?? 0);
+    assert(this.allocator.statistics().live === inMemory, "each page in memory has one slot");
+    this.residency?.checkInvariants();
     const hasPage = (page: number) => this.table.rowOf(page) !== 0;
     this.bindings.checkInvariants(hasPage);
     this.marks.checkInvariants(hasPage);

@@ -38,6 +38,8 @@ const BLOCK_IDS = 65_536;
 const ROWS_START = 1024;
 const ROWS_MAX = 2 ** 26;
 const BLOCKS_MAX = 4096;
+/** Rows looked up in one loop, so that the processor fetches many at a time. */
+const ROWS_TOGETHER = 4096;
 
 /** Bytes of each column by row. */
 const COLUMN_BYTES = {
@@ -110,6 +112,9 @@ export class PageTable {
   /** Grows when the slot or the size of a page that is in use may have become another one. */
   moves = 0;
 
+  /** Brings back the page of a row whose bytes are elsewhere, and gives its slot; where pages never leave memory, none. */
+  absent: ((row: number) => number) | undefined;
+
   readonly #columns: Readonly<Record<Column, TableBlock>>;
   readonly #entryBlock: TableBlock;
   /** Low 32 bits of the epoch at the last checkpoint; a page is dirty where they differ. */
@@ -178,7 +183,8 @@ export class PageTable {
     assert(row !== 0, `page ${id} is in the table`);
     const start = this.blocks[id >>> 16], entry = start + (id & 0xffff);
     this.entries[entry] = 0;
-    this.records.fill(0, row * RECORD_WORDS, (row + 1) * RECORD_WORDS);
+    const record = row * RECORD_WORDS;
+    this.records[record + RECORD_SLOT] = this.records[record + RECORD_LIMIT] = 0;
     this.ids[row] = 0;
     this.setEpoch(row, 0);
     this.#clean[row] = 0;
@@ -191,14 +197,79 @@ export class PageTable {
     }
   }
 
+  /**
+   * Takes many pages out, as {@linkcode PageTable.remove} would one after the other.
+   *
+   * One column after the other: where the rows lie scattered, the processor then fetches many at a time.
+   *
+   * @param ids Pages that are there, each once.
+   * @param rows Their rows.
+   * @param count How many of them.
+   */
+  removeRows(ids: Uint32Array, rows: Int32Array, count: number): void {
+    const { entries, blocks, records } = this, { low, high } = this.epochs, clean = this.#clean;
+    for (let i = 0; i < count; i++) entries[blocks[ids[i] >>> 16] + (ids[i] & 0xffff)] = 0;
+    for (let i = 0; i < count; i++) {
+      const record = rows[i] * RECORD_WORDS;
+      records[record + RECORD_SLOT] = records[record + RECORD_LIMIT] = 0;
+    }
+    for (let i = 0; i < count; i++) this.ids[rows[i]] = 0;
+    for (let i = 0; i < count; i++) low[rows[i]] = 0;
+    // Memory that nobody has written so far is not there: it is asked for by writing zeros, too.
+    for (let i = 0; i < count; i++) if (high[rows[i]] !== 0) high[rows[i]] = 0;
+    for (let i = 0; i < count; i++) if (clean[rows[i]] !== 0) clean[rows[i]] = 0;
+    this.#pages -= count;
+    for (let i = 0; i < count; i++) {
+      this.#freeRows.push(rows[i]);
+      const block = blocks[ids[i] >>> 16] / BLOCK_IDS;
+      if (--this.#blockLive[block] > 0) continue;
+      blocks[ids[i] >>> 16] = 0;
+      this.#freeBlocks.push(block);
+    }
+  }
+
   /** The row of a page, 0 where there is no such page. */
   rowOf(id: number): number {
     return this.entries[this.blocks[id >>> 16] + (id & 0xffff)];
   }
 
-  /** Slot address of a row. */
+  /**
+   * Slot address of a row, for those who are about to read it: a page that was spilled is brought back.
+   *
+   * @throws {MmsbError} where its bytes cannot be had; see residency.ts.
+   */
   slot(row: number): number {
+    const slot = this.records[row * RECORD_WORDS + RECORD_SLOT];
+    return slot !== 0 || this.absent === undefined ? slot : this.absent(row);
+  }
+
+  /** Slot address of a row as it stands: 0 where its page was spilled. */
+  slotInMemory(row: number): number {
     return this.records[row * RECORD_WORDS + RECORD_SLOT];
+  }
+
+  /** Whether the page of a row is there and its bytes are not in memory. */
+  isSpilled(row: number): boolean {
+    return this.records[row * RECORD_WORDS + RECORD_SLOT] === 0 && this.ids[row] !== 0;
+  }
+
+  /** Takes the slot of an active page: the checks of deltas refuse the page until it has one again. */
+  setSpilled(row: number): void {
+    const size = this.sizeOf(row);
+    this.records[row * RECORD_WORDS + RECORD_SLOT] = 0;
+    this.records[row * RECORD_WORDS + RECORD_LIMIT] = ~size;
+  }
+
+  /** Gives a page that was spilled a slot. */
+  setReturned(row: number, slot: number): void {
+    const size = this.sizeOf(row);
+    this.records[row * RECORD_WORDS + RECORD_SLOT] = slot;
+    this.records[row * RECORD_WORDS + RECORD_LIMIT] = size;
+  }
+
+  /** Behind the last row that was ever used. */
+  get rowsEnd(): number {
+    return this.#rows;
   }
 
   /** Bytes of the page in a row. */
@@ -218,15 +289,36 @@ export class PageTable {
     this.epochs.high[row] = Math.floor(epoch / 2 ** 32);
   }
 
-  /** Whether the page in a row takes deltas. */
+  /** Whether the page in a row takes deltas; a page that was spilled does, once it is back. */
   isActive(row: number): boolean {
-    return this.records[row * RECORD_WORDS + RECORD_LIMIT] > 0;
+    const limit = this.records[row * RECORD_WORDS + RECORD_LIMIT];
+    return limit > 0 || limit < 0 && this.records[row * RECORD_WORDS + RECORD_SLOT] === 0;
   }
 
   /** Lets the page in a row take deltas, or stops that. */
   setActive(row: number, active: boolean): void {
     const size = this.sizeOf(row);
     this.records[row * RECORD_WORDS + RECORD_LIMIT] = active ? size : ~size;
+  }
+
+  /** Whether all of these pages are there and take deltas; many are looked up at a time. */
+  areActive(ids: ReadonlySet<number>): boolean {
+    const rows = new Int32Array(Math.min(ids.size, ROWS_TOGETHER)), { records } = this;
+    let count = 0, left = ids.size;
+    for (const id of ids) {
+      rows[count++] = id;
+      left--;
+      if (count < rows.length && left > 0) continue;
+      for (let i = 0; i < count; i++) rows[i] = this.rowOf(rows[i] >>> 0);
+      // Row 0 has the limit 0: what is not there takes no deltas.
+      let limit = 1;
+      for (let i = 0; i < count; i++) {
+        limit = Math.min(limit, records[rows[i] * RECORD_WORDS + RECORD_LIMIT]);
+      }
+      if (limit <= 0) return false;
+      count = 0;
+    }
+    return true;
   }
 
   /** Gives the page in a row another slot and size; whether it takes deltas stays as it is. */
@@ -332,7 +424,8 @@ export class PageTable {
       pages++;
       live[this.blocks[this.ids[row] >>> 16] / BLOCK_IDS]++;
       assert(this.rowOf(this.ids[row]) === row, `page ${this.ids[row]} leads to row ${row}`);
-      assert(this.slot(row) > 0 && this.sizeOf(row) > 0, `row ${row} has a slot and a size`);
+      const hasSlot = this.slotInMemory(row) > 0 || this.absent !== undefined;
+      assert(hasSlot && this.sizeOf(row) > 0, `row ${row} has a slot and a size`);
       assert(Number.isSafeInteger(this.epoch(row)) && this.epoch(row) >= 0, "epoch is a count");
     }
     assert(pages === this.#pages, "rows in use equal pages");

@@ -13,7 +13,7 @@
  * @module
  */
 
-import { MmsbError, PAGE_BYTES_MAX } from "../base/mod.ts";
+import { assert, MmsbError, PAGE_BYTES_MAX } from "../base/mod.ts";
 import { type KernelColumns, maskedPayloadBytes } from "./kernel_columns.ts";
 import { elementBytes, isKind, KIND_MASKED, KIND_SET, kindName } from "./kind.ts";
 import {
@@ -315,6 +315,8 @@ function explain(input: ResolveInput, table: PageTable): void {
         { values },
       );
     }
+    // Whoever checks a batch has its pages brought back before; nothing may be written to address 0.
+    assert(!table.isSpilled(tableRow), `page ${page} is in memory`);
     const size = table.sizeOf(tableRow);
     if (offset + length > size) {
       throw new MmsbError(
