@@ -68,6 +68,7 @@ export {
   registerSemiring,
   type Semiring,
   semiring,
+  type SpillStatistics,
   tropical,
 } from "./src/physical/mod.ts";
 export {
@@ -212,6 +213,7 @@ export {
   type ArenaReport,
   type BatchReceipt,
   type BirthOptions,
+  type BookkeepingMemory,
   type BusClock,
   type BusEvent,
   type BusEventKind,
@@ -220,7 +222,11 @@ export {
   type BusStatistics,
   type CheckpointOptions,
   type CheckpointStatistics,
+  type ClassMemory,
   type CloneOptions,
+  type ColdPages,
+  type ColdReport,
+  type CollectionPauses,
   type CombinableKey,
   type ControlInput,
   type Durability,
@@ -244,10 +250,14 @@ export {
   type FollowedDelta,
   Follower,
   type FollowOptions,
+  type Fragmentation,
   type HistoryEntry,
   type HistoryOptions,
   type Invariant,
   type InvariantOptions,
+  type MemoryPauses,
+  type MemoryReport,
+  type MemoryTracking,
   type Moment,
   type OpenOptions,
   type OpenReport,
@@ -263,6 +273,7 @@ export {
   type PoolOptions,
   type PoolStatistics,
   type ReadonlyBytes,
+  type ReclaimReport,
   type RefreshReport,
   type RefusedBatch,
   type Region,
@@ -273,6 +284,7 @@ export {
   type SharedBus,
   type Snapshot,
   type SpanDifference,
+  type SpillOptions,
   StateBus,
   StateBusPool,
   type StateDifference,
@@ -295,3 +307,14 @@ export {
   type WorkersReport,
   type WriteOptions,
 } from "./src/bus/mod.ts";
+export { validate, type ValidateOptions } from "./src/perf/validate.ts";
+export type { ExitCode } from "./src/perf/exit_codes.ts";
+export type { MetricVerdict, Verdict } from "./src/perf/judge.ts";
+export type { BenchmarkResult, RunReport as ValidationReport } from "./src/perf/runner.ts";
+export type { Comparison, Goal, Unit } from "./src/perf/targets.ts";
+export type {
+  MeasuredDurability,
+  PlantedResult,
+  ValidatorResult,
+  ValidatorStatus,
+} from "./src/validators/validator.ts";

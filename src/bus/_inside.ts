@@ -9,6 +9,7 @@
  */
 
 import type { PageStore } from "../physical/mod.ts";
+import type { AskedInvariant } from "./_invariants.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { StateBus } from "./state_bus.ts";
 import type { EngineCounts } from "./tick_engine.ts";
@@ -29,6 +30,8 @@ export interface BusInside {
   readonly options: ResolvedOptions;
   /** Where it stood when this was asked for. */
   readonly position: BusPosition;
+  /** Asks all its invariants about the pages as they are. */
+  askInvariants(): AskedInvariant[];
   /** Ends it at once: what waits is refused, and it and its handles refuse with `message`. */
   end(message: string): void;
 }

@@ -51,6 +51,14 @@ export interface TickChecks {
   run(tick: number): void;
 }
 
+/** How an invariant was answered that was asked by itself. */
+export interface AskedInvariant {
+  /** Its name. */
+  readonly name: string;
+  /** Why it does not hold; `undefined` where it does. */
+  readonly fault: string | undefined;
+}
+
 /** What of their bus invariants need. */
 export interface CheckedBus extends Omit<SnapshotHost, "tickNumber"> {
   /** Whether a page is one of this bus. */
@@ -130,11 +138,7 @@ export class Invariants implements TickChecks {
    * @throws {MmsbError} `rule`, naming the first that does not hold and what it returned or threw.
    */
   run(tick: number): void {
-    const host: SnapshotHost = {
-      tickNumber: tick,
-      page: (id) => this.#bus.page(id),
-      find: (name) => this.#bus.find(name),
-    };
+    const host = this.#hostAt(tick);
     for (const kept of this.#kept.values()) {
       if (tick % kept.every !== 0) continue;
       kept.checked++;
@@ -150,6 +154,31 @@ export class Invariants implements TickChecks {
       kept.violated++;
       throw violation(kept.name, tick, reason, result, cause);
     }
+  }
+
+  /** Asks all of them about the pages as they are, whatever tick they are due in; nothing is thrown. */
+  ask(tick: number): AskedInvariant[] {
+    const host = this.#hostAt(tick);
+    return [...this.#kept.values()].map(({ name, check }) => {
+      try {
+        const result = runSnapshot(host, (page) => this.#bus.owns(page), check);
+        if (result === true) return { name, fault: undefined };
+        return {
+          name,
+          fault: typeof result === "string" ? result : `it returned ${reasonOf(result)}`,
+        };
+      } catch (error) {
+        return { name, fault: reasonOf(error) };
+      }
+    });
+  }
+
+  #hostAt(tickNumber: number): SnapshotHost {
+    return {
+      tickNumber,
+      page: (id) => this.#bus.page(id),
+      find: (name) => this.#bus.find(name),
+    };
   }
 }
 

@@ -72,6 +72,11 @@ export class LaneFrames {
     this.#first = this.#writers[0];
   }
 
+  /** Bytes of the room that frames are built in. */
+  get roomBytes(): number {
+    return this.#writers.reduce((sum, writer) => sum + writer.roomBytes, this.#lanes.length);
+  }
+
   /** Starts a tick; the header's lane, participants and synced position count for one lane only. */
   begin(header: TickHeader): void {
     this.#waiting = [];

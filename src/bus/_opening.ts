@@ -96,6 +96,7 @@ export async function openParts(options: ResolvedOptions): Promise<BusParts> {
 async function partsWithoutTeam(options: ResolvedOptions): Promise<BusParts> {
   const { storage } = options;
   if (storage === undefined) {
+    if (options.spill !== undefined) return { options, store: newStore(options) };
     const { store, opened } = fillStore(options, openImage(options, shardsOf(options)));
     return { options, store, opened };
   }
@@ -103,9 +104,15 @@ async function partsWithoutTeam(options: ResolvedOptions): Promise<BusParts> {
 }
 
 /** Lets go of what no bus could be made of. */
-export function releaseParts({ opened, unlock }: Partial<BusParts>): void {
+export function releaseParts({ opened, unlock, store }: Partial<BusParts>): void {
   opened?.image?.abandon();
+  store?.close();
   unlock?.();
+}
+
+/** A store for pages as the options have it. */
+export function newStore({ memoryLimitBytes, spill }: ResolvedOptions): PageStore {
+  return new PageStore(memoryLimitBytes, undefined, spill);
 }
 
 /** What opening found, as the bus tells it. */
@@ -134,17 +141,17 @@ async function partsToWrite(
 ): Promise<Omit<BusParts, "options">> {
   storage.makeFolder("");
   const unlock = storage.lock();
-  let opened: OpenedImage | undefined;
+  let opened: OpenedImage | undefined, store: PageStore | undefined;
   try {
     const known = readMeta(storage) ?? newDirectory(storage, options);
     checkShards(storage, options, known);
     const meta = finishSwitch(storage, known);
     const found = await stateToWrite(storage, meta, options);
-    opened = found.opened;
+    ({ opened, store } = found);
     const begun = beginWriting(storage, meta, found.recovery.end, options);
     return { storage, unlock, ...found, ...begun };
   } catch (error) {
-    releaseParts({ opened, unlock });
+    releaseParts({ opened, unlock, store });
     throw error;
   }
 }
@@ -160,10 +167,15 @@ async function stateToWrite(
   if (options.arena !== "mmap") {
     // Tells who reads an earlier writer's mapped file.
     openImage(options, meta.shards);
-    const store = new PageStore(options.memoryLimitBytes);
-    const recovery = await recoverBeside(storage, meta, store);
-    checkUndamaged(storage, recovery.end);
-    return { store, recovery };
+    const store = newStore(options);
+    try {
+      const recovery = await recoverBeside(storage, meta, store);
+      checkUndamaged(storage, recovery.end);
+      return { store, recovery };
+    } catch (error) {
+      store.close();
+      throw error;
+    }
   }
   const end = closedEnd(storage, meta);
   const identity = end === undefined ? undefined : identityOf(meta, meta.shards);
@@ -202,19 +214,21 @@ function readStable(storage: Storage, options: ResolvedOptions): Omit<BusParts, 
   const view = settledView(storage);
   let tickBefore = -1, beganAt = "";
   for (let attempt = 1;; attempt++) {
-    let begins = "";
+    let begins = "", store: PageStore | undefined, isTaken = false;
     try {
       const { meta, fault } = readMetaToRead(view);
       if (meta !== undefined) checkShards(storage, options, meta);
       begins = beginningOf(meta);
-      const store = new PageStore(options.memoryLimitBytes);
+      store = newStore(options);
       const found = recover(view, meta, store);
       const { state, tick } = found.end;
       if (state !== "damaged" || tick === tickBefore && begins === beganAt) {
+        isTaken = true;
         return { store, storage: view, meta, recovery: found, fault };
       }
       if (attempt >= READINGS_MAX && tickBefore >= 0 && begins === beganAt) {
         const end = { ...found.end, state: "torn" as const, reason: "the log is being written" };
+        isTaken = true;
         return { store, storage: view, meta, recovery: { ...found, end }, fault };
       }
       [tickBefore, beganAt] = [tick, begins];
@@ -223,6 +237,8 @@ function readStable(storage: Storage, options: ResolvedOptions): Omit<BusParts, 
       const isGone = error instanceof MmsbError && error.values.systemCode === "ENOENT";
       const hasMoved = begins !== "" && begins !== beginningOf(readMetaToRead(view).meta);
       if (!isGone && !hasMoved || attempt >= 4 * READINGS_MAX) throw error;
+    } finally {
+      if (!isTaken) store?.close();
     }
   }
 }

@@ -468,7 +468,8 @@ export function stageRoot(host: PageHost, root: number, shard: number | undefine
 }
 
 function slotOf(table: PageTable, row: number): number {
-  return table.records[(row << RECORD_SHIFT) + RECORD_SLOT];
+  const slot = table.records[(row << RECORD_SHIFT) + RECORD_SLOT];
+  return slot !== 0 ? slot : table.slot(row);
 }
 
 function withoutEpoch(delta: DeltaOptions | number): DeltaOptions | number {

@@ -6,7 +6,7 @@
 
 import { MmsbError } from "../base/mod.ts";
 import { type DirectoryMeta, horizonOf, readSettled, recover, type Storage } from "../log/mod.ts";
-import { PageStore } from "../physical/mod.ts";
+import { PageStore, type SpillPlan } from "../physical/mod.ts";
 import { compareStores } from "./compare.ts";
 import type { OpenReport, VerifyReport } from "./reports.ts";
 
@@ -26,6 +26,8 @@ export interface Verified {
   readonly meta: () => DirectoryMeta | undefined;
   /** Bytes that the replayed pages may take. */
   readonly memoryLimitBytes: number;
+  /** Where those go for which there is no room. */
+  readonly spill?: SpillPlan;
 }
 
 /**
@@ -46,8 +48,21 @@ function compareWith(
   storage: Storage,
   meta: DirectoryMeta | undefined,
 ): VerifyReport {
+  const replayed = new PageStore(bus.memoryLimitBytes, undefined, bus.spill);
+  try {
+    return compareReplayed(bus, storage, meta, replayed);
+  } finally {
+    replayed.close();
+  }
+}
+
+function compareReplayed(
+  bus: Verified,
+  storage: Storage,
+  meta: DirectoryMeta | undefined,
+  replayed: PageStore,
+): VerifyReport {
   const { store, tick, staged, state } = bus;
-  const replayed = new PageStore(bus.memoryLimitBytes);
   const recovery = recover(storage, meta, replayed, tick, "earliest");
   replayed.checkInvariants();
   const births = new Set(staged);

@@ -26,7 +26,13 @@ import {
   type LogRetention,
   type Storage,
 } from "../log/mod.ts";
-import { ARENA_BYTES_MAX, SPAN_BYTES } from "../physical/mod.ts";
+import {
+  ARENA_BYTES_MAX,
+  SPAN_BYTES,
+  SPILL_BYTES_MAX,
+  type SpillPlan,
+  spillTo,
+} from "../physical/mod.ts";
 import { monotonicNowMs, systemClockErrorUs, systemNowUs } from "../temporal/mod.ts";
 
 /**
@@ -46,6 +52,19 @@ export interface BusClock {
   errorUs(): number;
   /** Time that never goes back, in ms from anywhere: what phases and budgets are measured by. Default: the system's. */
   monotonicMs?(): number;
+}
+
+/** Where pages go for which there is no room in memory, and when. */
+export interface SpillOptions {
+  /** Folder of the file; it is made where it is absent, and several buses may have one folder. Default: `dir/spill`. */
+  readonly dir?: string;
+  /**
+   * Ticks from which on a page that nobody used goes before its room is needed, 1 to 2^31: when seven eighths of the
+   * memory are taken, some go after each tick, so that later ticks need not wait. Default: they go when room is needed.
+   */
+  readonly coldAfterTicks?: number;
+  /** Most bytes of the file, 64 KiB to 64 GiB. Default 64 GiB. */
+  readonly limitBytes?: number;
 }
 
 /** Options of `StateBus.open`. */
@@ -81,14 +100,25 @@ export interface OpenOptions {
   readonly arena?: "shared" | "mmap";
   /** Folder for the mapped file. Default: the directory itself; `/dev/shm` for a bus in memory. */
   readonly arenaDir?: string;
-  /** Bytes that pages may take, 128 KiB to 8 GiB. Default 8 GiB. */
+  /** Bytes that pages may take in memory, 128 KiB to 8 GiB. Default 8 GiB. */
   readonly memoryLimitBytes?: number;
+  /**
+   * Has pages for which there is no room in memory go to a file, those first that were not used for longest, and come
+   * back when they are used. `true`: to a file in `dir/spill`; or see {@linkcode SpillOptions}. Default: none go, and a
+   * page for which there is no room is refused. Not for a bus that is shared with other threads or processes.
+   */
+  readonly spill?: true | SpillOptions;
   /**
    * Milliseconds that a tick may take, 0 to 3,600,000. Default 16. A tick admits as many waiting batches as
    * it expects to get through in that time, at least one; the others wait for the next tick
    * (`TickReport.carriedOver`).
    */
   readonly tickBudgetMs?: number;
+  /**
+   * Milliseconds that may be spent after each tick on reclaiming the room of deleted pages, 0.1 to 1,000.
+   * Default 1. New pages get that room at once, reclaimed or not.
+   */
+  readonly reclaimBudgetMs?: number;
   /**
    * Rows that a tick admits from batches, in place of what would keep the budget: ticks then take the
    * same batches in every run, however fast the machine is.
@@ -154,8 +184,12 @@ export interface ResolvedOptions {
   readonly arenaDir: string | undefined;
   /** Bytes that pages may take. */
   readonly memoryLimitBytes: number;
+  /** Where pages go for which there is no room, if any do. */
+  readonly spill: SpillPlan | undefined;
   /** Milliseconds that a tick may take. */
   readonly tickBudgetMs: number;
+  /** Milliseconds of reclaiming after each tick. */
+  readonly reclaimBudgetMs: number;
   /** Rows that a tick admits, `undefined` where the budget decides. */
   readonly tickRowsMax: number | undefined;
   /** Whether nothing may be written. */
@@ -189,7 +223,9 @@ const KEYS: readonly (keyof OpenOptions)[] = [
   "arena",
   "arenaDir",
   "memoryLimitBytes",
+  "spill",
   "tickBudgetMs",
+  "reclaimBudgetMs",
   "tickRowsMax",
   "device",
   "readOnly",
@@ -206,6 +242,9 @@ const CHECKPOINT_KEYS: readonly (keyof CheckpointOptions)[] = [
   "archiveDir",
   "pack",
 ];
+const RECLAIM_BUDGET_MS_DEFAULT = 1;
+const RECLAIM_BUDGET_MS_MIN = 0.1;
+const RECLAIM_BUDGET_MS_MAX = 1000;
 const CHECKPOINT_BYTES_DEFAULT = 2 ** 30;
 const CHECKPOINTS_KEPT_DEFAULT = 4;
 const CHECKPOINTS_KEPT_MAX = 1024;
@@ -238,6 +277,7 @@ const SYSTEM_CLOCK: BusClock = { nowUs: systemNowUs, errorUs: systemClockErrorUs
 export function resolveOptions(options: OpenOptions): ResolvedOptions {
   checkKeys("StateBus.open", options, KEYS);
   const { dir, workers = 0, arena = "shared", device = "cpu", clock = SYSTEM_CLOCK } = options;
+  const { reclaimBudgetMs = RECLAIM_BUDGET_MS_DEFAULT } = options;
   const { memoryLimitBytes = MEMORY_LIMIT_BYTES_DEFAULT, tickBudgetMs = TICK_BUDGET_MS_DEFAULT } =
     options;
   checkInteger("workers", workers, 0, LANES_MAX - 1, "limit");
@@ -280,7 +320,9 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
       ARENA_BYTES_MAX,
       "limit",
     ),
+    spill: checkSpill(options, readOnly),
     tickBudgetMs: checkNumber("tickBudgetMs", tickBudgetMs, 0, 3_600_000),
+    reclaimBudgetMs: checkReclaimBudget("reclaimBudgetMs", reclaimBudgetMs),
     tickRowsMax: options.tickRowsMax === undefined
       ? undefined
       : checkInteger("tickRowsMax", options.tickRowsMax, 1, TICK_ROWS_MAX, "limit"),
@@ -308,6 +350,11 @@ function checkRuleTimeout(timeoutMs: unknown, workers: number): number | undefin
   );
 }
 
+/** Checks the milliseconds of a slice of reclaiming. */
+export function checkReclaimBudget(name: string, budgetMs: number): number {
+  return checkNumber(name, budgetMs, RECLAIM_BUDGET_MS_MIN, RECLAIM_BUDGET_MS_MAX);
+}
+
 /** Shards of a new directory or a bus in memory. */
 export function shardsOf(options: ResolvedOptions): number {
   return options.shards ?? SHARDS_DEFAULT;
@@ -324,6 +371,43 @@ function checkArenaDir({ arenaDir, arena }: OpenOptions): string | undefined {
     });
   }
   return arenaDir;
+}
+
+const SPILL_KEYS: readonly (keyof SpillOptions)[] = ["dir", "coldAfterTicks", "limitBytes"];
+const SPILL_FOLDER = "spill";
+
+function checkSpill({ spill, dir, arena }: OpenOptions, readOnly: boolean): SpillPlan | undefined {
+  if (spill === undefined) return undefined;
+  if (spill !== true) checkKeys("spill", checkType("spill", spill, "object"), SPILL_KEYS);
+  const given: SpillOptions = spill === true ? {} : spill;
+  if (arena === "mmap") {
+    throw new MmsbError(
+      "usage",
+      'Cannot spill pages of arena "mmap" as other processes read them by themselves: use arena "shared"',
+    );
+  }
+  let folder = given.dir;
+  if (folder === undefined) {
+    if (dir === undefined || readOnly) {
+      throw new MmsbError(
+        "usage",
+        readOnly
+          ? "Cannot spill to the directory of a bus that is opened with readOnly: give spill.dir, a folder that may be written"
+          : "Cannot spill pages without a dir: give spill.dir, a folder for them",
+      );
+    }
+    folder = `${dir}/${SPILL_FOLDER}`;
+  } else if (checkType("spill.dir", folder, "string") === "" || folder.includes("\0")) {
+    throw new MmsbError("usage", "Cannot use an empty spill.dir: give a path, or leave it out");
+  }
+  const { coldAfterTicks, limitBytes } = given;
+  if (coldAfterTicks !== undefined) {
+    checkInteger("spill.coldAfterTicks", coldAfterTicks, 1, 2 ** 31, "limit");
+  }
+  if (limitBytes !== undefined) {
+    checkInteger("spill.limitBytes", limitBytes, SPAN_BYTES, SPILL_BYTES_MAX, "limit");
+  }
+  return spillTo(folder, { coldAfterTicks, limitBytes });
 }
 
 function storageOf({ dir, storage }: OpenOptions): Storage | undefined {

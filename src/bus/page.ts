@@ -271,7 +271,7 @@ export class Page {
    */
   view(): ReadonlyBytes {
     this.#sizeForReading();
-    return this.#host.store.view(this.#row);
+    return this.#host.store.liveView(this.#row);
   }
 
   /**
@@ -404,7 +404,7 @@ export class Page {
   clone(options: CloneOptions = {}): Page {
     this.#sizeForWriting();
     checkKeys("clone", options, CLONE_KEYS);
-    return clonePage(this.#host, this.metadata, this.#host.store.view(this.#row), options);
+    return clonePage(this.#host, this.metadata, this.#host.store.stableView(this.#row), options);
   }
 
   /**

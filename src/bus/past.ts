@@ -30,7 +30,7 @@ import {
   type Storage,
   type TailFault,
 } from "../log/mod.ts";
-import { PageStore } from "../physical/mod.ts";
+import { PageStore, type SpillPlan } from "../physical/mod.ts";
 import { PHYSICAL_US_MAX, physicalUs } from "../temporal/mod.ts";
 import {
   historyEntries,
@@ -78,6 +78,8 @@ export interface PastHost {
   readonly isWriter: boolean;
   /** Bytes that pages of a past state may take. */
   readonly memoryLimitBytes: number;
+  /** Where pages go for which there is no room in it. */
+  readonly spill?: SpillPlan;
   /** The directory's metadata as the bus knows it. */
   meta(): DirectoryMeta | undefined;
   /** The bus's last tick. */
@@ -190,6 +192,7 @@ export class Past {
   /** Waits until nothing is written beside the log any more. */
   async close(): Promise<void> {
     await this.#index?.flush();
+    this.#horizon?.store.close();
     this.#horizon = undefined;
   }
 
@@ -322,10 +325,20 @@ export class Past {
   stateAt(tick: number): PastState {
     return this.#settled((storage, meta) => {
       checkHorizon(tick, horizonOf(storage, meta));
-      const store = new PageStore(this.#host.memoryLimitBytes);
-      const recovery = recover(storage, meta, store, tick);
-      return recovery.tick === tick ? { store, recovery, meta } : this.#refuse(recovery.end, tick);
+      const store = this.#newStore();
+      try {
+        const recovery = recover(storage, meta, store, tick);
+        if (recovery.tick !== tick) this.#refuse(recovery.end, tick);
+        return { store, recovery, meta };
+      } catch (error) {
+        store.close();
+        throw error;
+      }
     });
+  }
+
+  #newStore(): PageStore {
+    return new PageStore(this.#host.memoryLimitBytes, undefined, this.#host.spill);
   }
 
   #refuse(end: LogEnd, tick: number): never {
@@ -355,11 +368,16 @@ export class Past {
     const isDropped = (meta?.base?.tick ?? 0) > 0;
     const { store, recovery } = isDropped
       ? this.stateAt(horizon)
-      : { store: new PageStore(this.#host.memoryLimitBytes), recovery: undefined };
+      : { store: this.#newStore(), recovery: undefined };
     const from = isDropped ? horizon : 0;
-    const found = replaySome(storage, meta, store, { from, to: tick, keep });
-    if (found.end.tick !== tick) this.#refuse(found.end, tick);
-    return { store, recovery: { ...recovery, ...found }, meta };
+    try {
+      const found = replaySome(storage, meta, store, { from, to: tick, keep });
+      if (found.end.tick !== tick) this.#refuse(found.end, tick);
+      return { store, recovery: { ...recovery, ...found }, meta };
+    } catch (error) {
+      store.close();
+      throw error;
+    }
   }
 
   /**
@@ -374,7 +392,11 @@ export class Past {
   /** The first state that can be had; only to be read, and kept. */
   stateAtHorizon(): PageStore {
     const { horizon } = this, key = `${this.#base} ${horizon}`;
-    if (this.#horizon?.key !== key) this.#horizon = { key, store: this.stateAt(horizon).store };
+    if (this.#horizon?.key !== key) {
+      const { store } = this.stateAt(horizon);
+      this.#horizon?.store.close();
+      this.#horizon = { key, store };
+    }
     return this.#horizon.store;
   }
 

@@ -258,6 +258,7 @@ export class StateBusPool implements Disposable {
     this.#closed = true;
     for (const lease of [...this.#leases]) lease.release();
     for (const { reject } of this.#waiting.splice(0)) reject(poolClosed());
+    for (const store of this.#idle) store.close();
     this.#idle = [];
     this.#prepared = undefined;
   }
@@ -280,7 +281,8 @@ export class StateBusPool implements Disposable {
       this.#leases.delete(lease);
       const isKept = store.arena.byteLength <= Math.max(this.#keptBytesMax, arenaBytes);
       if (!isKept) this.#dropped++;
-      else if (!this.#closed) this.#idle.push(store);
+      if (isKept && !this.#closed) this.#idle.push(store);
+      else store.close();
       this.#passOn();
     });
     this.#leases.add(lease);
@@ -304,16 +306,17 @@ export class StateBusPool implements Disposable {
       while (isWaiting(bus)) await bus.tick();
       const { store, options, position } = busAccess().inside(bus);
       const image = store.image();
-      if (!this.#closed) this.#idle.push(store);
+      if (this.#closed) store.close();
+      else this.#idle.push(store);
       return { image, position, options, arenaBytes: store.arena.byteLength };
     } finally {
       busAccess().inside(bus).end(PREPARED);
     }
   }
 
-  #newStore({ memoryLimitBytes }: ResolvedOptions): PageStore {
+  #newStore({ memoryLimitBytes, spill }: ResolvedOptions): PageStore {
     this.#opened++;
-    return new PageStore(memoryLimitBytes);
+    return new PageStore(memoryLimitBytes, undefined, spill);
   }
 
   #wait(): Promise<void> {

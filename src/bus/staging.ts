@@ -134,7 +134,8 @@ export class Staging {
     if (this.#namesNone) return;
     const metadata = this.metadata.map(({ page }) => page);
     const own = new Set(this.births);
-    for (const pages of [this.deaths, metadata, this.sizes.keys(), this.shards.keys()]) {
+    const deaths = table.areActive(this.deaths) ? [] : this.deaths;
+    for (const pages of [deaths, metadata, this.sizes.keys(), this.shards.keys()]) {
       for (const page of pages) {
         if (table.rowOf(page) === 0) {
           throw new MmsbError(

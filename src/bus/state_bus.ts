@@ -39,7 +39,7 @@ import {
   SharedImageReader,
 } from "../physical/mod.ts";
 import type { Fields, StructSchema, TableSchema } from "../schema/mod.ts";
-import { type Rule, RuleWorkers, WorkerTeam } from "../propagation/mod.ts";
+import { DurationHistogram, type Rule, RuleWorkers, WorkerTeam } from "../propagation/mod.ts";
 import { HybridLogicalClock } from "../temporal/mod.ts";
 import { attachedStatistics, copyAttached, verifyAttached } from "./_attached.ts";
 import { type BirthOptions, checkBirth, stageBirth } from "./_births.ts";
@@ -51,9 +51,12 @@ import { EventHub } from "./_events.ts";
 import { Followers } from "./_followers.ts";
 import { endHandles, type MutableHost, newHost } from "./_host.ts";
 import { giveAccess } from "./_inside.ts";
+import { coldPages, figuresOf } from "./_memory_figures.ts";
+import { MemoryKeeping, type ReclaimReport } from "./_memory_keeping.ts";
 import { type Invariant, type InvariantOptions, Invariants } from "./_invariants.ts";
 import type { BusImage } from "./_mapped_image.ts";
 import { type BusParts, openParts, openReport, releaseParts } from "./_opening.ts";
+import { processMemory } from "./_platform.ts";
 import { type BusRun, Running, type RunOptions, type RunReport } from "./_running.ts";
 import { type RuleHandle, type RuleOptions, Rules } from "./_rules.ts";
 import { checkProducer, Sending } from "./_sending.ts";
@@ -71,7 +74,9 @@ import type { ExplainOptions, Explanation } from "./explanation.ts";
 import { checkFollow, type FollowedDelta, Follower, type FollowOptions } from "./follow.ts";
 import { Forward, placeOf } from "./forward.ts";
 import { type HistoryOptions, noLog, PageHistory } from "./history.ts";
+import type { MemoryReport, MemoryTracking } from "./memory_report.ts";
 import {
+  checkReclaimBudget,
   type Durability,
   type OpenOptions,
   type ResolvedOptions,
@@ -94,7 +99,7 @@ import type {
 import { runSnapshot, type Snapshot } from "./snapshot.ts";
 import { createStruct, openStruct, type Struct } from "./struct.ts";
 import { createTable, openTable, type Table, tablePages } from "./table.ts";
-import { type EngineCounts, readOnlyError, TickEngine } from "./tick_engine.ts";
+import { type EngineCounts, readOnlyError, roomOf, TickEngine } from "./tick_engine.ts";
 import type { Transaction, TransactionDefaults } from "./transaction.ts";
 
 const PAGE_KEYS = ["size", "name", "metadata", "shard"];
@@ -165,6 +170,11 @@ export class StateBus implements AsyncDisposable {
   #graph: GraphView | undefined;
   readonly #events: EventHub;
   readonly #invariants: Invariants;
+  readonly #memory: MemoryKeeping;
+  /** Whether the store ends with the bus; that of a pool does not. */
+  readonly #ownsStore: boolean;
+  /** How long pages and room for them were waited for, where pages are spilled. */
+  readonly #spillPauses: DurationHistogram | undefined;
   readonly #running: Running;
   readonly #transactions: Transactions;
   readonly #explainer: Explainer;
@@ -179,6 +189,7 @@ export class StateBus implements AsyncDisposable {
           hlc: bus.#clock.peek(),
           ...bus.#engine.counts,
         },
+        askInvariants: () => bus.#invariants.ask(bus.tickNumber),
         end: (message) => bus.#end(message),
       }),
       over: (store, options, position) => new StateBus({ store, options, position }),
@@ -209,6 +220,11 @@ export class StateBus implements AsyncDisposable {
     const tick = position?.tick ?? this.opened.tick;
     this.#events = new EventHub(store, tick, options.durability === "group");
     this.#invariants = this.#newInvariants();
+    this.#memory = new MemoryKeeping(options.reclaimBudgetMs);
+    this.#ownsStore = parts.position === undefined;
+    if (store.residency !== undefined) {
+      this.#spillPauses = store.residency.pauses = new DurationHistogram();
+    }
     this.#running = this.#newRunning();
     this.#transactions = this.#newTransactions();
     this.#engine = this.#newEngine(tick, position);
@@ -297,6 +313,12 @@ export class StateBus implements AsyncDisposable {
    */
   share(): SharedBus {
     this.#checkWritable();
+    if (this.#store.residency !== undefined) {
+      throw new MmsbError(
+        "usage",
+        "Cannot share a bus that spills pages, as other threads read them by themselves: open it without spill",
+      );
+    }
     if (this.#sharing === undefined) {
       this.#sharing = new Sharing({
         store: this.#store,
@@ -1163,7 +1185,7 @@ export class StateBus implements AsyncDisposable {
     this.#store.checkInvariants();
     this.#clock.checkInvariants();
     const { tick, staging: { births } } = this.#engine, { state } = this.opened;
-    const storage = this.#storage, { memoryLimitBytes } = this.#options;
+    const storage = this.#storage, { memoryLimitBytes, spill } = this.#options;
     if (storage === undefined) return { tick, rows: 0, compared: undefined, state, ok: true };
     const meta = () => this.#past?.meta() ?? this.#meta;
     const staged = [...births, ...this.#transactions.births()];
@@ -1175,6 +1197,7 @@ export class StateBus implements AsyncDisposable {
       storage,
       meta,
       memoryLimitBytes,
+      spill,
     });
   }
 
@@ -1359,6 +1382,7 @@ export class StateBus implements AsyncDisposable {
         stored: (meta) => void (this.#meta = meta),
         segmentOpen: (lane) => writer.segmentOf(lane),
         tickLast,
+        spill: this.#options.spill,
       }, { beforeTick, memoryLimitBytes: this.#options.memoryLimitBytes });
     });
     const done = compaction.catch(() => {}).finally(() => this.#compactions.delete(done));
@@ -1395,6 +1419,136 @@ export class StateBus implements AsyncDisposable {
       transactions: this.#transactions.statistics(),
       ...(this.#attached === undefined ? {} : attachedStatistics(this.#attached)),
     };
+  }
+
+  /**
+   * Where the bytes of the bus are: by size class, beside the pages, waiting to be reclaimed, cold; and how long
+   * the pauses were that looking after them took. It walks the page table: 3 ns a page, so some milliseconds
+   * for a million.
+   *
+   * @throws {MmsbError} `closed`; `usage` inside a reading of an attached bus.
+   *
+   * @example What a deleted page leaves
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const pages = Array.from({ length: 3 }, () => bus.createPage({ size: 1000 }));
+   * await bus.tick();
+   * pages[0].delete();
+   * await bus.tick();
+   *
+   * const { classes, fragmentation, pauses } = bus.memory();
+   * const [{ slotBytes, live, pageBytes, pending, free, carved }] = classes;
+   * assert.deepEqual([slotBytes, live, pageBytes, carved], [1024, 2, 2000, 3]);
+   * assert.equal(pending! + free!, 1); // as far as the slice after the tick has come
+   * assert.equal(fragmentation!.share, fragmentation!.internal + fragmentation!.external);
+   * assert.ok(pauses.reclaim.maxMs < 1000);
+   * assert.equal(pauses.collection, undefined); // nobody counts them, so nobody knows
+   * ```
+   */
+  memory(): MemoryReport {
+    this.#checkOpen();
+    const attached = this.#attached, writer = this.#writer;
+    const figures = attached === undefined
+      ? figuresOf(this.#store, true)
+      : attached.read((store) => {
+        store.table.refresh();
+        return figuresOf(store, false);
+      });
+    const memory = processMemory(), { collections, collectionsReason } = this.#memory;
+    return {
+      tick: this.tickNumber,
+      ...figures,
+      spilled: this.#store.residency?.statistics(),
+      residentBytes: memory?.residentBytes,
+      heapUsedBytes: memory?.heapUsedBytes,
+      cold: attached === undefined ? coldPages(this.#store) : undefined,
+      logBufferBytes: this.#engine.frameBytes,
+      unsyncedBytes: writer === undefined ? 0 : writer.position - writer.syncedPosition,
+      openBatchBytes: roomOf(this.#engine.staging.batch),
+      queuedBatchBytes: this.#engine.queuedBytes,
+      pauses: {
+        reclaim: this.#memory.reclaimPauses,
+        spill: this.#spillPauses?.summary(),
+        collection: collections?.pauses(),
+        collectionReason: collectionsReason,
+      },
+    };
+  }
+
+  /**
+   * Has {@linkcode StateBus.memory} tell more from now on. What is tracked already goes on being tracked.
+   *
+   * @param options `ages`: pages by the ticks since they were written; `collections`: the pauses of V8's garbage
+   * collector in this thread, whoever caused them. Both, where they are left out.
+   * @returns Settles when both are tracked; `memory().pauses.collectionReason` says why collections are not, if so.
+   * @throws {MmsbError} `usage` for wrong options, and for ages of an attached bus, whose writer has them; `closed`.
+   *
+   * @example Pages that nobody writes
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open();
+   * const [busy, cold] = [bus.createPage({ size: 16 }), bus.createPage({ size: 16 })];
+   * await bus.tick();
+   * await bus.trackMemory();
+   * for (let i = 0; i < 8; i++) await bus.commit(() => busy.write(0, Uint8Array.of(i)));
+   * const { cold: report, pauses } = bus.memory();
+   * assert.deepEqual(report!.ages.map(({ fromTicks, pages }) => [fromTicks, pages]), [[0, 1], [8, 1]]);
+   * assert.equal(pauses.collection!.sinceTick, 1);
+   * assert.equal(cold.epoch, 0);
+   * ```
+   */
+  async trackMemory(options: MemoryTracking = {}): Promise<void> {
+    this.#checkOpen();
+    checkKeys("trackMemory", options, ["ages", "collections"]);
+    const { ages = this.#attached === undefined, collections = true } = options;
+    checkType("ages", ages, "boolean");
+    checkType("collections", collections, "boolean");
+    if (ages && this.#attached !== undefined) {
+      throw new MmsbError(
+        "usage",
+        "Cannot track ages of an attached bus: track them where it is written",
+      );
+    }
+    if (ages) this.#store.trackAges(this.#engine.tick);
+    if (!collections) return;
+    await this.#memory.watchCollections(this.tickNumber);
+    if (this.#closed !== undefined) this.#memory.close();
+  }
+
+  /**
+   * Reclaims room of deleted pages now, as a slice after each tick does by itself. New pages get that room in any
+   * case; it is for who wants it done before a moment at which nothing may wait.
+   *
+   * @param options `budgetMs`: milliseconds it may take, 0.1 to 1,000. Default: the bus's `reclaimBudgetMs`.
+   * @returns What was done and what is left.
+   * @throws {MmsbError} `usage` or `out-of-bounds` for wrong options, `closed`.
+   *
+   * @example All of it
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { StateBus } from "@mmsb/mmsb";
+   *
+   * await using bus = await StateBus.open({ reclaimBudgetMs: 0.1 });
+   * const pages = Array.from({ length: 20_000 }, () => bus.createPage({ size: 64 }));
+   * await bus.tick();
+   * await bus.commit(() => pages.forEach((page) => page.delete()));
+   * while (bus.reclaim({ budgetMs: 2 }).pendingSlots > 0);
+   * assert.equal(bus.memory().classes[0].free, 20_000);
+   * ```
+   */
+  reclaim(options: { readonly budgetMs?: number } = {}): ReclaimReport {
+    this.#checkOpen();
+    checkKeys("reclaim", options, ["budgetMs"]);
+    const { budgetMs = this.#options.reclaimBudgetMs } = options;
+    return this.#memory.reclaim(
+      this.#store.allocator,
+      checkReclaimBudget("budgetMs", budgetMs),
+    );
   }
 
   /**
@@ -1451,9 +1605,11 @@ export class StateBus implements AsyncDisposable {
       await this.#team?.close();
       await this.#ruleWorkers?.close();
       this.#image?.abandon();
+      if (this.#ownsStore) this.#store.close();
       this.#unlock?.();
       this.#followers.wake();
       this.#events.end();
+      this.#memory.close();
     }
   }
 
@@ -1468,6 +1624,7 @@ export class StateBus implements AsyncDisposable {
     this.#transactions.endAll(closedError(message));
     this.#engine.forgetWaiting(closedError(message));
     this.#events.end();
+    this.#memory.close();
   }
 
   #newEngine(tick: number, counts: EngineCounts | undefined): TickEngine {
@@ -1482,6 +1639,7 @@ export class StateBus implements AsyncDisposable {
       publication: this.#image,
       events: this.#events,
       checks: this.#invariants,
+      memory: this.#memory,
       team: this.#team,
       ruleWorkers: this.#ruleWorkers,
     });
@@ -1552,6 +1710,7 @@ export class StateBus implements AsyncDisposable {
       storage,
       isWriter: writer !== undefined,
       memoryLimitBytes: this.#options.memoryLimitBytes,
+      spill: this.#options.spill,
       meta: () => this.#meta,
       tick: () => this.tickNumber,
       nextPageId: () => this.#attached === undefined ? this.#store.nextPageId : Infinity,

@@ -112,7 +112,7 @@ export class Struct<F extends Fields> {
       return this.#read(field, size);
     }
     const { table, arena } = this.#host.store;
-    return readValue(field, arena, table.records[this.#row * RECORD_WORDS], field.offset);
+    return readValue(field, arena, table.slot(this.#row), field.offset);
   }
 
   /**

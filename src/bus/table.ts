@@ -396,10 +396,12 @@ export class Table<F extends Fields> {
       this.#host.checkOpen();
       const chunk = chunkOf(plan, row), start = chunkStart(plan, chunk), from = row - start;
       const rows = Math.min(end - start, chunkRows(plan, chunk)) - from;
-      // What another process writes must be copied while it is whole.
-      yield attached === undefined
+      // What another process writes must be copied while it is whole, and what may be spilled while it is there.
+      yield attached !== undefined
+        ? attached.read(() => this.#part(field, chunk, from, rows).slice())
+        : this.#host.store.residency === undefined
         ? this.#part(field, chunk, from, rows)
-        : attached.read(() => this.#part(field, chunk, from, rows).slice());
+        : this.#part(field, chunk, from, rows).slice();
       row += rows;
     }
   }

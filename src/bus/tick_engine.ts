@@ -21,10 +21,13 @@ import {
   type PageStore,
   type PublishedTick,
   raiseEpochs,
+  type Residency,
   resolve,
+  ROW_BYTES,
 } from "../physical/mod.ts";
 import {
   captureRows,
+  type RuleProgram,
   type RuleWorkers,
   TickBudget,
   TickMeter,
@@ -37,6 +40,8 @@ import { graphVersionAfter } from "./_edges.ts";
 import type { EventHub } from "./_events.ts";
 import type { TickChecks } from "./_invariants.ts";
 import { LaneFrames } from "./_lane_frames.ts";
+import type { MemoryKeeping } from "./_memory_keeping.ts";
+import { tickChannel } from "./_tick_channel.ts";
 import { type BusClock, type ResolvedOptions, steadyMs } from "./options.ts";
 import type {
   BatchReceipt,
@@ -146,6 +151,8 @@ export interface TickEngineParts {
   readonly events?: EventHub;
   /** What must hold after each tick. */
   readonly checks?: TickChecks;
+  /** What is done for memory after each tick, if anything is. */
+  readonly memory?: MemoryKeeping;
   /** Threads that large ticks are done with, if there are any. */
   readonly team?: WorkerTeam;
   /** Threads that run rules from modules, if there are any. */
@@ -201,6 +208,7 @@ export class TickEngine {
   #intake: ((engine: TickEngine) => void) | undefined;
   readonly #events: EventHub | undefined;
   readonly #checks: TickChecks | undefined;
+  readonly #memory: MemoryKeeping | undefined;
   readonly #team: WorkerTeam | undefined;
   readonly #ruleWorkers: RuleWorkers | undefined;
   /** Whether the tick has its timestamps. */
@@ -213,6 +221,11 @@ export class TickEngine {
   /** Room for pages that the tick resizes, so that nothing can fail once the log has it. */
   #resizes: PendingResize[] = [];
   #queue: QueuedBatch[] = [];
+  /** Why there is no room for the pages of the open batch, and of others, in the tick under way. */
+  #openWithoutRoom: MmsbError | undefined;
+  readonly #withoutRoom = new Map<DeltaBatch, MmsbError>();
+  /** The rules whose pages stay in memory, and how many pages these were. */
+  #pinned: { readonly program: RuleProgram; readonly places: number } | undefined;
   readonly #sequences: Map<number, number>;
   /** Refusals of the last few open batches, for ticks that waited meanwhile. */
   #refusals = new Map<number, MmsbError>();
@@ -229,6 +242,7 @@ export class TickEngine {
     this.#publication = parts.publication;
     this.#events = parts.events;
     this.#checks = parts.checks;
+    this.#memory = parts.memory;
     this.#team = parts.team;
     this.#ruleWorkers = parts.ruleWorkers;
     this.waves.helpers = parts.ruleWorkers;
@@ -240,6 +254,16 @@ export class TickEngine {
     this.rows = parts.counts?.rows ?? 0;
     this.refused = parts.counts?.refused ?? 0;
     this.#sequences = new Map(parts.counts?.sequences);
+  }
+
+  /** Bytes of the room that its frames are built in; 0 without a log. */
+  get frameBytes(): number {
+    return this.#writer === undefined ? 0 : this.#frames.roomBytes;
+  }
+
+  /** Bytes of the rooms of the batches that wait for a tick. */
+  get queuedBytes(): number {
+    return this.#queue.reduce((sum, { batch }) => sum + roomOf(batch), 0);
   }
 
   /** What was counted so far. */
@@ -325,14 +349,58 @@ export class TickEngine {
    * @throws {MmsbError} the refusal of the open batch, or what the log says.
    */
   run(): TickReport {
+    const { residency } = this.#store;
     this.running = true;
     this.#publication?.begin();
+    residency?.beginTick();
     try {
+      if (residency !== undefined) this.#holdFirst(residency);
       return this.#run();
     } finally {
       this.#publication?.end(this.published);
       this.running = false;
+      if (residency !== undefined) this.#letGo(residency);
+      // Behind the tick, and for readers already outside of it.
+      this.#memory?.afterTick(this.#store, this.tick);
     }
+  }
+
+  /**
+   * Brings back and holds what the tick needs before it looks at batches: the pages of rules, and of the open batch.
+   *
+   * @throws {MmsbError} where there is no room for those of the rules; nothing has happened then.
+   */
+  #holdFirst(residency: Residency): void {
+    this.#pinRules(residency);
+    const { batch } = this.staging;
+    this.#openWithoutRoom = batch.length > 0 ? this.#holdBatch(residency, batch) : undefined;
+  }
+
+  #letGo(residency: Residency): void {
+    this.#withoutRoom.clear();
+    residency.endTick();
+    residency.maintain();
+  }
+
+  /** Brings back and holds the pages of a batch; gives what is against it. */
+  #holdBatch(residency: Residency, batch: DeltaBatch): MmsbError | undefined {
+    try {
+      residency.holdPages(batch.kernel.page, batch.length);
+      return undefined;
+    } catch (error) {
+      return asMmsbError(error);
+    }
+  }
+
+  /** Keeps the pages of rules in memory: threads and columns read their slots, and no table is asked. */
+  #pinRules(residency: Residency): void {
+    const { waves } = this, { bindings } = this.#store;
+    if (bindings.size === 0 && this.staging.rules.size === 0 && this.#pinned === undefined) return;
+    // Where there is a program to be made, it reads the roots of tables.
+    const { program } = waves, places = program.places();
+    if (this.#pinned?.program === program && this.#pinned.places === places) return;
+    residency.pinRules(program.rows());
+    this.#pinned = { program, places };
   }
 
   /**
@@ -441,7 +509,19 @@ export class TickEngine {
     if (openError !== undefined) throw openError;
     const hlc = this.#clock.peek();
     const { derived, fired } = wave, batches = accepted.length;
-    return { tick: this.tick, rows, derived, fired, batches, refused, ...timing, hlc, durable };
+    const report = {
+      tick: this.tick,
+      rows,
+      derived,
+      fired,
+      batches,
+      refused,
+      ...timing,
+      hlc,
+      durable,
+    };
+    if (tickChannel.hasSubscribers) tickChannel.publish(report);
+    return report;
   }
 
   /** Whether a tick has anything to carry on or to check before it is logged. */
@@ -541,6 +621,7 @@ export class TickEngine {
   #admit(): QueuedBatch[] {
     const queue = this.#queue, { batch: open, structural } = this.staging;
     if (queue.length === 0) return NOTHING_QUEUED;
+    const { residency } = this.#store;
     queue.sort((a, b) => a.producer - b.producer || a.sequence - b.sequence);
     let rows = open.length + structural, bytes = open.payloadLength, count = 0;
     // One batch goes with every tick, beside what is staged: who submits one and ticks, finds it done.
@@ -550,6 +631,12 @@ export class TickEngine {
       bytes += batch.payloadLength;
       // One more for the commit row: each row has its own timestamp.
       if (count > 0 && (rows >= TICK_ROWS_MAX || !this.budget.fits(rows, bytes))) break;
+      if (residency !== undefined) {
+        const refusal = this.#holdBatch(residency, batch);
+        const isForLater = refusal?.code === "memory-pressure" && (count > 0 || open.length > 0);
+        if (isForLater) break;
+        if (refusal !== undefined) this.#withoutRoom.set(batch, refusal);
+      }
       count++;
     }
     return queue.splice(0, count);
@@ -563,10 +650,17 @@ export class TickEngine {
     let openAccepted = false, openError: MmsbError | undefined;
     if (!staging.isEmpty) {
       try {
+        if (this.#openWithoutRoom !== undefined) throw this.#openWithoutRoom;
         staging.checkPages(this.#store);
         staging.edges.check(this.#store);
+        const { residency } = this.#store, isOfRules = staging.rules.size + staging.edges.size > 0;
+        if (residency !== undefined && isOfRules) {
+          const pages = [...staging.rules.pages()];
+          residency.holdPages(pages, pages.length);
+        }
         staging.rules.begin(this.#store, this.waves, staging.deaths);
         staging.edges.begin(this.waves);
+        if (residency !== undefined && isOfRules) this.#pinRules(residency);
         for (const page of staging.births) table.setActive(table.rowOf(page), true);
         if (staging.sizes.size > 0) {
           for (const [page, size] of staging.living(staging.sizes)) {
@@ -616,6 +710,8 @@ export class TickEngine {
   ): SharedOut | undefined {
     const team = this.#team;
     if (team === undefined || !team.isWorth(admitted)) return undefined;
+    // They would look at all of them.
+    if (this.#withoutRoom.size > 0) return undefined;
     const counts = !this.waves.isActive;
     // Rows of the open batch come first, and checks look at all of them.
     const applies = counts && this.#writer === undefined && open.length === 0 &&
@@ -648,6 +744,8 @@ export class TickEngine {
   #accept(queued: QueuedBatch, checked?: BatchShape, shared?: SharedOut): Accepted {
     const { batch } = queued;
     const { table } = this.#store;
+    const refusal = this.#withoutRoom.get(batch);
+    if (refusal !== undefined) throw refusal;
     const shape = checked ?? resolve({
       columns: batch.kernel,
       rows: batch.length,
@@ -773,7 +871,7 @@ export class TickEngine {
     for (const [page, shard] of staging.living(staging.shards)) this.#store.migrate(page, shard);
     staging.edges.commit(this.#store.edges);
     staging.rules.commit(this.#store);
-    for (const page of staging.deaths) this.#store.remove(page);
+    if (staging.deaths.size > 0) this.#store.removeAll(staging.deaths);
   }
 
   #acknowledge(
@@ -818,6 +916,11 @@ export class TickEngine {
     durable.catch(() => {});
     return durable;
   }
+}
+
+/** Bytes of a batch's columns and payload, used or not. */
+export function roomOf(batch: DeltaBatch): number {
+  return batch.rowsMax * ROW_BYTES + batch.payload.length;
 }
 
 function settle(queued: QueuedBatch, outcome: () => void): void {

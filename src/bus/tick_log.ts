@@ -65,10 +65,15 @@ export function writeTick(writer: LaneFrames, store: PageStore, content: TickCon
     hlcHi: addToHi(content.hlcHi, content.hlcLo, row),
     hlcLo: addToLo(content.hlcLo, row),
   });
-  const structural = (rows: readonly StructureRow[], rowKind: number = ROW_KIND.structural) => {
-    if (rows.length === 0) return;
-    writer.addRows({ ...structureFrame(rows, rowKind), ...hlc() });
-    row += rows.length;
+  const structural = (
+    rows: readonly StructureRow[],
+    rowKind: number = ROW_KIND.structural,
+    deaths: ReadonlySet<number> = NO_PAGES,
+  ) => {
+    if (rows.length + deaths.size === 0) return;
+    const frame = structureFrame(rows, rowKind, deaths);
+    writer.addRows({ ...frame, ...hlc() });
+    row += frame.rows;
   };
   writer.begin(content.header);
   if (staging !== undefined) {
@@ -105,25 +110,22 @@ export function writeTick(writer: LaneFrames, store: PageStore, content: TickCon
       structural(edges.slice(first, first + STRUCTURE_ROWS_MAX));
     }
     structural(staging.rules.rows(), ROW_KIND.rule);
-    structural([
-      ...staging.metadata.map(({ page, metadata }) => {
-        const payload = encodeMetadata(metadata);
-        return { page, operation: STRUCTURAL.setMetadata, size: 0, shard: 0, payload };
-      }),
-      ...staging.living(staging.sizes).map(([page, size]) => {
-        return { page, operation: STRUCTURAL.resizePage, size, shard: 0, payload: EMPTY };
-      }),
-      ...staging.living(staging.shards).map(([page, shard]) => {
-        return { page, operation: STRUCTURAL.migratePage, size: 0, shard, payload: EMPTY };
-      }),
-      ...[...staging.deaths].map((page) => ({
-        page,
-        operation: STRUCTURAL.deletePage,
-        size: 0,
-        shard: 0,
-        payload: EMPTY,
-      })),
-    ]);
+    structural(
+      [
+        ...staging.metadata.map(({ page, metadata }) => {
+          const payload = encodeMetadata(metadata);
+          return { page, operation: STRUCTURAL.setMetadata, size: 0, shard: 0, payload };
+        }),
+        ...staging.living(staging.sizes).map(([page, size]) => {
+          return { page, operation: STRUCTURAL.resizePage, size, shard: 0, payload: EMPTY };
+        }),
+        ...staging.living(staging.shards).map(([page, shard]) => {
+          return { page, operation: STRUCTURAL.migratePage, size: 0, shard, payload: EMPTY };
+        }),
+      ],
+      ROW_KIND.structural,
+      staging.deaths,
+    );
   }
   const { hlcHi, hlcLo } = hlc();
   writer.addCommit(
@@ -140,6 +142,7 @@ export function batchBytesMax(batch: DeltaBatch): number {
 }
 
 const EMPTY = new Uint8Array(0);
+const NO_PAGES: ReadonlySet<number> = new Set();
 /** Births or edges of one frame, so that a million in one tick need not stand in one. */
 const STRUCTURE_ROWS_MAX = 8192;
 /** Strings up to which a batch's dictionary is written as it is. */

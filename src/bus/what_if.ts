@@ -33,6 +33,7 @@ import {
   decodeMetadata,
   type KernelColumns,
   type PageStore,
+  type Residency,
   resolve,
 } from "../physical/mod.ts";
 import { deltaOf, type FollowedDelta } from "./follow.ts";
@@ -94,7 +95,11 @@ class SomeReplay {
     for (const kind of [ROW_KIND.data, ROW_KIND.derived]) {
       this.#frames(tick, kind, (lane, frame, decoded) => this.#deltas(lane, frame, decoded));
     }
-    for (const end of ends) end();
+    for (const end of ends) {
+      end();
+      // A page that gets another size is held.
+      this.#store.residency?.endTick();
+    }
     this.#structure.apply(tick);
     for (const page of deaths) this.#store.remove(page);
     for (const { commit } of tick.lanes) {
@@ -124,7 +129,8 @@ class SomeReplay {
       moveRow(columns, row, kept++);
     }
     if (kept === 0) return;
-    const { table, arena } = this.#store;
+    const { table, arena, residency } = this.#store;
+    if (residency !== undefined) return this.#someDeltas(decoded, kept, residency);
     const input = {
       columns,
       rows: kept,
@@ -135,6 +141,26 @@ class SomeReplay {
     countEpochs(columns, kept, table.epochs);
     applyRows(columns, kept, shape, arena);
     this.rows += kept;
+  }
+
+  /** The same where pages may be spilled: as many rows at a time as there is room for their pages. */
+  #someDeltas({ columns, payloadEnd }: DecodedRows, rows: number, residency: Residency): void {
+    const { table, arena } = this.#store;
+    try {
+      for (let first = 0; first < rows;) {
+        const end = residency.holdSome(columns.page, first, rows), count = end - first;
+        for (let row = first; row < end; row++) moveRow(columns, row, row - first);
+        const input = { columns, rows: count, payloadLength: payloadEnd, strings: ANY_STRINGS };
+        const shape = resolve(input, table);
+        countEpochs(columns, count, table.epochs);
+        applyRows(columns, count, shape, arena);
+        residency.endTick();
+        first = end;
+      }
+    } finally {
+      residency.endTick();
+    }
+    this.rows += rows;
   }
 
   #live(

@@ -63,6 +63,7 @@ export class ChunkBuilder {
   readonly #high = new Int32Array(PAGES_MAX);
   readonly #shards = new Uint8Array(PAGES_MAX);
   readonly #slots = new Uint32Array(PAGES_MAX);
+  readonly #rows = new Uint32Array(PAGES_MAX);
   #scratch = new Uint8Array(COLUMNS_BYTES_MAX + 8 + TEXT_BYTES);
   #next = 0;
   #count = 0;
@@ -134,7 +135,8 @@ export class ChunkBuilder {
       this.#low[index] = table.epochs.low[row];
       this.#high[index] = table.epochs.high[row];
       this.#shards[index] = table.shards[row];
-      this.#slots[index] = table.slot(row);
+      this.#slots[index] = table.slotInMemory(row);
+      this.#rows[index] = row;
       this.#dataBytes += bytes;
       this.#count++;
     }
@@ -175,6 +177,7 @@ export class ChunkBuilder {
   /** Copies the bytes of the pages, those of neighbours in one go. */
   #copyPages(target: Uint8Array, start: number): void {
     const { arena } = this.#store;
+    if (this.#store.residency !== undefined) return this.#copyEach(target, start);
     let at = start, from = this.#slots[0], length = 0;
     for (let i = 0; i < this.#count; i++) {
       const slot = this.#slots[i];
@@ -189,6 +192,17 @@ export class ChunkBuilder {
       length += alignUp(this.#sizes[i], IMAGE_ALIGN_BYTES);
     }
     target.set(arena.bytes(from, length), at);
+  }
+
+  /** The same where some are not in memory: they are copied from where they are and stay there. */
+  #copyEach(target: Uint8Array, start: number): void {
+    let at = start;
+    for (let i = 0; i < this.#count; i++) {
+      const end = at + alignUp(this.#sizes[i], IMAGE_ALIGN_BYTES);
+      target.set(this.#store.view(this.#rows[i]), at);
+      target.fill(0, at + this.#sizes[i], end);
+      at = end;
+    }
   }
 }
 

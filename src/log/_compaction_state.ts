@@ -20,6 +20,7 @@ import {
   packMasked,
   PageStore,
   ROW_COST_BYTES,
+  type SpillPlan,
 } from "../physical/mod.ts";
 import { ROW_KIND, SECTION } from "./format.ts";
 import { type FrameHeader, RowDecoder } from "./frame_reader.ts";
@@ -56,10 +57,18 @@ export class CompactionState {
   #rules = new Uint32Array(PAGES_START);
   #zeros = new Uint8Array(PAGES_START);
 
-  /** @param memoryLimitBytes Bytes that the pages may take. */
-  constructor(memoryLimitBytes: number) {
-    this.store = new PageStore(memoryLimitBytes);
+  /**
+   * @param memoryLimitBytes Bytes that the pages may take.
+   * @param spill Where those go for which there is no room.
+   */
+  constructor(memoryLimitBytes: number, spill?: SpillPlan) {
+    this.store = new PageStore(memoryLimitBytes, undefined, spill);
     this.#replayer = new Replayer(this.store);
+  }
+
+  /** Lets go of what it has on the disk. */
+  [Symbol.dispose](): void {
+    this.store.close();
   }
 
   /** Rows of deltas taken. */

@@ -39,10 +39,14 @@ export class ImagePlacer {
    * @returns Their slots.
    */
   create(columns: ChunkColumns, tick: number): Uint32Array {
-    const { store } = this, { table } = store, { pages, ids, sizes, low, high, texts } = columns;
-    const slots = new Uint32Array(pages);
+    return this.#createSome(columns, tick, 0, columns.pages);
+  }
+
+  #createSome(columns: ChunkColumns, tick: number, first: number, end: number): Uint32Array {
+    const { store } = this, { table } = store, { ids, sizes, low, high, texts } = columns;
+    const slots = new Uint32Array(end - first);
     const hasTexts = texts.size > 0;
-    for (let i = 0; i < pages; i++) {
+    for (let i = first; i < end; i++) {
       const text = hasTexts ? texts.get(i) : undefined;
       this.#plain.size = sizes[i];
       this.#plain.shard = columns.shards[i];
@@ -55,10 +59,22 @@ export class ImagePlacer {
         table.markClean(row);
       }
       this.#setTick(row, tick);
-      slots[i] = table.slot(row);
+      slots[i - first] = table.slotInMemory(row);
     }
-    this.pages += pages;
+    this.pages += end - first;
     return slots;
+  }
+
+  /** Creates the pages of a chunk and fills them, one after the other: those before may have to go meanwhile. */
+  place(columns: ChunkColumns, tick: number, data: Uint8Array): void {
+    const { pages, sizes } = columns;
+    let at = 0;
+    for (let i = 0; i < pages; i++) {
+      const [slot] = this.#createSome(columns, tick, i, i + 1);
+      const bytes = alignUp(sizes[i], IMAGE_ALIGN_BYTES);
+      this.store.arena.bytes(slot, bytes).set(data.subarray(at, at + bytes));
+      at += bytes;
+    }
   }
 
   /** The memory of a chunk's pages, in as few spans as follow each other there as in the data. */

@@ -14,7 +14,7 @@ import { Checkpoint, listCheckpoints } from "./checkpoint_reader.ts";
 import { type LogEnd, LogReader } from "./log_reader.ts";
 import { type DirectoryMeta, hasPlace, type LogBase, type LogPlace } from "./meta.ts";
 import type { RecoveredCheckpoint, Recovery } from "./recovery.ts";
-import { Replayer, type StoreImages } from "./replay.ts";
+import { Replayer, ROOM_CODES, type StoreImages } from "./replay.ts";
 import type { Storage } from "./storage.ts";
 
 /** Looks for a beginning, and replays from there. */
@@ -112,7 +112,7 @@ export class RecoverySearch {
     const base = this.#meta?.base;
     if (base !== undefined && base.tick > 0) {
       // Where memory is short, another directory would not help.
-      if (this.#error?.code === "allocation") throw this.#error;
+      if (this.#error !== undefined && ROOM_CODES.includes(this.#error.code)) throw this.#error;
       refuseDropped(this.#storage, base, this.#passedOver, this.#wasGone);
     }
     const reader = new LogReader(this.#storage, this.#meta, { tickMax: this.#tickMax });

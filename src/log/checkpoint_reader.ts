@@ -142,6 +142,8 @@ export class Checkpoint implements Disposable {
 
   /** The same, with other threads to help. */
   async loadBeside(store: PageStore): Promise<StoreImages> {
+    // Threads fill pages that were made before, which would have to stay in memory until then.
+    if (store.residency !== undefined) return this.load(store);
     const pool = new ChunkPool(), placer = new ImagePlacer(store);
     const underWay = new Set<Promise<void>>(), free: Uint8Array[] = [];
     try {
@@ -209,6 +211,9 @@ export class Checkpoint implements Disposable {
 
   #place(placer: ImagePlacer, entry: ChunkEntry): void {
     const chunk = this.#head(entry);
+    if (placer.store.residency !== undefined) {
+      return placer.place(chunk.columns, chunk.tick, this.#dataOf(chunk));
+    }
     this.#placeData(placer, chunk, placer.create(chunk.columns, chunk.tick));
   }
 
@@ -227,6 +232,11 @@ export class Checkpoint implements Disposable {
         return;
       }
     }
+    placer.fill(chunk.columns, slots, this.#dataOf(chunk));
+  }
+
+  /** Reads a chunk's data, unpacked. */
+  #dataOf(chunk: OpenChunk): Uint8Array {
     const stored = new Uint8Array(chunk.storedBytes);
     this.#read(stored, chunk.dataAt);
     let data = stored;
@@ -234,7 +244,7 @@ export class Checkpoint implements Disposable {
       data = new Uint8Array(chunk.dataBytes);
       this.#accept(unpackChunk(stored, chunk.dataCheck, data));
     } else if (crc32(stored) !== chunk.dataCheck) this.#refuse(DATA_FAULT);
-    placer.fill(chunk.columns, slots, data);
+    return data;
   }
 
   /** Reads a chunk's header and columns. */

@@ -25,6 +25,7 @@ import {
   SEGMENT_BYTES_MAX,
   SEGMENT_BYTES_MIN,
 } from "../base/mod.ts";
+import type { SpillPlan } from "../physical/mod.ts";
 import { CompactionState } from "./_compaction_state.ts";
 import { CompactionWriter } from "./_compaction_writer.ts";
 import { lanesOf } from "./_directory.ts";
@@ -84,6 +85,8 @@ export interface CompactionHost {
   segmentOpen(lane: number): number;
   /** The last tick that is durable; that at which the directory was closed if left out. */
   readonly tickLast?: number;
+  /** Where pages go for which there is no room in memory. */
+  readonly spill?: SpillPlan;
 }
 
 /** Bytes of pages that one merged tick holds, about. */
@@ -178,6 +181,7 @@ export async function compactLog(
     return await compactLanes(storage, host, {
       beforeTick,
       memoryLimitBytes,
+      spill: host.spill,
       tickBytes,
       firstTick: (lane, segment) => headOf(storage, segment, lane).tick,
       switchOver: async (next, pending) => {
@@ -189,7 +193,8 @@ export async function compactLog(
   const range = findRange(storage, host.meta(), host.segmentOpen(LANE), beforeTick);
   if (range === undefined) return unchanged(meta, 0);
   const before = range.end - range.position;
-  const state = await replayed(storage, host.meta(), range, memoryLimitBytes);
+  using state = new CompactionState(memoryLimitBytes, host.spill);
+  await replay(state, storage, host.meta(), range);
   if (state.ticks <= 1) return unchanged(meta, before);
   removeMerged(storage, LANE);
   const writer = new CompactionWriter(storage, {
@@ -327,13 +332,13 @@ function headOf(
 }
 
 /** Replays the segments, in slices; all of them must be whole. */
-async function replayed(
+async function replay(
+  state: CompactionState,
   storage: Storage,
   meta: DirectoryMeta,
   range: Range,
-  memoryLimitBytes: number,
-): Promise<CompactionState> {
-  const reader = new LogReader(storage, meta), state = new CompactionState(memoryLimitBytes);
+): Promise<void> {
+  const reader = new LogReader(storage, meta);
   let turnAt = range.position + TURN_BYTES, tick = reader.next();
   for (; tick !== undefined && tick.lanes[0].number <= range.last; tick = reader.next()) {
     state.take(tick);
@@ -342,7 +347,7 @@ async function replayed(
     turnAt = position + TURN_BYTES;
     await nextTurn();
   }
-  if (tick !== undefined) return state;
+  if (tick !== undefined) return;
   const { state: ending, lanes: [end], reason } = reader.end();
   // A segment may end with the mark that the lane goes on in the next one.
   if (ending === "damaged" || end.position < range.end - FRAME_HEADER_BYTES) {
@@ -352,7 +357,6 @@ async function replayed(
       { values: { location: storage.location, tick: state.tick, path: end.badPath } },
     );
   }
-  return state;
 }
 
 /** Makes the merged segments the log's beginning. */

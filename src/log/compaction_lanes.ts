@@ -16,6 +16,7 @@
  */
 
 import { LANES_MAX, MmsbError, SEGMENT_BYTES_MAX } from "../base/mod.ts";
+import type { SpillPlan } from "../physical/mod.ts";
 import { CompactionState } from "./_compaction_state.ts";
 import { CompactionWriter } from "./_compaction_writer.ts";
 import { lanesOf } from "./_directory.ts";
@@ -40,6 +41,8 @@ export interface LanesCompaction {
   readonly beforeTick: number;
   /** Bytes that the pages at the horizon may take. */
   readonly memoryLimitBytes: number;
+  /** Where those go for which there is no room in it. */
+  readonly spill?: SpillPlan;
   /** Bytes of pages that one merged tick holds, about. */
   readonly tickBytes: number;
   /** First tick of a lane's segment; `undefined` where it has none yet, or is not there. */
@@ -48,11 +51,8 @@ export interface LanesCompaction {
   readonly switchOver: (meta: DirectoryMeta, pending: LogSwitch) => Promise<void>;
 }
 
-/** Where lanes stand at a horizon, and the state there. */
-interface Merged {
-  readonly state: CompactionState;
-  readonly places: ReadonlyMap<number, LanePlace>;
-}
+/** Where lanes stand at a horizon. */
+type Places = ReadonlyMap<number, LanePlace>;
 
 /**
  * Merges the old ticks of a log of several lanes.
@@ -68,7 +68,8 @@ export async function compactLanes(
   const horizonOld = base?.horizon ?? 0;
   const horizon = findHorizon(storage, host, options);
   if (horizon <= horizonOld) return unchanged(horizonOld, 0);
-  const { state, places } = await replayed(storage, meta, horizon, options.memoryLimitBytes);
+  using state = new CompactionState(options.memoryLimitBytes, options.spill);
+  const places = await replay(state, storage, meta, horizon);
   const before = bytesBefore(meta, places);
   if (before === 0 || state.ticks <= 1) return unchanged(horizonOld, before);
   const merged = meta.lanes.find(({ lane }) => lane === MERGED_LANE);
@@ -156,13 +157,12 @@ function findHorizon(
 }
 
 /** Replays the log up to a horizon, in slices; all of it must be whole. */
-async function replayed(
+async function replay(
+  state: CompactionState,
   storage: Storage,
   meta: DirectoryMeta,
   horizon: number,
-  memoryLimitBytes: number,
-): Promise<Merged> {
-  const state = new CompactionState(memoryLimitBytes);
+): Promise<Places> {
   const places = new Map(
     (meta.base?.lanes ?? []).map((place) => [place.lane, place] as const)
       .filter(([lane]) => lane !== MERGED_LANE),
@@ -182,7 +182,7 @@ async function replayed(
     bytes = 0;
     await nextTurn();
   }
-  if (state.tick === horizon) return { state, places };
+  if (state.tick === horizon) return places;
   const { reason, lanes } = reader.end();
   const path = lanes.find((lane) => lane.state !== "whole")?.badPath;
   throw new MmsbError(

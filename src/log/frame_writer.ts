@@ -138,6 +138,11 @@ export class FrameWriter {
     return this.#total + this.#used - this.#partStart;
   }
 
+  /** Bytes of the room that frames are built in. */
+  get roomBytes(): number {
+    return this.#buffer.bytes.length;
+  }
+
   /** Starts a tick; what was built before is forgotten. */
   begin(header: TickHeader): void {
     this.#used = 0;

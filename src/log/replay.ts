@@ -14,7 +14,7 @@
  * @module
  */
 
-import { MmsbError, PAGE_BYTES_MAX, PAGE_BYTES_MIN } from "../base/mod.ts";
+import { MmsbError, type MmsbErrorCode, PAGE_BYTES_MAX, PAGE_BYTES_MIN } from "../base/mod.ts";
 import {
   ANY_STRINGS,
   applyRows,
@@ -22,6 +22,7 @@ import {
   type KernelColumns,
   type PageStore,
   raiseEpochsAs,
+  type Residency,
   resolve,
 } from "../physical/mod.ts";
 import { EdgeOrder } from "./_edge_order.ts";
@@ -44,6 +45,16 @@ export interface StoreImages {
   /** Edges, bindings and marks as they are after `tickLast`. */
   readonly structure: StructureImage;
 }
+
+/** What is said where there is no room for a page, or where one that was spilled cannot be had back. */
+export const ROOM_CODES: readonly MmsbErrorCode[] = [
+  "allocation",
+  "memory-pressure",
+  "disk-full",
+  "read-only",
+  "io",
+  "checksum",
+];
 
 /** What a tick does when its rows are applied. */
 interface TickEnd {
@@ -101,7 +112,11 @@ export class Replayer {
       }
     }
     const { store } = this;
-    for (const change of end.changes) change();
+    for (const change of end.changes) {
+      change();
+      // A page that gets another size is held.
+      store.residency?.endTick();
+    }
     if (images === undefined) end.structure.apply(store, this.#order, refuseAt);
     for (const page of end.deaths) store.remove(page);
     for (const lane of tick.lanes) {
@@ -128,18 +143,38 @@ export class Replayer {
     const { store } = this;
     this.rows += rows;
     try {
-      const shape = resolve({
-        columns,
-        rows,
-        payloadLength: decoded.payloadEnd,
-        strings: ANY_STRINGS,
-      }, store.table);
-      if (!raiseEpochsAs(columns, rows, store.table.epochs, advance)) {
-        throw new MmsbError("corrupt-log", "the epochs in the log do not follow from its rows");
-      }
-      applyRows(columns, rows, shape, store.arena);
+      if (store.residency === undefined) this.#apply(decoded, rows);
+      else this.#applyHeld(decoded, rows, store.residency);
     } catch (cause) {
       refuse(lane, frame, cause);
+    }
+  }
+
+  #apply({ columns, advance, payloadEnd }: DecodedRows, rows: number): void {
+    const { table, arena } = this.store;
+    const input = { columns, rows, payloadLength: payloadEnd, strings: ANY_STRINGS };
+    const shape = resolve(input, table);
+    if (!raiseEpochsAs(columns, rows, table.epochs, advance)) {
+      throw new MmsbError("corrupt-log", "the epochs in the log do not follow from its rows");
+    }
+    applyRows(columns, rows, shape, arena);
+  }
+
+  /** The same where pages may be spilled: as many rows at a time as there is room for their pages. */
+  #applyHeld(decoded: DecodedRows, rows: number, residency: Residency): void {
+    const { columns, advance } = decoded;
+    try {
+      for (let first = 0; first < rows;) {
+        const end = residency.holdSome(columns.page, first, rows);
+        for (let row = first; first > 0 && row < end; row++) {
+          moveRow(columns, advance, row, row - first);
+        }
+        this.#apply(decoded, end - first);
+        residency.endTick();
+        first = end;
+      }
+    } finally {
+      residency.endTick();
     }
   }
 
@@ -251,18 +286,25 @@ function keepNewer(
   let kept = 0;
   for (let row = 0; row < rows; row++) {
     if (isHeld(images, columns.page[row] >>> 0, tick)) continue;
-    if (kept !== row) {
-      columns.page[kept] = columns.page[row];
-      columns.offset[kept] = columns.offset[row];
-      columns.length[kept] = columns.length[row];
-      columns.start[kept] = columns.start[row];
-      columns.kind[kept] = columns.kind[row];
-      columns.epoch[kept] = columns.epoch[row];
-      if (advance !== undefined) advance[kept] = advance[row];
-    }
+    if (kept !== row) moveRow(columns, advance, row, kept);
     kept++;
   }
   return kept;
+}
+
+function moveRow(
+  columns: KernelColumns,
+  advance: Int32Array | undefined,
+  source: number,
+  target: number,
+): void {
+  columns.page[target] = columns.page[source];
+  columns.offset[target] = columns.offset[source];
+  columns.length[target] = columns.length[source];
+  columns.start[target] = columns.start[source];
+  columns.kind[target] = columns.kind[source];
+  columns.epoch[target] = columns.epoch[source];
+  if (advance !== undefined) advance[target] = advance[source];
 }
 
 function refuseAt({ lane, frame }: RowPlace, cause: unknown): never {
@@ -270,7 +312,8 @@ function refuseAt({ lane, frame }: RowPlace, cause: unknown): never {
 }
 
 function refuse(lane: LaneTick, frame: FrameHeader, cause: unknown): never {
-  if (cause instanceof MmsbError && cause.code === "allocation") throw cause;
+  // These say nothing of the log.
+  if (cause instanceof MmsbError && ROOM_CODES.includes(cause.code)) throw cause;
   const reason = cause instanceof Error ? cause.message : String(cause);
   throw new MmsbError(
     "corrupt-log",

@@ -144,7 +144,10 @@ async function salvageSettled(
   const { hurt, deltasLost, size } = writer.pages;
   const ticksLost = lostTicks(plan, meta?.closed?.tick ?? 0, end.isTorn);
   const isCut = plan.faults.at(-1)?.fault === "segment-missing" && ticksLost.length === 0;
-  const isComplete = !isCut && ticksLost.length === 0 && deltasLost === 0 && hurt.length === 0 &&
+  // Without meta.json nobody knows the last tick, so damage that seems to hurt none may have.
+  const isBlind = meta === undefined && plan.faults.some(({ kind }) => kind === "damage");
+  const isComplete = !isCut && !isBlind && ticksLost.length === 0 && deltasLost === 0 &&
+    hurt.length === 0 &&
     pagesLost.length === 0 && !end.isUnsure;
   return {
     ok: isComplete,

@@ -40,6 +40,8 @@ export interface FoundTick {
   readonly frames: readonly FrameHeader[];
   /** Rows of deltas in frames that are lost. */
   readonly rowsLost: number;
+  /** Frames of deltas whose headers are whole and whose bodies are not. */
+  readonly framesLost: readonly FrameHeader[];
   /** The commit row and its frame; only where all frames of the tick are there. */
   readonly commit?: CommitRow & { readonly frame: FrameHeader };
   /** Segment that it stands in. */
@@ -220,6 +222,7 @@ class FrameGroup {
   readonly #lane: number;
   readonly #segment: SegmentBytes;
   #frames: FrameHeader[] = [];
+  #framesLost: FrameHeader[] = [];
   #rowsLost = 0;
 
   constructor(lane: number, segment: SegmentBytes) {
@@ -237,14 +240,16 @@ class FrameGroup {
     this.tick = frame.tick;
     this.isBroken = true;
     const { data, derived } = ROW_KIND;
-    if (frame.rowKind === data || frame.rowKind === derived) this.#rowsLost += frame.rows;
+    if (frame.rowKind !== data && frame.rowKind !== derived) return;
+    this.#rowsLost += frame.rows;
+    this.#framesLost.push(frame);
   }
 
   /** The tick; with its commit row only where that fits all frames. */
   end(commitFrame?: FrameHeader): FoundTick {
-    const [frames, segment] = [this.#frames, this.#segment];
+    const [frames, segment, framesLost] = [this.#frames, this.#segment, this.#framesLost];
     const tick = commitFrame?.tick ?? this.tick;
-    const about = { lane: this.#lane, tick, frames, rowsLost: this.#rowsLost, segment };
+    const about = { lane: this.#lane, tick, frames, rowsLost: this.#rowsLost, framesLost, segment };
     if (commitFrame === undefined) return about;
     const row = readCommit(segment, commitFrame);
     const digest = frames.reduce((sum, { check }) => digestOf(sum, check), 0);
@@ -256,6 +261,7 @@ class FrameGroup {
     this.tick = this.#rowsLost = 0;
     this.isBroken = false;
     this.#frames = [];
+    this.#framesLost = [];
   }
 }
 

@@ -79,17 +79,26 @@ export function structureRows(
   ];
 }
 
-/** The frame of some rows, without its time. */
+const NONE: ReadonlySet<number> = new Set();
+
+/**
+ * The frame of some rows, without its time.
+ *
+ * @param rows The rows.
+ * @param rowKind Their kind.
+ * @param deaths Pages whose deaths come behind them: perhaps a million, for which no objects are made.
+ */
 export function structureFrame(
   rows: readonly StructureRow[],
   rowKind: number = ROW_KIND.structural,
+  deaths: ReadonlySet<number> = NONE,
 ): Omit<RowFrame, "hlcHi" | "hlcLo"> {
-  const capacity = alignUp(rows.length, 8);
+  const count = rows.length + deaths.size, capacity = alignUp(count, 8);
   const payloadLength = rows.reduce((sum, row) => sum + alignUp(row.payload.length, 4), 0);
   const payload = new Uint8Array(alignUp(payloadLength, 8));
   const columns = kernelColumns(new ArrayBuffer(capacity * ROW_BYTES), capacity, payload);
-  const shards = new Uint8Array(rows.length);
-  let at = 0;
+  const shards = new Uint8Array(count);
+  let at = 0, next = rows.length;
   rows.forEach((row, index) => {
     columns.page[index] = row.page;
     columns.offset[index] = row.size;
@@ -100,9 +109,14 @@ export function structureFrame(
     payload.set(row.payload, at);
     at += alignUp(row.payload.length, 4);
   });
+  for (const page of deaths) {
+    columns.page[next] = page;
+    columns.start[next] = at;
+    columns.kind[next++] = STRUCTURAL.deletePage;
+  }
   return {
     rowKind,
-    rows: rows.length,
+    rows: count,
     producer: 0,
     sequence: 0,
     columns,

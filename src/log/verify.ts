@@ -371,7 +371,7 @@ class Audit {
 
   /** Checks what frames say of time and graph; gives the largest time. */
   #headers(lane: WalkedTick): bigint {
-    let last = this.#hlcLast;
+    let last = this.#hlcLast, isOlder = false;
     for (
       const frame of [...lane.frames, ...(lane.commit === undefined ? [] : [lane.commit.frame])]
     ) {
@@ -383,9 +383,13 @@ class Audit {
       if (frame.hlcLast > last) last = frame.hlcLast;
       if (ROW_KIND_NAMES[frame.rowKind] === undefined) {
         sink("columns", `row kind ${frame.rowKind} is not known`);
+        // Whatever its rows did is not known either.
+        this.#lose();
       }
-      if (frame.graphVersion < this.#graphVersion) {
+      // All frames of a tick say the same: one fault is enough.
+      if (frame.graphVersion < this.#graphVersion && !isOlder) {
         sink("structure", `graph version ${frame.graphVersion} follows ${this.#graphVersion}`);
+        isOlder = true;
       }
       this.#graphVersion = Math.max(this.#graphVersion, frame.graphVersion);
     }

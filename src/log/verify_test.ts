@@ -213,7 +213,7 @@ const WRONG: readonly (readonly [string, readonly TickSpec[], readonly string[]]
       { tick: 1, frames: [birth(1)], graphVersion: 3 },
       { tick: 2, frames: [{ ...delta(1), rowKind: 9 }], graphVersion: 2 },
     ],
-    ["columns@2", "structure@2", "structure@2"],
+    ["columns@2", "structure@2"],
   ],
   [
     "a frame of another writer, and of another lane",

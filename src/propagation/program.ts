@@ -224,6 +224,34 @@ export class RuleProgram implements RuleColumns {
     for (let index = 1; index < this.rules.length; index++) this.rules[index].leave();
   }
 
+  /** Pages that rules use, a page once for each use; and how many chunks of tables are known. */
+  places(): number {
+    let places = 0;
+    for (let rule = 1; rule < this.rules.length; rule++) {
+      places += this.inputEnd(rule) - this.inputStart(rule) + this.writtenEnd(rule) -
+        this.writtenStart(rule);
+    }
+    for (const { region } of this.tables.values()) places += region.known;
+    return places;
+  }
+
+  /** Rows of the pages that rules use, each once: their inputs, outputs and state, and all pages of their tables. */
+  rows(): Int32Array {
+    const rows = new Set<number>(), { image } = this;
+    for (let rule = 1; rule < this.rules.length; rule++) {
+      for (let i = this.inputStart(rule); i < this.inputEnd(rule); i += PLACE_WORDS) {
+        rows.add(image[i]);
+      }
+      for (let i = this.writtenStart(rule); i < this.writtenEnd(rule); i += PLACE_WORDS) {
+        rows.add(image[i]);
+      }
+    }
+    for (const { region } of this.tables.values()) {
+      for (const row of region.rows()) rows.add(row);
+    }
+    return Int32Array.from(rows);
+  }
+
   /** Makes room for rows of the page table. */
   reserveRows(rows: number): void {
     if (rows <= this.vertexOf.length) return;

@@ -118,6 +118,11 @@ export class TableRegion implements RuleTable {
     return this.#known.length;
   }
 
+  /** Page table rows of its pages, the root too. */
+  rows(): number[] {
+    return [this.rootRow, ...this.#directories, ...this.#known];
+  }
+
   /** Where a page stands, `undefined` for the root and the directory. */
   chunkAt(row: number): RegionChunk | undefined {
     return this.#chunks.get(row);

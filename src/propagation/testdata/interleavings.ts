@@ -72,7 +72,26 @@ export interface Exploration {
   readonly states: number;
   /** Different sets of results. */
   readonly outcomes: number;
+  /** Different states in which all threads have finished. */
+  readonly ends: number;
+  /** Whether every order was met; false where a bound ended it before. */
+  readonly complete: boolean;
 }
+
+/** Where an exploration ends without a verdict on what it has not met. */
+export interface ExplorationBound {
+  /** Most states. */
+  readonly states: number;
+  /** Whether its time is up; asked now and then. */
+  readonly isOver: () => boolean;
+  /** Number from 0 to below 1: so that what is met lies scattered over all orders, and not in one corner. */
+  readonly random: () => number;
+}
+
+/** States between two looks at the time. */
+const LOOK_EVERY = 1024;
+/** How often a bounded exploration goes on from somewhere else. */
+const SCATTER = 0.05;
 
 /** An order of steps in which the code is wrong; the message lists them. */
 export class InterleavingError extends Error {
@@ -193,9 +212,12 @@ const SLEEPS = -2;
 /** A word that was not known to be written: begin again with a place for it. */
 class NewWord {}
 
-/** Explores every interleaving of a scenario; throws {@linkcode InterleavingError} at the first that is wrong. */
-export function explore(scenario: Scenario): Exploration {
-  const explorer = new Explorer(scenario);
+/**
+ * Explores every interleaving of a scenario, or as many as a bound allows; throws {@linkcode InterleavingError} at the first
+ * that is wrong.
+ */
+export function explore(scenario: Scenario, bound?: ExplorationBound): Exploration {
+  const explorer = new Explorer(scenario, bound);
   for (;;) {
     try {
       return explorer.run();
@@ -219,9 +241,12 @@ class Explorer {
   #seen = new Hashes();
   #outcomes = new Set<string>();
   #open: State[] = [];
+  readonly #bound: ExplorationBound | undefined;
+  #ends = 0;
 
-  constructor(scenario: Scenario) {
+  constructor(scenario: Scenario, bound?: ExplorationBound) {
     this.#scenario = scenario;
+    this.#bound = bound;
     this.#replayer = new Replayer(scenario.memory);
     this.#initial = new Int32Array(scenario.memory).slice();
     this.#threads = scenario.threads.length;
@@ -229,7 +254,8 @@ class Explorer {
   }
 
   run(): Exploration {
-    const { statesMax = 3_000_000 } = this.#scenario;
+    const { statesMax = 3_000_000 } = this.#scenario, bound = this.#bound;
+    this.#ends = 0;
     this.#seen = new Hashes();
     this.#outcomes = new Set();
     this.#open = [];
@@ -238,13 +264,36 @@ class Explorer {
     const start = { data, parent: undefined, thread: -1, node: undefined, answer: 0 };
     this.#roots.forEach((root, thread) => this.#settle(start, thread, root));
     this.#add(start);
-    for (let next = this.#open.pop(); next !== undefined; next = this.#open.pop()) {
-      if (this.#seen.size > statesMax) {
+    let expanded = 0;
+    for (let next = this.#take(); next !== undefined; next = this.#take()) {
+      if (bound === undefined && this.#seen.size > statesMax) {
         this.#fail(next, `More than ${statesMax} states: a loop, or too large a scenario`);
+      }
+      if (bound !== undefined && ++expanded % LOOK_EVERY === 0) {
+        if (this.#seen.size >= bound.states || bound.isOver()) return this.#found(false);
       }
       this.#expand(next);
     }
-    return { states: this.#seen.size, outcomes: this.#outcomes.size };
+    return this.#found(true);
+  }
+
+  #found(complete: boolean): Exploration {
+    return {
+      states: this.#seen.size,
+      outcomes: this.#outcomes.size,
+      ends: this.#ends,
+      complete,
+    };
+  }
+
+  /** The newest state that is to be gone on from; with a bound, now and then any other. */
+  #take(): State | undefined {
+    const open = this.#open, bound = this.#bound;
+    if (bound !== undefined && open.length > 1 && bound.random() < SCATTER) {
+      const at = Math.floor(bound.random() * open.length), last = open.length - 1;
+      [open[at], open[last]] = [open[last], open[at]];
+    }
+    return open.pop();
   }
 
   #expand(state: State): void {
@@ -268,6 +317,7 @@ class Explorer {
   }
 
   #finish(state: State): void {
+    this.#ends++;
     const results = this.#roots.map((_, thread) => this.#nodeOf(state, thread).result);
     const key = JSON.stringify(results);
     if (this.#outcomes.has(key)) return;
