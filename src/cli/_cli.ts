@@ -8,13 +8,16 @@ import { EXIT, type ExitCode, exitCodeOf, suggest, type Validator, VERSION } fro
 import { type Command, parseCall } from "./_command.ts";
 import { helpOf, overview } from "./_help.ts";
 import { writeStderr, writeStdout } from "./_platform.ts";
+import { compareCommand } from "./compare.ts";
 import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
 import { graphCommand } from "./graph.ts";
 import { logCommands } from "./log.ts";
 import type { LogTools } from "./log_tools.ts";
 import { transferCommands, type TransferTools } from "./log_transfer.ts";
+import { profileCommand } from "./profile.ts";
 import { replayCommand } from "./replay.ts";
+import { reportCommand } from "./report.ts";
 import { validateCommand } from "./validate.ts";
 
 /** What the commands work with, loaded only when one needs it. */
@@ -46,6 +49,9 @@ export async function runCommandLine(
       replayCommand(),
       explainCommand(),
       graphCommand(),
+      profileCommand(),
+      compareCommand(),
+      reportCommand(),
       doctorCommand(),
     ]);
   } catch (error) {

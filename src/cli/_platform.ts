@@ -38,6 +38,11 @@ export function writeStderr(text: string): void {
   writeTo(Deno.stderr, encoder.encode(text));
 }
 
+/** Columns of the terminal that standard output is; nothing where it is none. */
+export function stdoutColumns(): number | undefined {
+  return Deno.stdout.isTerminal() ? terminalColumns() : undefined;
+}
+
 /** Whether standard output is a terminal that takes colour, and the user wants it. */
 export function stdoutTakesColour(): boolean {
   // `Deno.noColor` is the variable NO_COLOR, readable without a permission.
@@ -105,6 +110,55 @@ export async function writeFile(path: string, text: string): Promise<void> {
       cause,
     });
   }
+}
+
+/** A file that is gone when its block ends. */
+export interface TemporaryFile extends Disposable {
+  /** Where it is. */
+  readonly path: string;
+  /** What stands in it. */
+  read(): string;
+}
+
+/** Makes an empty file that is gone when its block ends. */
+export function temporaryFile(prefix: string): TemporaryFile {
+  const path = Deno.makeTempFileSync({ prefix });
+  return {
+    path,
+    read: () => Deno.readTextFileSync(path),
+    [Symbol.dispose]: () => Deno.removeSync(path),
+  };
+}
+
+/**
+ * Runs this runtime in a process of its own, with this one's streams; Ctrl-C is left to it.
+ *
+ * @returns Its exit code.
+ */
+export async function runProgram(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<number> {
+  const ignore = () => {};
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    env,
+    stdin: "inherit",
+    stdout: "inherit",
+    stderr: "inherit",
+  }).spawn();
+  Deno.addSignalListener("SIGINT", ignore);
+  try {
+    return (await child.status).code;
+  } finally {
+    Deno.removeSignalListener("SIGINT", ignore);
+  }
+}
+
+/** A module's place as a path below the working folder, where it is there. */
+export function shortPlace(place: string): string {
+  const folder = `file://${Deno.cwd()}/`;
+  return place.startsWith(folder) ? place.slice(folder.length) : place.replace(/^file:\/\//, "");
 }
 
 function unusable(flag: string, path: string, why: unknown): MmsbError {

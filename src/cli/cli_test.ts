@@ -18,7 +18,7 @@ const replay = {
 const purity = {
   id: 4,
   name: "Purity",
-  needsWorkload: true,
+  needsWorkload: "it needs a workload of its own",
   run: async () => ({
     metrics: { sideEffects: 2, agreePercent: 100, plantedFound: 100 },
     samples: 10,

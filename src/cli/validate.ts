@@ -6,16 +6,19 @@
  * be written after all is an error, results that cannot be kept in a read-only folder a warning.
  */
 
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { MmsbError } from "../base/errors.ts";
 import {
   describeMachine,
   EXIT,
   type ExitCode,
   jsonReport,
-  junitReport,
   loadTargets,
-  markdownReport,
   Progress,
+  REPEATS_MAX,
   runBenchmarks,
+  type RunOptions,
   type RunReport,
   terminalReport,
   type Validator,
@@ -23,30 +26,23 @@ import {
 } from "../perf/mod.ts";
 import { type Call, type Command, usage } from "./_command.ts";
 import {
+  requireFile,
   requireFolder,
-  requireFolderOf,
   stderrIsTerminal,
+  stdoutColumns,
   stdoutTakesColour,
   terminalColumns,
-  writeFile,
   writeStderr,
   writeStdout,
 } from "./_platform.ts";
+import { isPiped, REPORT_FLAGS, reportFilesOf, writeReports } from "./_reports.ts";
 import { idsOf, integerOf } from "./_values.ts";
 import type { LogTools } from "./log_tools.ts";
 
 /** Seeds are 32 bits, the state of the small generators that tests use. */
 const SEED_MAX = 2 ** 32 - 1;
-
-/** Stands for standard output in place of a file. */
-const STDOUT = "-";
-
-/** Result files by flag. */
-const WRITERS: Readonly<Record<string, (report: RunReport) => string>> = {
-  json: (report) => jsonReport(report, describeMachine()),
-  junit: junitReport,
-  markdown: markdownReport,
-};
+/** An hour. */
+const RULE_TIMEOUT_MS_MAX = 3_600_000;
 
 /**
  * The command `validate`.
@@ -69,12 +65,26 @@ export function validateCommand(
         value: "DIR",
         help: "validate this data directory; validators that need a workload skip",
       },
+      rules: {
+        value: "MODULE",
+        help: "with --data: the module that has its rules and invariants",
+      },
+      "rule-timeout-ms": {
+        value: "N",
+        help: "with --rules: most milliseconds for one of them, 10000 if left out",
+      },
       targets: { value: "FILE", help: "targets of your own in place of the built-in ones" },
       quick: { help: "less work, and lower targets where it cannot reach the full ones" },
       seed: { value: "N", help: "seed of everything random, 1 if left out" },
-      json: { value: "FILE", help: "write the report as JSON; - is standard output" },
-      junit: { value: "FILE", help: "write the report as JUnit XML; - is standard output" },
-      markdown: { value: "FILE", help: "write the report as Markdown; - is standard output" },
+      repeat: {
+        value: "N",
+        help: "run each validator N times: medians of what is timed, the worst of all else",
+      },
+      ...REPORT_FLAGS,
+      baseline: {
+        value: "FILE",
+        help: "write a baseline for mmsb compare; only where all that ran has passed",
+      },
       results: { value: "DIR", help: "keep latest.json and history/ here, results if left out" },
     },
     details: [
@@ -84,8 +94,10 @@ export function validateCommand(
     ],
     examples: [
       "mmsb validate",
-      "mmsb validate --only 1,2 --data ./data",
+      "mmsb validate --data ./data --rules ./rules.ts",
       "mmsb validate --quick --json report.json --junit report.xml",
+      "mmsb validate --html report.html",
+      "mmsb validate --repeat 5 --baseline benchmarks_baseline.json",
     ],
     run: (call) => run(command, call, load, loadTools),
   };
@@ -100,22 +112,14 @@ async function run(
 ): Promise<ExitCode> {
   const only = idsOf("only", call.text("only"));
   const seed = integerOf("seed", call.text("seed"), 0, SEED_MAX) ?? 1;
+  const repeats = integerOf("repeat", call.text("repeat"), 1, REPEATS_MAX) ?? 1;
   const directory = call.text("data");
   if (directory !== undefined) {
     await requireFolder("--data", directory);
     (await loadTools()).requireDirectory(directory);
   }
-  const files = Object.keys(WRITERS).flatMap((flag) => {
-    const path = call.text(flag);
-    return path === undefined ? [] : [{ flag, path }];
-  });
-  const isPiped = files.some(({ path }) => path === STDOUT);
-  if (new Set(files.map(({ path }) => path)).size < files.length) {
-    throw usage(command, "Cannot write two reports to one file");
-  }
-  for (const { flag, path } of files) {
-    if (path !== STDOUT) await requireFolderOf(`--${flag}`, path);
-  }
+  const own = await ownOf(call, directory);
+  const files = await reportFilesOf(command, call);
   const targets = await loadTargets(call.text("targets"));
   const validators = await load();
 
@@ -131,21 +135,27 @@ async function run(
     only,
     quick: call.has("quick"),
     seed,
+    repeats,
     directory,
+    own,
     startedAt,
     progress: (text) => progress.update(text),
   });
   progress.clear();
 
-  if (isPiped) writeStderr(terminalReport(report));
-  else writeStdout(terminalReport(report, { colour: stdoutTakesColour() }));
-  for (const { flag, path } of files) {
-    const text = WRITERS[flag](report);
-    if (path === STDOUT) writeStdout(text);
-    else await writeFile(path, text);
-  }
+  if (isPiped(files)) writeStderr(terminalReport(report));
+  else {writeStdout(
+      terminalReport(report, { colour: stdoutTakesColour(), columns: stdoutColumns() }),
+    );}
+  const machine = describeMachine();
   const results = call.text("results") ?? "results";
-  const { warning } = await writeResults(results, WRITERS.json(report), startedAt);
+  await writeReports(files, { report, machine, history: `${results}/history` });
+  const { warning } = directory !== undefined && isInside(results, directory)
+    ? {
+      warning:
+        "Results are not kept, as their folder would be in the data: name one with --results",
+    }
+    : await writeResults(results, jsonReport(report, machine), startedAt);
   if (warning !== undefined) writeStderr(`mmsb: warning: ${warning}\n`);
   if (report.exitCode === EXIT.usage) {
     throw usage(command, nothingChecked(report, validators));
@@ -153,7 +163,39 @@ async function run(
   return report.exitCode;
 }
 
+/** The rules of the user's directory, as they are given. */
+async function ownOf(call: Call, directory: string | undefined): Promise<RunOptions["own"]> {
+  const rules = call.text("rules");
+  const timeout = call.text("rule-timeout-ms");
+  const ruleTimeoutMs = integerOf("rule-timeout-ms", timeout, 1, RULE_TIMEOUT_MS_MAX);
+  const without = rules !== undefined && directory === undefined
+    ? ["--rules", "--data DIR"]
+    : timeout !== undefined && rules === undefined
+    ? ["--rule-timeout-ms", "--rules MODULE"]
+    : undefined;
+  if (without !== undefined) {
+    const [flag, needed] = without;
+    throw new MmsbError("usage", `Cannot use ${flag} without ${needed}: give both`, {
+      values: { flag },
+    });
+  }
+  if (rules === undefined) return undefined;
+  await requireFile("--rules", rules);
+  const url = pathToFileURL(resolve(rules)).href;
+  return { rules: url, ...(ruleTimeoutMs === undefined ? {} : { ruleTimeoutMs }) };
+}
+
+/** Whether a folder is another one, or is in it. */
+function isInside(folder: string, directory: string): boolean {
+  return `${resolve(folder)}/`.startsWith(`${resolve(directory)}/`);
+}
+
 function nothingChecked(report: RunReport, validators: readonly Validator[]): string {
+  const skipped = report.benchmarks.find(({ status }) => status === "skipped");
+  if (skipped?.reason !== undefined && report.directory !== undefined) {
+    const only = report.benchmarks.length === 1 ? "" : `all are left out, first `;
+    return `Cannot validate: ${only}#${skipped.id} ${skipped.name}, as ${skipped.reason}`;
+  }
   const ids = report.benchmarks.map(({ id }) => id).join(", ");
   const built = validators.map(({ id }) => id).join(", ") || "none";
   return `Cannot validate as none of ${ids} can run here: built are ${built}`;

@@ -1,6 +1,7 @@
 /** `mmsb validate` with a validator that measures in a process of its own, from the outside. */
 
 import assert from "node:assert/strict";
+import { StateBus } from "../bus/mod.ts";
 
 Deno.test("`mmsb validate --only 7 --quick` prints its line and its figures", async () => {
   const folder = await Deno.makeTempDir({ prefix: "mmsb-memory-" });
@@ -27,6 +28,58 @@ Deno.test("`mmsb validate --only 7 --quick` prints its line and its figures", as
     });
     assert(metrics.bookkeepingBytesPerPage <= 32 && metrics.fragmentation <= 25);
     assert(metrics.bytesPerPage < 1300 && samples > pages);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("`mmsb validate --data` ends with the right exit code and a line that says what to do", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "mmsb-validate-" });
+  const mmsb = async (...args: string[]) => {
+    const main = new URL("./main.ts", import.meta.url).href;
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", main, "validate", ...args],
+      cwd: folder,
+      stdin: "null",
+    }).output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { code, out: text(stdout), err: text(stderr) };
+  };
+  try {
+    {
+      await using bus = await StateBus.open({ dir: `${folder}/data` });
+      const page = bus.createPage({ size: 8, name: "board" });
+      for (let i = 1; i < 9; i++) await bus.commit(() => page.write(0, Uint8Array.of(i)));
+    }
+    await Deno.copyFile(`${folder}/data/meta.json`, `${folder}/meta`);
+    await Deno.writeTextFile(`${folder}/none.ts`, "export const x = 1;");
+    const [clean, alone, missing, unused, within] = await Promise.all([
+      mmsb("--data", "data", "--only", "2", "--results", "r"),
+      mmsb("--rules", "none.ts"),
+      mmsb("--data", "data", "--rules", "gone.ts"),
+      mmsb("--data", "data", "--rules", "none.ts", "--only", "4", "--results", "r"),
+      mmsb("--data", "data", "--only", "2", "--results", "data/results"),
+    ]);
+    assert.equal(clean.code, 0, clean.err);
+    assert.deepEqual([alone.code, missing.code, unused.code, within.code], [2, 2, 1, 0]);
+    assert.match(alone.err, /usage: Cannot use --rules without --data DIR/);
+    assert.match(missing.err, /usage: Cannot use "gone.ts" as --rules: it does not exist/);
+    assert.match(unused.out, /it exports no rules and no invariants/);
+    assert.match(within.err, /warning: Results are not kept/);
+    assert.deepEqual([...Deno.readDirSync(`${folder}/data`)].map(({ name }) => name).sort(), [
+      "lane-00",
+      "lock",
+      "meta.json",
+    ]);
+    const path = `${folder}/data/lane-00/0000000001.log`, bytes = await Deno.readFile(path);
+    bytes[600] ^= 1;
+    await Deno.writeFile(path, bytes);
+    const damaged = await mmsb("--data", "data", "--results", "r");
+    assert.equal(damaged.code, 3);
+    assert.match(
+      damaged.out,
+      /lane-00\/0000000001\.log, byte 600: 0x.* "board".*mmsb log salvage data/,
+    );
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -1,5 +1,6 @@
 /** What the reports say in the same words: figures beside their targets, and the closing line. */
 
+import { CATALOGUE } from "../validators/catalogue.ts";
 import { formatFigure } from "./figures.ts";
 import { holds, isFailure, type MetricVerdict } from "./judge.ts";
 import type { BenchmarkResult, RunReport } from "./runner.ts";
@@ -62,6 +63,30 @@ export function resultText({ counts, benchmarks, exitCode }: RunReport): string 
   ].filter((part) => part !== "");
   return rest.length === 0 ? head : `${head} – ${rest.join(", ")}`;
 }
+
+/**
+ * How many faults of the catalogue the validators planted and found; nothing where none was planted. A
+ * fault that two validators plant counts once, and as found only if both found it.
+ */
+export function faultsText({ benchmarks }: Pick<RunReport, "benchmarks">): string | undefined {
+  const found = new Map<string, boolean>();
+  for (const { planted = [] } of benchmarks) {
+    for (const fault of planted) {
+      found.set(fault.id, (found.get(fault.id) ?? true) && fault.found);
+    }
+  }
+  if (found.size === 0) return undefined;
+  const missed = [...found].filter(([, isFound]) => !isFound).map(([id]) => oneLine(id));
+  const count = `Faults: ${found.size - missed.length} of ${found.size}`;
+  const line = found.size === CATALOGUE.length
+    ? `${count} of the catalogue planted and found`
+    : `${count} planted and found (the catalogue has ${CATALOGUE.length})`;
+  return missed.length === 0 ? line : `${line}; not found: ${missed.join(", ")}`;
+}
+
+/** What stands under a quick run, so that nobody takes its figures for those of a full one. */
+export const QUICK_TEXT =
+  "Quick run: less work, and lower targets where it cannot reach the full ones";
 
 /** Text on one line, without what could steer a terminal. */
 export function oneLine(text: string): string {

@@ -18,17 +18,29 @@
  * @module
  */
 
+export * from "./baseline.ts";
+export * from "./comparable.ts";
+export * from "./compare.ts";
+export * from "./compare_figure.ts";
 export * from "./exit_codes.ts";
 export * from "./figures.ts";
+export * from "./history.ts";
 export * from "./judge.ts";
 export * from "./machine.ts";
+export * from "./noise.ts";
 export * from "./progress.ts";
 export * from "./report_json.ts";
+export * from "./report_compare.ts";
+export * from "./report_html.ts";
 export * from "./report_junit.ts";
 export * from "./report_markdown.ts";
 export * from "./report_terminal.ts";
+export * from "./read_side.ts";
 export * from "./results.ts";
 export * from "./runner.ts";
+export * from "./series.ts";
+export * from "./statistics.ts";
+export * from "./stored_result.ts";
 export * from "./suggest.ts";
 export * from "./targets.ts";
 export * from "./version.ts";

@@ -13,6 +13,9 @@ import type { RunReport } from "./runner.ts";
 /** Version of the form of {@linkcode jsonReport}. */
 export const RESULT_FORMAT = 1;
 
+/** Tells a result from other JSON. */
+export const RESULT_KIND = "mmsb-validation";
+
 /**
  * Writes the report as JSON.
  *
@@ -34,15 +37,17 @@ export const RESULT_FORMAT = 1;
  * ```
  */
 export function jsonReport(report: RunReport, machine: Machine): string {
-  const { startedAt, durationMs, quick, seed, directory, counts, exitCode } = report;
+  const { startedAt, durationMs, quick, seed, repeats, directory, counts, exitCode } = report;
   const result = {
-    kind: "mmsb-validation",
+    kind: RESULT_KIND,
     format: RESULT_FORMAT,
     startedAt: startedAt.toISOString(),
     durationMs,
     machine,
     quick,
     seed,
+    repeats,
+    othersPercent: report.othersPercent,
     directory,
     durability: [...new Set(report.benchmarks.flatMap(({ durability }) => durability ?? []))],
     counts: {

@@ -1,11 +1,21 @@
 /**
  * The report as JUnit XML, which CI systems show. A benchmark is a test case; a failed one carries
  * its missed figures, one that is not built or skipped is `<skipped>`, so that no CI counts it as
- * passed. There is no standard; the elements are those of Ant's `JUnitResultFormatter` that all
- * readers share.
+ * passed. There is no standard; elements and attributes are those that the schemas of Ant's
+ * `JUnitResultFormatter` and of Jenkins' xUnit plugin share: times in seconds, a timestamp without a
+ * zone (it is UTC).
  */
 
-import { measuredText, outcomeText, resultText, targetText } from "./_words.ts";
+import {
+  faultsText,
+  goalText,
+  measuredText,
+  outcomeText,
+  QUICK_TEXT,
+  resultText,
+  targetText,
+} from "./_words.ts";
+import { isFailure } from "./judge.ts";
 import type { BenchmarkResult, RunReport } from "./runner.ts";
 
 /**
@@ -15,21 +25,34 @@ import type { BenchmarkResult, RunReport } from "./runner.ts";
  * @returns An XML document in UTF-8.
  */
 export function junitReport(report: RunReport): string {
-  const { counts, benchmarks, startedAt, durationMs } = report;
-  const totals = attributes({
+  const { counts, benchmarks, startedAt, durationMs, quick, seed, repeats, directory } = report;
+  const totals = {
     name: "MMSB Benchmark Validation",
     tests: benchmarks.length,
     failures: counts.failed,
     errors: 0,
+  };
+  const time = seconds(durationMs);
+  const suite = {
+    ...totals,
     skipped: counts["not built"] + counts.skipped,
-    time: seconds(durationMs),
-  });
+    time,
+    timestamp: startedAt.toISOString().slice(0, 19),
+  };
+  const properties = { quick, seed, repeats, ...(directory === undefined ? {} : { directory }) };
+  const closing = [faultsText(report), resultText(report), quick ? QUICK_TEXT : undefined]
+    .filter((line) => line !== undefined);
   return [
     `<?xml version="1.0" encoding="UTF-8"?>`,
-    `<testsuites${totals}>`,
-    `  <testsuite${totals}${attributes({ timestamp: startedAt.toISOString() })}>`,
+    `<testsuites${attributes({ ...totals, time })}>`,
+    `  <testsuite${attributes(suite)}>`,
+    "    <properties>",
+    ...Object.entries(properties).map(([name, value]) =>
+      `      <property${attributes({ name, value: String(value) })}/>`
+    ),
+    "    </properties>",
     ...benchmarks.map(testCase),
-    `    <system-out>${escape(resultText(report))}</system-out>`,
+    `    <system-out>${escape(closing.join("\n"))}</system-out>`,
     `  </testsuite>`,
     `</testsuites>`,
     "",
@@ -47,14 +70,25 @@ function testCase(result: BenchmarkResult): string {
   const message = attributes({ message: outcomeText(result) });
   const outcome = {
     passed: [],
-    failed: [`      <failure${message}>${escape(details(result))}</failure>`],
+    failed: [
+      `      <failure${message}${attributes({ type: failureType(result) })}>${
+        escape(details(result))
+      }</failure>`,
+    ],
     "not built": [`      <skipped${message}/>`],
     skipped: [`      <skipped${message}/>`],
   }[result.status];
-  const figures = result.status === "passed"
+  const hasFigures = result.verdicts.length > 0 || result.notes.length > 0;
+  const figures = result.status === "passed" || (result.status === "skipped" && hasFigures)
     ? [`      <system-out>${escape(details(result))}</system-out>`]
     : [];
   return [open, ...outcome, ...figures, "    </testcase>"].join("\n");
+}
+
+/** What kind of failure it is, for readers that group them. */
+function failureType({ damaged, verdicts }: BenchmarkResult): string {
+  if (damaged) return "damaged data";
+  return verdicts.some(isFailure) ? "missed target" : "error";
 }
 
 function details({ description, verdicts, notes, reason }: BenchmarkResult): string {
@@ -64,7 +98,9 @@ function details({ description, verdicts, notes, reason }: BenchmarkResult): str
     ...verdicts.map((verdict) =>
       `${verdict.label}: ${measuredText(verdict)}, target: ${verdict.comparison} ${
         targetText(verdict)
-      }, ${verdict.verdict}`
+      }, goal: ${verdict.goal.comparison} ${goalText(verdict)}, ${verdict.verdict}${
+        verdict.goalMet ? ", goal too" : ""
+      }${verdict.reason === undefined ? "" : `: ${verdict.reason}`}`
     ),
     ...notes,
   ].join("\n");

@@ -1,6 +1,15 @@
 /** The report as a Markdown table, a row a metric, for pull requests and release notes. */
 
-import { goalText, measuredText, oneLine, outcomeText, resultText, targetText } from "./_words.ts";
+import {
+  faultsText,
+  goalText,
+  measuredText,
+  oneLine,
+  outcomeText,
+  QUICK_TEXT,
+  resultText,
+  targetText,
+} from "./_words.ts";
 import type { BenchmarkResult, RunReport } from "./runner.ts";
 
 const SIGNS = { passed: "✓", failed: "✗", "not built": "–", skipped: "–" } as const;
@@ -12,6 +21,7 @@ const SIGNS = { passed: "✓", failed: "✗", "not built": "–", skipped: "–"
  * @returns A heading, a table, the remarks and the closing line.
  */
 export function markdownReport(report: RunReport): string {
+  const faults = faultsText(report);
   return [
     "# MMSB Benchmark Validation",
     "",
@@ -23,13 +33,13 @@ export function markdownReport(report: RunReport): string {
       notes.map((note) => `- #${id}: ${escape(oneLine(note))}`)
     ),
     ...(report.benchmarks.some(({ notes }) => notes.length > 0) ? [""] : []),
+    ...(faults === undefined ? [] : [escape(faults), ""]),
     `**${escape(resultText(report))}**`,
     "",
+    ...(report.quick ? [QUICK_TEXT, ""] : []),
     `Run of ${report.startedAt.toISOString()}, seed ${report.seed}${
-      report.quick
-        ? ", quick: less work, and lower targets where it cannot reach the full ones"
-        : ""
-    }.`,
+      report.repeats === 1 ? "" : `, ${report.repeats} repeats`
+    }${report.directory === undefined ? "" : `, of the data in ${escape(report.directory)}`}.`,
     "",
   ].join("\n");
 }

@@ -9,17 +9,20 @@
  *        1000 random logs: 3932 ticks, 38118 deltas
  * ✗ #5:  Throughput (782K/sec, target: 1M/sec)  ← NEEDS WORK
  * – #3:  Graph – not built
+ * Faults: 61 of 61 of the catalogue planted and found
  * Result: 1/3 PASS – …
  * ```
  */
 
-import { oneLine, outcomeText, resultText } from "./_words.ts";
+import { faultsText, oneLine, outcomeText, QUICK_TEXT, resultText } from "./_words.ts";
 import type { BenchmarkResult, RunReport } from "./runner.ts";
 
 /** Options of {@linkcode terminalReport}. */
 export interface TerminalReportOptions {
   /** Whether to colour; only where the terminal takes it and `NO_COLOR` is unset. No if left out. */
   readonly colour?: boolean;
+  /** Columns of the terminal, at which remarks are broken; they stay on one line if left out. */
+  readonly columns?: number;
 }
 
 /** Remarks begin where the names of the benchmarks do. */
@@ -41,11 +44,17 @@ export function terminalReport(report: RunReport, options: TerminalReportOptions
   const lines = [paint("=== MMSB Benchmark Validation ===", "bold")];
   for (const result of report.benchmarks) {
     lines.push(line(result, paint));
-    for (const note of result.notes) lines.push(paint(`${INDENT}${oneLine(note)}`, "dim"));
+    for (const note of result.notes) {
+      for (const text of broken(oneLine(note), options.columns)) {
+        lines.push(paint(`${INDENT}${text}`, "dim"));
+      }
+    }
   }
+  const faults = faultsText(report);
+  if (faults !== undefined) lines.push(faults);
   lines.push(paint(resultText(report), report.exitCode === 0 ? "green" : "red"));
   if (report.quick) {
-    lines.push("Quick run: less work, and lower targets where it cannot reach the full ones");
+    lines.push(QUICK_TEXT);
   }
   return lines.map((text) => `${text}\n`).join("");
 }
@@ -60,9 +69,24 @@ function line(
     case "passed":
       return `${paint("✓", "green")} ${title} (${outcome})`;
     case "failed":
-      return `${paint("✗", "red")} ${title} (${outcome})  ${paint("← NEEDS WORK", "yellow")}`;
+      return `${paint("✗", "red")} ${title} (${outcome})  ${
+        paint(result.damaged ? "← DAMAGED" : "← NEEDS WORK", "yellow")
+      }`;
     case "not built":
     case "skipped":
       return paint(`– ${title} – ${outcome}`, "dim");
   }
+}
+
+/** A remark in lines that fit between the indent and the edge; a word longer than that stands alone. */
+function broken(text: string, columns = Infinity): string[] {
+  const width = Math.max(columns - INDENT.length, 20);
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const last = lines.length - 1;
+    if (lines[last] === "") lines[last] = word;
+    else if (lines[last].length + 1 + word.length <= width) lines[last] += ` ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }

@@ -11,10 +11,12 @@
  * skipped has passed; those not built are not counted as passed, and the report says how many.
  */
 
+import { checkInteger } from "../base/assert.ts";
 import { isMmsbError, MmsbError } from "../base/errors.ts";
 import type {
   Measured,
   MeasuredDurability,
+  PlantedResult,
   Validator,
   ValidatorContext,
   ValidatorResult,
@@ -22,6 +24,8 @@ import type {
 } from "../validators/validator.ts";
 import { EXIT, type ExitCode, exitCodeOf } from "./exit_codes.ts";
 import { isFailure, judge, type MetricVerdict } from "./judge.ts";
+import { othersPercent, readBusyCounts } from "./_others.ts";
+import { poolRepeats } from "./_repeats.ts";
 import { withStrays } from "./_strays.ts";
 import type { BenchmarkTarget, Targets } from "./targets.ts";
 
@@ -37,13 +41,23 @@ export interface RunOptions {
   readonly quick?: boolean;
   /** Seed of everything random; 1 if left out. */
   readonly seed?: number;
+  /** How many times each validator runs, from 1 to 1000; 1 if left out. */
+  readonly repeats?: number;
   /** A user's directory to validate; workloads of the validators' own if left out. */
   readonly directory?: string;
+  /** What else is known of a user's data: the live bus, its rules, how they are to be run. */
+  readonly own?: Pick<
+    ValidatorContext,
+    "bus" | "rules" | "givenRules" | "ruleRuns" | "ruleTimeoutMs"
+  >;
   /** When the run began, for the report. */
   readonly startedAt: Date;
   /** Told how far the work is. */
   readonly progress?: (text: string) => void;
 }
+
+/** Most repeats: the figures of each are kept. */
+export const REPEATS_MAX = 1000;
 
 /** How one benchmark ended, with its verdicts. */
 export interface BenchmarkResult extends ValidatorResult {
@@ -51,8 +65,12 @@ export interface BenchmarkResult extends ValidatorResult {
   readonly description: string;
   /** One verdict a metric of the targets, in their order; empty where nothing was measured. */
   readonly verdicts: readonly MetricVerdict[];
+  /** The figures of each repeat, in order; `metrics` is what they come to. */
+  readonly runs: readonly Readonly<Record<string, number>>[];
   /** The durability at which it was measured; absent where nothing was written. */
   readonly durability?: MeasuredDurability;
+  /** The faults of the catalogue that it planted in its own work; absent where there were none. */
+  readonly planted?: readonly PlantedResult[];
   /** Whether it found the user's data damaged. */
   readonly damaged: boolean;
 }
@@ -67,6 +85,10 @@ export interface RunReport {
   readonly quick: boolean;
   /** Seed of everything random. */
   readonly seed: number;
+  /** How many times each validator ran. */
+  readonly repeats: number;
+  /** Percent of all cores' time that other processes took meanwhile; absent where it is not known. */
+  readonly othersPercent?: number;
   /** The user's directory, where one was validated. */
   readonly directory?: string;
   /** The benchmarks that were chosen, by rising id. */
@@ -78,11 +100,13 @@ export interface RunReport {
 }
 
 /**
- * Runs validators and judges them.
+ * Runs validators and judges them. With repeats, each validator runs so many times: the median of a
+ * timed figure and the worst of any other are judged.
  *
  * @param options What to run.
  * @returns The report.
- * @throws {MmsbError} `usage` where `only` has an id that the targets lack. What a validator throws
+ * @throws {MmsbError} `usage` where `only` has an id that the targets lack, or `repeats` is no number
+ * of repeats. What a validator throws
  * is not thrown but reported.
  *
  * @example One validator, of ten benchmarks
@@ -108,35 +132,42 @@ export interface RunReport {
  * ```
  */
 export async function runBenchmarks(options: RunOptions): Promise<RunReport> {
-  const { validators, quick = false, seed = 1, directory, startedAt } = options;
+  const { validators, quick = false, seed = 1, repeats = 1, directory, startedAt } = options;
+  checkInteger("repeats", repeats, 1, REPEATS_MAX);
   const selected = select(options.targets, options.only);
+  const isOwn = directory !== undefined || options.own?.bus !== undefined;
   const started = performance.now();
+  const busyAtStart = readBusyCounts();
   const benchmarks: BenchmarkResult[] = [];
   for (const benchmark of selected) {
     const title = `#${benchmark.id} ${benchmark.name}`;
     const validator = validators.find(({ id }) => id === benchmark.id);
     if (validator === undefined) {
       benchmarks.push(idle(benchmark, "not built", "no validator measures it yet"));
-    } else if (validator.needsWorkload && directory !== undefined) {
-      benchmarks.push(idle(benchmark, "skipped", "it needs a workload of its own"));
+    } else if (validator.needsWorkload !== undefined && isOwn) {
+      benchmarks.push(idle(benchmark, "skipped", validator.needsWorkload));
     } else {
       options.progress?.(`${title} …`);
       benchmarks.push(
-        await runOne(benchmark, validator, {
+        await runOne(benchmark, validator, repeats, {
           quick,
           seed,
           ...(directory === undefined ? {} : { directory }),
+          ...options.own,
           progress: (text) => options.progress?.(`${title}: ${text}`),
         }),
       );
     }
   }
   const counts = countStatuses(benchmarks);
+  const others = othersPercent(busyAtStart, readBusyCounts());
   return {
     startedAt,
     durationMs: performance.now() - started,
     quick,
     seed,
+    repeats,
+    ...(others === undefined ? {} : { othersPercent: others }),
     ...(directory === undefined ? {} : { directory }),
     benchmarks,
     counts,
@@ -166,15 +197,27 @@ function select(
 async function runOne(
   benchmark: BenchmarkTarget,
   validator: Validator,
+  repeats: number,
   context: ValidatorContext,
 ): Promise<BenchmarkResult> {
   const started = performance.now();
+  const measured: Measured[] = [];
+  const runs = () => measured.map(({ metrics }) => metrics);
   try {
-    const measured = await withStrays(() => validator.run(context));
-    return judgeAll(benchmark, measured, context, performance.now() - started);
+    while (measured.length < repeats) {
+      const repeat = repeats === 1 ? "" : `repeat ${measured.length + 1} of ${repeats}, `;
+      const progress = (text: string) => context.progress(`${repeat}${text}`);
+      measured.push(await withStrays(() => validator.run({ ...context, progress })));
+    }
+    return {
+      ...judgeAll(benchmark, poolRepeats(benchmark, measured), context),
+      durationMs: performance.now() - started,
+      runs: runs(),
+    };
   } catch (error) {
     return {
       ...idle(benchmark, "failed", reasonOf(error)),
+      runs: runs(),
       durationMs: performance.now() - started,
       // On a workload of its own, damage is a fault of ours: a failed check.
       damaged: context.directory !== undefined && exitCodeOf(error) === EXIT.damaged,
@@ -185,11 +228,11 @@ async function runOne(
 function judgeAll(
   benchmark: BenchmarkTarget,
   measured: Measured,
-  { quick, directory }: ValidatorContext,
-  durationMs: number,
+  { quick, directory, bus }: ValidatorContext,
 ): BenchmarkResult {
-  const { metrics, samples, notes = [], durability, damage } = measured;
-  const unmeasured = directory === undefined ? {} : measured.unmeasured ?? {};
+  const { metrics, samples, notes = [], durability, planted, damage } = measured;
+  const isOwn = directory !== undefined || bus !== undefined;
+  const unmeasured = isOwn ? measured.unmeasured ?? {} : {};
   const verdicts = benchmark.metrics.map((metric) =>
     judge(metric, metrics[metric.name], { quick, unmeasured: unmeasured[metric.name] })
   );
@@ -198,14 +241,21 @@ function judgeAll(
     metrics,
     notes,
     samples,
-    durationMs,
     verdicts,
     ...(durability === undefined ? {} : { durability }),
+    ...(planted === undefined ? {} : { planted }),
     damaged: damage !== undefined,
   };
+  if (isOwn && measured.leftOut !== undefined) {
+    return { ...result, status: "skipped", reason: measured.leftOut };
+  }
   if (damage !== undefined) return { ...result, status: "failed", reason: damage };
   if (!(Number.isSafeInteger(samples) && samples >= 1)) {
     return { ...result, status: "failed", reason: `it measured nothing: ${samples} samples` };
+  }
+  const missed = (planted ?? []).filter(({ found }) => !found).map(({ id }) => id);
+  if (missed.length > 0) {
+    return { ...result, status: "failed", reason: `planted and not found: ${missed.join(", ")}` };
   }
   if (verdicts.every(({ verdict }) => verdict === "not measured") && !verdicts.some(isFailure)) {
     return { ...result, status: "skipped", reason: verdicts[0].reason };
@@ -224,6 +274,7 @@ function idle(
     description,
     status,
     metrics: {},
+    runs: [],
     notes: [],
     samples: 0,
     durationMs: 0,
@@ -238,7 +289,13 @@ function reasonOf(error: unknown): string {
   return error instanceof Error ? `${error.name}: ${error.message}` : `threw ${String(error)}`;
 }
 
-function countStatuses(
+/**
+ * Counts benchmarks by how they ended.
+ *
+ * @param benchmarks The benchmarks.
+ * @returns How many ended how.
+ */
+export function countStatuses(
   benchmarks: readonly BenchmarkResult[],
 ): Record<ValidatorStatus, number> {
   const counts = { passed: 0, failed: 0, "not built": 0, skipped: 0 };
@@ -246,7 +303,14 @@ function countStatuses(
   return counts;
 }
 
-function exitCodeOfRun(
+/**
+ * The exit code of a run; see the head of this file.
+ *
+ * @param benchmarks How each ended.
+ * @param counts The same, counted.
+ * @returns The code.
+ */
+export function exitCodeOfRun(
   benchmarks: readonly BenchmarkResult[],
   counts: Readonly<Record<ValidatorStatus, number>>,
 ): ExitCode {

@@ -31,7 +31,7 @@ const FAST = { deltas: 1e7, oneThreadLogged: 2e6, workersLogged: 2e7, workers: 2
 function validator(
   id: number,
   run: (context: ValidatorContext) => Measured | Promise<Measured>,
-  needsWorkload = false,
+  needsWorkload?: string,
 ): Validator {
   return { id, name: `validator ${id}`, needsWorkload, run: async (context) => await run(context) };
 }
@@ -153,7 +153,7 @@ Deno.test("runBenchmarks() on a user's directory skips, excuses, and ends with 3
   const metrics = { validPercent: 100, orphans: 0 };
   const unmeasured = { plantedFound: "nothing is planted in a user's data" };
   const integrity = validator(2, () => ({ metrics, samples: 10, unmeasured }));
-  const skipped = validator(5, () => assert.fail("not to be run"), true);
+  const skipped = validator(5, () => assert.fail("not to be run"), "it needs a workload of its own");
   const run = await report([integrity, skipped], { directory, only: [2, 5] });
   assert.equal(run.exitCode, 0);
   assert.match(lineOf(run, 2), /^✓ #2: {2}Integrity \(valid: 100%, orphans: 0\)$/);
@@ -280,7 +280,7 @@ Deno.test("junitReport() escapes, and counts what did not run as skipped", async
   ]);
   const xml = junitReport(run);
   assert.match(xml, /tests="10" failures="1" errors="0" skipped="8"/);
-  assert.match(xml, /<failure message="Error: &lt;a &amp; &quot;b&quot;&gt; \]\]&gt;">/);
+  assert.match(xml, /<failure message="Error: &lt;a &amp; &quot;b&quot;&gt; \]\]&gt;" type="error">/);
   assert.match(xml, /name="#3 Graph" time="0\.000">\n\s+<skipped message="not built"\/>/);
   assert.equal(xml.match(/<testcase/g)?.length, 10);
   // What is left once tags are taken away has no bare markup.

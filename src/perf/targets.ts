@@ -10,10 +10,20 @@
  * the first needs no label where it is missed.
  */
 
-import { MmsbError } from "../base/errors.ts";
+import { readText } from "./_read_text.ts";
 import builtIn from "../../benchmarks_targets.json" with { type: "json" };
-import { linesOfPaths } from "./_json_lines.ts";
-import { suggest } from "./suggest.ts";
+import {
+  fields,
+  integer,
+  list,
+  number,
+  oneOf,
+  type Origin,
+  parseJson,
+  refuseRepeatedFields,
+  text,
+  wrong,
+} from "./_fields.ts";
 
 /** How a figure is compared with a target: figure on the left, target on the right. */
 export type Comparison = "<" | "<=" | "==" | ">=" | ">";
@@ -67,8 +77,27 @@ export interface Targets {
   readonly benchmarks: readonly BenchmarkTarget[];
 }
 
-const COMPARISONS: readonly Comparison[] = ["<", "<=", "==", ">=", ">"];
-const UNITS: readonly Unit[] = ["number", "%", "/sec", "ms", "bytes"];
+/** Every comparison. */
+export const COMPARISONS: readonly Comparison[] = ["<", "<=", "==", ">=", ">"];
+/** Every unit. */
+export const UNITS: readonly Unit[] = ["number", "%", "/sec", "ms", "bytes"];
+
+/** Units of what a machine's other work changes. */
+const TIMED_UNITS: readonly Unit[] = ["/sec", "ms", "bytes"];
+
+/**
+ * Whether a metric is timed, or another figure that differs from run to run with the machine's other
+ * work: times, rates and sizes in memory. A figure that must be exactly something never is.
+ *
+ * @param metric The metric.
+ * @returns Whether the median of its repeats is judged, and not the worst of them.
+ */
+export function isTimed(metric: Pick<MetricTarget, "unit" | "comparison">): boolean {
+  return metric.comparison !== "==" && TIMED_UNITS.includes(metric.unit);
+}
+
+/** Version of the form of a targets file. */
+const TARGETS_FORMAT = 1;
 
 /** Largest targets file, in bytes: ten benchmarks need 10 KiB. */
 const TARGETS_BYTES_MAX = 1_048_576;
@@ -91,31 +120,8 @@ const TARGETS_BYTES_MAX = 1_048_576;
  * ```
  */
 export async function loadTargets(path?: string): Promise<Targets> {
-  if (path === undefined) {
-    return checkTargets(builtIn, { file: "benchmarks_targets.json", lines: new Map() });
-  }
-  let text: string;
-  try {
-    const { size } = await Deno.stat(path);
-    if (size > TARGETS_BYTES_MAX) {
-      throw new MmsbError(
-        "usage",
-        `Cannot read targets from ${
-          JSON.stringify(path)
-        }: it has ${size} bytes, a targets file has at most ${TARGETS_BYTES_MAX}`,
-        { values: { path, size } },
-      );
-    }
-    text = await Deno.readTextFile(path);
-  } catch (cause) {
-    if (cause instanceof MmsbError) throw cause;
-    throw new MmsbError(
-      "usage",
-      `Cannot read targets from ${JSON.stringify(path)}: ${messageOf(cause)}`,
-      { values: { path }, cause },
-    );
-  }
-  return parseTargets(text, path);
+  if (path === undefined) return checkTargets(builtIn, originOf("benchmarks_targets.json"));
+  return parseTargets(await readText("targets", path, TARGETS_BYTES_MAX), path);
 }
 
 /**
@@ -127,30 +133,24 @@ export async function loadTargets(path?: string): Promise<Targets> {
  * @throws {MmsbError} `usage` where the text is no JSON or a field is wrong.
  */
 export function parseTargets(text: string, file: string): Targets {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new MmsbError(
-      "usage",
-      `Cannot use targets of ${JSON.stringify(file)} as it is no JSON: ${messageOf(cause)}`,
-      { values: { file }, cause },
-    );
-  }
-  return checkTargets(value, { file, lines: linesOfPaths(text) });
+  const origin = { ...originOf(file), text };
+  const value = parseJson(origin);
+  refuseRepeatedFields(origin);
+  return checkTargets(value, origin);
 }
 
-/** Where a value came from: the file, and the line of each JSON path where the text is known. */
-interface Origin {
-  readonly file: string;
-  readonly lines: ReadonlyMap<string, number>;
+function originOf(file: string): Origin {
+  return { file, deed: "use targets of", code: "usage" };
 }
 
 function checkTargets(value: unknown, origin: Origin): Targets {
-  const root = fields(value, "", ["format", "benchmarks"], [], origin);
-  if (root.format !== 1) {
-    throw wrong(origin, "format", root.format, "write 1, the only format there is");
+  // The format comes first: what else stands in a file of another one means nothing here.
+  const { format } = (value ?? {}) as { format?: unknown };
+  if (format !== undefined && format !== TARGETS_FORMAT) {
+    throw wrong(origin, "format", format, formatAdvice(format));
   }
+  const root = fields(value, "", ["format", "benchmarks"], ["$schema"], origin);
+  if (root.$schema !== undefined) text(root.$schema, "$schema", origin);
   const benchmarks = list(root.benchmarks, "benchmarks", origin)
     .map((item, index) => checkBenchmark(item, `benchmarks[${index}]`, origin));
   for (let index = 1; index < benchmarks.length; index++) {
@@ -162,12 +162,15 @@ function checkTargets(value: unknown, origin: Origin): Targets {
   return { format: 1, benchmarks };
 }
 
+function formatAdvice(format: unknown): string {
+  return Number.isSafeInteger(format) && (format as number) > TARGETS_FORMAT
+    ? `this version of MMSB reads format ${TARGETS_FORMAT}, so use a newer one`
+    : `write ${TARGETS_FORMAT}, the only format there is`;
+}
+
 function checkBenchmark(value: unknown, path: string, origin: Origin): BenchmarkTarget {
   const keys = ["id", "name", "description", "metrics"];
   const { id, ...rest } = fields(value, path, keys, [], origin);
-  if (!Number.isSafeInteger(id) || (id as number) < 1) {
-    throw wrong(origin, `${path}.id`, id, "give an integer from 1");
-  }
   const metrics = list(rest.metrics, `${path}.metrics`, origin)
     .map((item, index) => checkMetric(item, `${path}.metrics[${index}]`, origin));
   metrics.forEach(({ name }, index) => {
@@ -176,7 +179,7 @@ function checkBenchmark(value: unknown, path: string, origin: Origin): Benchmark
     }
   });
   return {
-    id: id as number,
+    id: integer(id, `${path}.id`, origin, 1),
     name: text(rest.name, `${path}.name`, origin),
     description: text(rest.description, `${path}.description`, origin),
     metrics,
@@ -231,92 +234,4 @@ function isAsStrict(goal: Goal, target: Goal): boolean {
     case ">=":
       return !goal.comparison.startsWith("<") && (a > b || (a === b && strict));
   }
-}
-
-function fields(
-  value: unknown,
-  path: string,
-  required: readonly string[],
-  optional: readonly string[],
-  origin: Origin,
-): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw wrong(origin, path, value, `give an object with ${required.join(", ")}`);
-  }
-  const known = [...required, ...optional];
-  for (const key of Object.keys(value)) {
-    if (known.includes(key)) continue;
-    const meant = suggest(key, known);
-    const advice = meant === undefined
-      ? `leave it out, the fields here are ${known.join(", ")}`
-      : `write ${JSON.stringify(meant)}`;
-    throw fault(origin, join(path, key), `is a field that nobody reads: ${advice}`);
-  }
-  for (const key of required) {
-    if (!Object.hasOwn(value, key)) {
-      throw fault(origin, join(path, key), "is missing: add it", path);
-    }
-  }
-  return value as Record<string, unknown>;
-}
-
-function list(value: unknown, path: string, origin: Origin): readonly unknown[] {
-  if (!Array.isArray(value) || value.length === 0) {
-    throw wrong(origin, path, value, "give a list with at least one entry");
-  }
-  return value;
-}
-
-function text(value: unknown, path: string, origin: Origin): string {
-  if (typeof value !== "string" || value.trim() === "") {
-    throw wrong(origin, path, value, "give a text that is not empty");
-  }
-  return value;
-}
-
-function number(value: unknown, path: string, origin: Origin): number {
-  if (typeof value !== "number" || !Number.isFinite(value)) {
-    throw wrong(origin, path, value, "give a number, without quotes");
-  }
-  return value;
-}
-
-function oneOf<T extends string>(
-  value: unknown,
-  path: string,
-  origin: Origin,
-  choices: readonly T[],
-): T {
-  if (!choices.includes(value as T)) {
-    const quoted = choices.map((choice) => JSON.stringify(choice)).join(", ");
-    throw wrong(origin, path, value, `give one of ${quoted}`);
-  }
-  return value as T;
-}
-
-function wrong(origin: Origin, path: string, value: unknown, advice: string): MmsbError {
-  const shown = JSON.stringify(value) ?? String(value);
-  const short = shown.length > 40 ? `${shown.slice(0, 40)}…` : shown;
-  return fault(origin, path, `is ${short}: ${advice}`);
-}
-
-/** `linePath` is the path whose line to name, where the field itself stands on none. */
-function fault(origin: Origin, path: string, what: string, linePath: string = path): MmsbError {
-  const line = origin.lines.get(linePath);
-  const place = line === undefined ? "" : `line ${line}, `;
-  return new MmsbError(
-    "usage",
-    `Cannot use targets of ${JSON.stringify(origin.file)} as ${place}${
-      path === "" ? "the whole" : path
-    } ${what}`,
-    { values: { file: origin.file, path, line } },
-  );
-}
-
-function join(path: string, key: string): string {
-  return path === "" ? key : `${path}.${key}`;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

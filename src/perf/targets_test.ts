@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { linesOfPaths } from "./_json_lines.ts";
+import { lineOfSyntaxFault, linesOfPaths } from "./_json_lines.ts";
 import { suggest } from "./suggest.ts";
 import { loadTargets, parseTargets } from "./targets.ts";
 
@@ -22,7 +22,8 @@ const GOOD = `{
 
 /** Texts that replace another in the good file, and what the refusal must say. */
 const WRONG: readonly (readonly [string, string, RegExp])[] = [
-  [`"format": 1`, `"format": 2`, /line 2, format is 2: write 1/],
+  [`"format": 1`, `"format": 2`, /line 2, format is 2: this version .* reads format 1, so use a/],
+  [`"format": 1`, `"format": 0`, /line 2, format is 0: write 1, the only format there is/],
   [`"comparison": "<",`, `"comparison": "≥",`, /line 9, benchmarks\[0\]\.metrics\[0\]\.comparison/],
   [`"target": 1e-9`, `"target": "1e-9"`, /line 10, .*\.target is "1e-9": give a number/],
   [`"target": 1e-9,`, ``, /line 7, .*\.target is missing/],
@@ -34,7 +35,15 @@ const WRONG: readonly (readonly [string, string, RegExp])[] = [
   [`"value": 0`, `"value": null`, /\.goal\.value is null/],
   [`"id": 1`, `"id": 0`, /line 5, benchmarks\[0\]\.id is 0: give an integer from 1/],
   [`"name": "Replay"`, `"name": " "`, /\.name is " ": give a text that is not empty/],
-  [`"format": 1,`, `"format": 1`, /is no JSON/],
+  [`"format": 1,`, `"format": 1`, /is no JSON from line 3 on: /],
+  [`"metrics": [`, `"metrics": [,`, /is no JSON from line 6 on: /],
+  [`"label": "divergence"`, `"label": "divergence`, /is no JSON from line 8 on: /],
+  [`"target": 1e-9`, `"target": NaN`, /is no JSON from line 10 on: /],
+  [`"target": 1e-9`, `"target": 1e999`, /line 10, .*\.target is null: give a number/],
+  [`"target": 1e-9`, `"target": 1e-9, "target": 2`, /line 10, .*\.target is given twice/],
+  [`"id": 1`, `"id": 1, "id": 2`, /line 5, benchmarks\[0\]\.id is given twice: leave one out/],
+  [`"format": 1`, `"$schema": 7, "format": 1`, /line 2, \$schema is 7: give a text/],
+  [`"format": 1,`, ``, /line 1, format is missing: add it/],
 ];
 
 Deno.test("parseTargets() takes a good file", () => {
@@ -82,6 +91,38 @@ Deno.test("loadTargets() names a file that does not exist", async () => {
     code: "usage",
     message: /Cannot read targets from "no\/such\.json"/,
   });
+});
+
+Deno.test("lineOfSyntaxFault() gives the line of the first token that cannot stand there", () => {
+  const cases: [string, number][] = [
+    [`{\n"a": 1,\n}`, 3],
+    [`{\n"a" 1}`, 2],
+    [`{\n"a": "\nb"}`, 2],
+    [`[1,\n2\n3]`, 3],
+    [`[1,\n'x']`, 2],
+    [`{\n\n"a": [1}\n}`, 3],
+    [`{\n"a": 01}`, 2],
+    [`{\n"a": "\\x"}`, 2],
+    [`{"a": {\n"b": 1\n\n`, 2],
+    [`{}\n{}`, 2],
+    [`# Targets\n`, 1],
+    [``, 1],
+  ];
+  for (const [text, line] of cases) {
+    assert.throws(() => JSON.parse(text), SyntaxError);
+    assert.equal(lineOfSyntaxFault(text), line, text);
+  }
+});
+
+Deno.test("loadTargets() refuses a folder and a file that is too large", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await assert.rejects(loadTargets(folder), { code: "usage", message: /it is a folder/ });
+    await Deno.writeTextFile(`${folder}/large.json`, " ".repeat(2 ** 20 + 1));
+    await assert.rejects(loadTargets(`${folder}/large.json`), { message: /has at most 1048576/ });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 Deno.test("linesOfPaths() follows brackets, commas and text with brackets in it", () => {

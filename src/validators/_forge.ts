@@ -6,21 +6,25 @@
  * that was never born) has to be planted in frames that are whole, and this is how.
  */
 
-import { alignUp, joinBytes } from "../base/mod.ts";
+import { alignUp, crc32, joinBytes } from "../base/mod.ts";
 import {
+  digestOf,
   FORMAT,
   FrameWriter,
   isDeltas,
   LogReader,
   MemoryStorage,
   participantsOf,
+  readFrameHeader,
   readMeta,
   ROW_KIND,
   RowDecoder,
   SECTION,
+  segmentBytes,
   segmentHeader,
   segmentPath,
   type Storage,
+  type TickHeader,
   writeMeta,
 } from "../log/mod.ts";
 import { kernelColumns, ROW_BYTES } from "../physical/mod.ts";
@@ -58,6 +62,10 @@ export interface ForgedTick {
   frames: ForgedFrame[];
   commitHlc: bigint;
   nextPageId: number;
+  nextRule: number;
+  graphVersion: number;
+  /** What its frames say of themselves in place of what is right. */
+  about?: Partial<TickHeader>;
 }
 
 /** Where a frame stands in a log that was put together. */
@@ -91,7 +99,7 @@ export function takeApart(storage: Storage): ForgedTick[] {
     const [lane] = tick.lanes;
     if (lane.commitFrame.incarnation > 1) break;
     const frames = lane.frames.map((frame): ForgedFrame => {
-      const { columns, rows, strings, shards } = decoder.decode(lane.segment, frame);
+      const { columns, rows, strings, shards, rules } = decoder.decode(lane.segment, frame);
       const section = frame.sections.get(SECTION.payload);
       const base = section?.at ?? 0, bytes = section?.length ?? 0;
       return {
@@ -109,13 +117,15 @@ export function takeApart(storage: Storage): ForgedTick[] {
           intent: columns.intent[row],
           epoch: columns.epoch[row],
           shard: shards?.[row] ?? 0,
+          ...(rules === undefined ? {} : { rule: rules[row] }),
         })),
         strings: [...strings],
         payload: lane.segment.bytes.slice(base, base + bytes),
       };
     });
-    const { nextPageId } = lane.commit;
-    ticks.push({ tick: tick.tick, frames, commitHlc: lane.commitFrame.hlcFirst, nextPageId });
+    const { nextPageId, nextRule } = lane.commit, { hlcFirst, graphVersion } = lane.commitFrame;
+    const { tick: number } = tick;
+    ticks.push({ tick: number, frames, commitHlc: hlcFirst, nextPageId, nextRule, graphVersion });
   }
   return ticks;
 }
@@ -147,6 +157,42 @@ export function putTogether(ticks: readonly ForgedTick[], shards: number): Forge
   return { storage, path, places };
 }
 
+/**
+ * Changes bytes of one frame of a log that was put together, and makes its checksums, and the digest in the
+ * tick's commit row, fit again.
+ *
+ * @param edit Given the file and the frame's first byte.
+ */
+export function reseal(
+  { storage, path, places }: ForgedLog,
+  place: FramePlace,
+  edit: (view: DataView, at: number) => void,
+): void {
+  const bytes = storage.readAll(path)!, view = new DataView(bytes.buffer);
+  const seal = ({ at, length }: FramePlace) => {
+    const header = at + view.getUint16(at + 10, true);
+    view.setUint32(at + 116, crc32(bytes.subarray(header, at + length)), true);
+    view.setUint32(at + 4, crc32(bytes.subarray(at + 8, header)), true);
+  };
+  edit(view, place.at);
+  seal(place);
+  const ofTick = places.filter(({ tickIndex }) => tickIndex === place.tickIndex);
+  const commit = ofTick.at(-1)!;
+  if (commit !== place) {
+    const digest = ofTick.slice(0, -1)
+      .reduce((digest, { at }) => digestOf(digest, view.getUint32(at + 4, true)), 0);
+    const frame = readFrameHeader(
+      segmentBytes(bytes.slice().buffer, bytes.length),
+      commit.at,
+      path,
+    );
+    if ("fault" in frame) throw new Error(frame.fault);
+    view.setUint32(frame.sections.get(SECTION.commit)!.at + 4, digest, true);
+    seal(commit);
+  }
+  storage.replace(path, bytes);
+}
+
 /** Adds the bytes of a tick; gives where each of its frames ends. */
 function addTick(parts: Uint8Array[], tick: ForgedTick, at: number): number[] {
   const writer = new FrameWriter();
@@ -156,15 +202,16 @@ function addTick(parts: Uint8Array[], tick: ForgedTick, at: number): number[] {
     lane: 0,
     participants: participantsOf([0]),
     incarnation: 1,
-    graphVersion: 0,
+    graphVersion: tick.graphVersion,
     clockErrorUs: 0,
     syncedPosition: 0,
+    ...tick.about,
   });
   for (const frame of tick.frames) {
     writer.addRows(rowFrame(frame));
     ends.push(at + writer.byteLength);
   }
-  writer.addCommit(...halves(tick.commitHlc), tick.nextPageId);
+  writer.addCommit(...halves(tick.commitHlc), tick.nextPageId, tick.nextRule);
   ends.push(at + writer.byteLength);
   parts.push(joinBytes(writer.finish()));
   return ends;

@@ -56,13 +56,16 @@ export const CARRIED_BYTES_MAX: number = 64 * 2 ** 20;
 /** The form that needs a checkpoint in the directory. */
 export const FROM_CHECKPOINT = "from a checkpoint and the tail";
 
+/** The form that needs the right to start a process. */
+export const IN_A_PROCESS = "in another process";
+
 /** The forms, by what a reader of the report calls them. */
 export const FORMS: Readonly<Record<string, (task: ReplayTask) => Promise<Replayed>>> = {
   "from the start": async (task) => await replay(task),
   [FROM_CHECKPOINT]: async (task) => await replay(task, "newest"),
   "a second time": async (task) => await replay(task),
   "in a worker thread": replayInWorker,
-  "in another process": replayInProcess,
+  [IN_A_PROCESS]: replayInProcess,
 };
 
 /**

@@ -10,6 +10,7 @@ import { SeededRandom } from "../log/seeded_random.ts";
 import { quantile, text } from "./_figures.ts";
 import type { Shape } from "./_graph_shapes.ts";
 import { ReferenceGraph } from "./_reference_graph.ts";
+import type { PlantedResult } from "./validator.ts";
 
 /** What was found. */
 export interface GraphOutcome {
@@ -33,9 +34,9 @@ export interface GraphOutcome {
   readonly answers: number;
   /** Answers unlike the reference's, in words. */
   readonly wrong: readonly string[];
-  /** Cycles that were planted. */
-  readonly planted: readonly string[];
-  /** Those that were not refused, or not named rightly. */
+  /** What was planted, and whether it was refused and named, or told. */
+  readonly planted: readonly PlantedResult[];
+  /** What was not, in words. */
   readonly missed: readonly string[];
 }
 
@@ -66,6 +67,8 @@ export async function measureShape(
   const asked = new ShapeQuestions(bus, shape, built.ids, random);
   asked.compare("the graph after opening again", bus.graph.digest(), built.digest);
   const times = asked.run(plan.resolved);
+  progress(`${shape.name}: planting wrong answers`);
+  await asked.plantAnswers();
   progress(`${shape.name}: planting cycles`);
   await asked.plant();
   return {
@@ -108,7 +111,7 @@ async function build(storage: MemoryStorage, shape: Shape, progress: (text: stri
 class ShapeQuestions {
   answers = 0;
   readonly wrong: string[] = [];
-  readonly planted: string[] = [];
+  readonly planted: PlantedResult[] = [];
   readonly missed: string[] = [];
   readonly #bus: StateBus;
   readonly #shape: Shape;
@@ -138,12 +141,7 @@ class ShapeQuestions {
     const started = performance.now();
     const levels = graph.levels();
     const levelsMs = performance.now() - started;
-    levels.forEach((pages, level) => {
-      for (const page of pages) {
-        this.compare(`level of page ${page}`, level, this.#levels.get(page));
-      }
-    });
-    this.compare("pages with a level", levels.flat().length, this.#levels.size);
+    this.#compareLevels(levels);
     const ancestorsMs = this.#resolve(resolved);
     const times: number[] = [];
     for (let i = 0; i < CHECKS; i++) {
@@ -154,6 +152,30 @@ class ShapeQuestions {
       this.compare("edges", edges, this.#reference.edgeCount);
     }
     return { levels: levels.length, levelsMs, ancestorsMs, checkMs: quantile(times, 0.5) };
+  }
+
+  #compareLevels(levels: readonly (readonly number[])[]): void {
+    levels.forEach((pages, level) => {
+      for (const page of pages) {
+        this.compare(`level of page ${page}`, level, this.#levels.get(page));
+      }
+    });
+    this.compare("pages with a level", levels.flat().length, this.#levels.size);
+  }
+
+  /** Gives a page's ancestors, and the milliseconds that it took to ask. */
+  #compareAncestors(
+    page: number,
+    reversed: ReferenceGraph,
+  ): { ancestors: readonly number[]; ms: number } {
+    const started = performance.now();
+    const ancestors = this.#bus.graph.ancestors(page);
+    const ms = performance.now() - started;
+    const expected = reversed.reach(page);
+    this.compare(`ancestors of page ${page}`, ancestors.length, expected.size);
+    const others = ancestors.filter((ancestor) => !expected.has(ancestor)).length;
+    this.compare(`false ancestors of page ${page}`, others, 0);
+    return { ancestors, ms };
   }
 
   /** The bus's edges are just the reference's, which has no cycle: it has levels. */
@@ -171,13 +193,8 @@ class ShapeQuestions {
     for (let i = 0; i < count; i++) {
       // The last one has the most behind it.
       const page = i === 0 ? this.#deepest() : this.#ids[this.#random.below(this.#ids.length)];
-      const started = performance.now();
-      const ancestors = graph.ancestors(page);
-      times.push(performance.now() - started);
-      const expected = reversed.reach(page);
-      this.compare(`ancestors of page ${page}`, ancestors.length, expected.size);
-      const others = ancestors.filter((ancestor) => !expected.has(ancestor)).length;
-      this.compare(`false ancestors of page ${page}`, others, 0);
+      const { ancestors, ms } = this.#compareAncestors(page, reversed);
+      times.push(ms);
       if (i >= 20 || ancestors.length === 0) continue;
       const way = graph.path(ancestors[0], page);
       this.compare(`way to page ${page}`, this.#isWay(way, ancestors[0], page), true);
@@ -207,17 +224,20 @@ class ShapeQuestions {
     const ids = this.#ids, random = this.#random;
     for (let i = 0; i < 5; i++) {
       const { from, to } = edges[random.below(edges.length)];
-      this.#close(`an edge turned round in ${name}`, ids[to], ids[from]);
+      this.#close("cycle-of-two", `an edge turned round in ${name}`, ids[to], ids[from]);
     }
     const first = this.#ids[0], deepest = this.#deepest();
     const source = this.#sourceOf(deepest);
-    this.#close(`from the deepest page of ${name} to where its way begins`, deepest, source);
+    const longest = `from the deepest page of ${name} to where its way begins`;
+    this.#close("cycle-longest", longest, deepest, source);
     for (const target of this.#reference.targets(source)) {
       const [next] = this.#reference.targets(target);
-      if (next !== undefined) this.#close(`three pages of ${name}`, next, source);
+      if (next !== undefined) this.#close("cycle-of-three", `three pages of ${name}`, next, source);
     }
     const last = ids.findLast((id) => this.#reference.reach(first).has(id));
-    if (last !== undefined) this.#close(`from the last to the first page of ${name}`, last, first);
+    if (last !== undefined) {
+      this.#close("cycle-across", `from the last to the first page of ${name}`, last, first);
+    }
     this.#plantStaged();
     this.#plantList();
     await bus.tick();
@@ -241,16 +261,46 @@ class ShapeQuestions {
   }
 
   /** An edge that must be refused, with the cycle that it would close. */
-  #close(what: string, from: number, to: number): void {
-    this.planted.push(what);
+  #close(id: string, what: string, from: number, to: number): void {
     const error = thrownBy(() => this.#bus.edge(from, to, "data"));
     if (!isMmsbError(error) || error.code !== "cycle") {
-      this.missed.push(`${what}: not refused`);
+      this.#note(id, `${what}: not refused`);
       // What follows speaks of the graph without it.
       if (error === undefined) thrownBy(() => this.#bus.removeEdge(from, to, "data"));
     } else if (!this.#reference.isCycle(error.values.cycle, from, to)) {
-      this.missed.push(`${what}: what was named is no cycle`);
+      this.#note(id, `${what}: what was named is no cycle`);
+    } else this.#note(id);
+  }
+
+  /** Notes what became of a planted fault: found, or why not. */
+  #note(id: string, missed?: string): void {
+    this.planted.push({ id, found: missed === undefined });
+    if (missed !== undefined) this.missed.push(missed);
+  }
+
+  /** Plants answers that are wrong: what compares them must tell. */
+  async plantAnswers(): Promise<void> {
+    const bus = this.#bus, { name, edges } = this.#shape, reversed = this.#reference.reversed();
+    // Without it the target stands on another level, and has no ancestors.
+    const lost = edges.find(({ to }) => [...reversed.targets(this.#ids[to])].length === 1);
+    if (lost === undefined) return;
+    const from = this.#ids[lost.from], to = this.#ids[lost.to];
+    if (thrownBy(() => bus.removeEdge(from, to, lost.type)) !== undefined) {
+      return this.#note("graph-edge-lost", `${from} → ${to} in ${name}: it cannot be removed`);
     }
+    await bus.tick();
+    const mustTell = (id: string, ask: () => void) => {
+      const before = this.wrong.length;
+      ask();
+      const told = this.wrong.splice(before);
+      this.#note(id, told.length > 0 ? undefined : `${id} in ${name}: not told`);
+    };
+    mustTell("graph-edge-lost", () => this.#compareEdges());
+    mustTell("graph-ancestor-lost", () => this.#compareAncestors(to, reversed));
+    mustTell("graph-level-wrong", () => this.#compareLevels(bus.graph.levels()));
+    bus.edge(from, to, lost.type);
+    await bus.tick();
+    this.#compareEdges();
   }
 
   /** A cycle of which all but the last edge is staged only. */
@@ -261,7 +311,7 @@ class ShapeQuestions {
     const other = this.#sourceOf(last) === first ? first : this.#sourceOf(last);
     bus.edge(last, page, "control");
     this.#reference.add(last, page.id);
-    this.#close(what, page.id, other);
+    this.#close("cycle-staged", what, page.id, other);
     this.#reference.remove(last, page.id);
     bus.removeEdge(last, page, "control");
     page.delete();
@@ -273,16 +323,14 @@ class ShapeQuestions {
     const { from, to } = this.#shape.edges[0], source = this.#ids[from], target = this.#ids[to];
     const free = (["data", "control", "gpu", "compiler"] as const)
       .find((type) => !graph.has(source, target, type))!;
-    this.planted.push(what);
     const error = thrownBy(() =>
       this.#bus.changeGraph([
         { do: "add-edge", from: source, to: target, type: free },
         { do: "add-edge", from: target, to: source, type: "data" },
       ])
     );
-    if (!isMmsbError(error) || error.code !== "cycle" || error.values.index !== 1) {
-      this.missed.push(`${what}: not refused`);
-    }
+    const isRefused = isMmsbError(error) && error.code === "cycle" && error.values.index === 1;
+    this.#note("cycle-in-list", isRefused ? undefined : `${what}: not refused`);
   }
 
   /** What closes no cycle must not be refused: an edge turned round, where no other way leads the same way. */

@@ -9,11 +9,13 @@
 
 import { isMmsbError } from "../base/mod.ts";
 import { type Invariant, type Page, StateBus } from "../bus/mod.ts";
+import type { GraphView } from "../graph/mod.ts";
 import { MemoryStorage } from "../log/mod.ts";
 import { SeededRandom } from "../log/seeded_random.ts";
 import { DeltaBatch, EDGE_TYPES, type EdgeType } from "../physical/mod.ts";
 import { defineRule } from "../propagation/mod.ts";
 import { ReferenceGraph } from "./_reference_graph.ts";
+import type { PlantedResult } from "./validator.ts";
 
 /** How much is done. */
 export interface InvariantPlan {
@@ -49,6 +51,8 @@ export interface InvariantOutcome {
   readonly violations: number;
   /** What was wrong, in words. */
   readonly failures: readonly string[];
+  /** Faults that were planted at the end, and whether the checks told them. */
+  readonly planted: readonly PlantedResult[];
 }
 
 const ROWS = 100;
@@ -89,6 +93,7 @@ interface ModelEdge {
 /** A bus and its model. */
 export class InvariantCycles {
   readonly failures: string[] = [];
+  readonly #planted: PlantedResult[] = [];
   readonly #bus: StateBus;
   readonly #storage: MemoryStorage;
   readonly #scratch = new Uint8Array(SPAN_MAX);
@@ -182,7 +187,7 @@ export class InvariantCycles {
     this.#counts.checks++;
     const before = this.failures.length;
     this.#checkPages(this.#bus);
-    this.#checkGraph(this.#bus);
+    this.#checkGraph(this.#bus.graph);
     this.#checkInvariants();
     const { ok } = await this.#bus.verify();
     this.#expect("bus.verify()", ok, true);
@@ -197,8 +202,55 @@ export class InvariantCycles {
     await this.#bus.close();
     await using again = await StateBus.open({ ...OPTIONS, storage: this.#storage, readOnly: true });
     this.#checkPages(again);
-    this.#checkGraph(again);
-    return { ...this.#counts, failures: this.failures };
+    this.#checkGraph(again.graph);
+    return { ...this.#counts, failures: this.failures, planted: this.#planted };
+  }
+
+  /** Plants what the checks must tell, one thing at a time, and takes it back. */
+  async plant(): Promise<void> {
+    const bus = this.#bus, { graph } = bus, id = this.#free[0], account = this.#accounts[0];
+    const turn = (page: Page) => {
+      const live = page.view() as unknown as Uint8Array;
+      live[0] ^= 1;
+      return () => void (live[0] ^= 1);
+    };
+    const pages = () => this.#checkPages(bus);
+    const { epoch } = bus.page(id);
+    await this.#mustTell("invariant-byte", `bytes of page ${id} are`, pages, turn(bus.page(id)));
+    this.#seenEpochs.set(id, epoch + 5);
+    const back = `epoch of page ${id} went back`;
+    await this.#mustTell("invariant-epoch", back, pages, () => this.#seenEpochs.set(id, epoch));
+    this.#model.set(0, { bytes: new Uint8Array(1), epoch: 0 });
+    const lost = "the number of pages is";
+    await this.#mustTell("invariant-page-lost", lost, pages, () => this.#model.delete(0));
+    this.#edges.push({ from: id, to: account.id, type: "gpu" });
+    const edges = () => this.#checkGraph(graph);
+    await this.#mustTell("invariant-edge-lost", "edges that are missing is 1", edges, () => {
+      this.#edges.pop();
+    });
+    const [edge] = graph.edges(), round = { from: edge.to, to: edge.from, type: edge.type };
+    await this.#mustTell("invariant-cycle", "whether the graph has levels is false", () => {
+      this.#checkGraph({ edges: () => [...graph.edges(), round], check: () => graph.check() });
+    });
+    const money = "the sum of all accounts is";
+    const invariants = () => this.#checkInvariants();
+    await this.#mustTell("invariant-user", money, invariants, turn(account));
+    const log = async () => this.#expect("bus.verify()", (await bus.verify()).ok, true);
+    await this.#mustTell("invariant-log", "bus.verify() is false", log, turn(bus.page(id)));
+  }
+
+  /** Looks whether a check tells what was planted, then takes that back. */
+  async #mustTell(
+    id: string,
+    words: string,
+    check: () => void | Promise<void>,
+    undo: () => unknown = () => {},
+  ): Promise<void> {
+    const before = this.failures.length;
+    await check();
+    const found = this.failures.splice(before).some((failure) => failure.startsWith(words));
+    undo();
+    this.#planted.push({ id, found });
   }
 
   #expect(what: string, actual: unknown, expected: unknown): void {
@@ -237,14 +289,17 @@ export class InvariantCycles {
   }
 
   /** The bus's edges are the model's, and lead nowhere back. */
-  #checkGraph(bus: StateBus): void {
-    const edges = bus.graph.edges(), found = new ReferenceGraph();
-    for (const { from, to } of edges) found.add(from, to);
+  #checkGraph(graph: Pick<GraphView, "edges" | "check">): void {
+    const edges = graph.edges(), found = new ReferenceGraph(), known = new Set<string>();
+    for (const { from, to, type } of edges) {
+      found.add(from, to);
+      known.add(`${from} ${to} ${type}`);
+    }
     this.#expect("the number of edges", edges.length, this.#edges.length);
-    const unknown = this.#edges.filter(({ from, to }) => !found.has(from, to));
-    this.#expect("edges that are missing", unknown.length, 0);
+    const missing = this.#edges.filter(({ from, to, type }) => !known.has(`${from} ${to} ${type}`));
+    this.#expect("edges that are missing", missing.length, 0);
     this.#expect("whether the graph has levels", found.levels() !== undefined, true);
-    this.#expect("the graph's own check", bus.graph.check().ok, true);
+    this.#expect("the graph's own check", graph.check().ok, true);
   }
 
   #checkInvariants(): void {

@@ -8,6 +8,8 @@
 
 import { StateBus } from "../bus/mod.ts";
 import { SeededRandom } from "../log/seeded_random.ts";
+import { plantInMemory } from "./_memory_planted.ts";
+import { reclaimAll, type ReclaimOutcome } from "./_memory_reclaim.ts";
 import {
   MemoryFindings,
   MemoryWork,
@@ -16,6 +18,7 @@ import {
   type Pause,
   shuffle,
 } from "./_memory_work.ts";
+import type { PlantedResult } from "./validator.ts";
 
 /** What to do. */
 export interface MemoryPlan {
@@ -43,8 +46,10 @@ export interface MemoryOutcome {
   readonly residentRegrownBytes: number;
   /** Bytes that were cut from the arena though the same sizes had been there before. */
   readonly regrownBytes: number;
-  /** Share of the arena's cut bytes that no page uses, after the mixed rounds, with all pages there. */
+  /** Share of the arena's cut bytes that no slot in use has, after the mixed rounds, with all pages there. */
   readonly fragmentation: number;
+  /** Share of them that stands in these slots behind their pages. */
+  readonly internalFragmentation: number;
   /** Bytes of the mixed pages' slots. */
   readonly mixedBytes: number;
   /** Pages unlike what was written. */
@@ -59,6 +64,10 @@ export interface MemoryOutcome {
   readonly pauses: readonly (readonly Pause[])[];
   /** The ticks that deleted pages of mixed sizes. */
   readonly mixedPauses: readonly Pause[];
+  /** What the monitor told, and what all pages left when they went in one tick. */
+  readonly reclaim: ReclaimOutcome;
+  /** Faults that were planted in pages of a small bus, and whether the work told them. */
+  readonly planted: readonly PlantedResult[];
 }
 
 /** How a process is looked at. */
@@ -84,17 +93,21 @@ export async function measureMemory(plan: MemoryPlan, probe: MemoryProbe): Promi
   const full = await fillAndReplace(plan, probe, findings);
   const mixed = await churn(plan, probe, findings);
   const { wrongPages, wrongReuses, created, deleted } = findings;
+  probe.progress("planting faults");
+  const planted = await plantInMemory();
   return {
     pages: plan.pages,
     ...full,
     regrownBytes: full.regrownBytes + mixed.regrownBytes,
     fragmentation: mixed.fragmentation,
+    internalFragmentation: mixed.internalFragmentation,
     mixedBytes: mixed.bytes,
     mixedPauses: mixed.pauses,
     wrongPages,
     wrongReuses,
     created,
     deleted,
+    planted,
   };
 }
 
@@ -123,13 +136,16 @@ async function fillAndReplace(plan: MemoryPlan, probe: MemoryProbe, findings: Me
   }
   checkAll(work, ids, sizes, probe);
   probe.collect();
+  const residentRegrownBytes = probe.residentBytes() - filled;
+  const regrownBytes = bus.stats().allocator.carvedBytes - allocator.carvedBytes;
   return {
     residentBytes: filled - before,
     dataBytes: allocator.liveBytes,
     bookkeepingBytes,
-    residentRegrownBytes: probe.residentBytes() - filled,
-    regrownBytes: bus.stats().allocator.carvedBytes - allocator.carvedBytes,
+    residentRegrownBytes,
+    regrownBytes,
     pauses,
+    reclaim: await reclaimAll(bus, ids, probe.progress),
   };
 }
 
@@ -154,14 +170,21 @@ async function churn(plan: MemoryPlan, probe: MemoryProbe, findings: MemoryFindi
     });
   }
   checkAll(work, ids, sizes, probe);
-  const { carvedBytes, fragmentation, liveBytes } = bus.stats().allocator;
+  const { carvedBytes, liveBytes } = bus.stats().allocator;
+  const { external, internal } = bus.memory().fragmentation!;
 
   // All go, and just these sizes come back, in another order.
   pauses.push(...await work.delete(ids));
   const again = await work.create(shuffle(random, sizes));
   checkAll(work, again, sizes, probe);
   const regrownBytes = bus.stats().allocator.carvedBytes - carvedBytes;
-  return { fragmentation, bytes: liveBytes, regrownBytes, pauses };
+  return {
+    fragmentation: external,
+    internalFragmentation: internal,
+    bytes: liveBytes,
+    regrownBytes,
+    pauses,
+  };
 }
 
 function checkAll(

@@ -38,11 +38,14 @@ export class MemoryFindings {
   deleted = 0;
 }
 
+/** What of a bus the work needs. */
+export type MemoryBus = Pick<StateBus, "createPage" | "page" | "submit" | "tick">;
+
 /** Creates and deletes pages of one bus, and keeps an eye on them. */
 export class MemoryWork {
   /** What was found. */
   readonly findings: MemoryFindings;
-  readonly #bus: StateBus;
+  readonly #bus: MemoryBus;
   readonly #scratch: Uint8Array;
   readonly #words: Int32Array;
   readonly #batch: DeltaBatch;
@@ -56,7 +59,7 @@ export class MemoryWork {
    * @param payloadBytes Room for the bytes of one tick's births.
    */
   constructor(
-    bus: StateBus,
+    bus: MemoryBus,
     sizeMax: number,
     payloadBytes: number,
     findings = new MemoryFindings(),

@@ -3,12 +3,12 @@
  * be found by the file's name: by the check, and by whoever opens the directory, to whom it must cost
  * nothing else, because the state is then made from the older checkpoint, or from the log.
  *
- * One checkpoint is whole and another log's: only the check compares it with the log. And one fault is in
+ * Some checkpoints are whole and another log's: only the check compares them with the log. And one fault is in
  * the log: the ticks after which a good checkpoint was made are gone. It knows that they were durable, so
  * the log must be called damaged.
  */
 
-import { StateBus } from "../bus/mod.ts";
+import { type Page, StateBus } from "../bus/mod.ts";
 import {
   auditLog,
   Checkpoint,
@@ -22,10 +22,13 @@ import {
 } from "../log/mod.ts";
 import { PageStore } from "../physical/mod.ts";
 import { digestOf, stateOfStore } from "./_state.ts";
+import { catalogueFault } from "./catalogue.ts";
 
 /** A fault in a checkpoint. */
 export interface PlantedCheckpoint {
-  /** What was done. */
+  /** The fault, by its id in the catalogue. */
+  readonly id: string;
+  /** What was done, as the catalogue says it. */
   readonly name: string;
   /** The directory that has it. */
   readonly storage: MemoryStorage;
@@ -52,15 +55,30 @@ export interface WithCheckpoints {
   readonly crashed: MemoryStorage;
 }
 
-/** Goes on with a copy of a log, and makes three checkpoints. */
-export async function withCheckpoints(sample: MemoryStorage): Promise<WithCheckpoints> {
+/** Whether a page is written by nobody but the sample's random batches. */
+function isPlain({ name }: Page): boolean {
+  return name === "" || name.startsWith("page ");
+}
+
+/**
+ * Goes on with a copy of a log, and makes three checkpoints.
+ *
+ * @param change Something else that is done in the first tick.
+ */
+export async function withCheckpoints(
+  sample: MemoryStorage,
+  change: (bus: StateBus) => void = () => {},
+): Promise<WithCheckpoints> {
   const closed = new MemoryStorage({ image: sample.image() });
   const bus = await StateBus.open({ storage: closed, memoryLimitBytes: MEMORY_BYTES });
   for (let part = 0; part < 3; part++) {
     await bus.checkpoint();
     for (let tick = 0; tick < TICKS_BETWEEN; tick++) {
       await bus.commit(() => {
-        for (const page of bus.pages()) page.combine("u32", "add", 8, tick, { source: "later" });
+        for (const page of bus.pages()) {
+          if (isPlain(page)) page.combine("u32", "add", 8, tick, { source: "later" });
+        }
+        if (part === 0 && tick === 0) change(bus);
       });
     }
   }
@@ -69,46 +87,73 @@ export async function withCheckpoints(sample: MemoryStorage): Promise<WithCheckp
   return { closed, crashed };
 }
 
-/**
- * All planted faults, each in a copy.
- *
- * @param other The same from another log: a checkpoint of it is whole, and none of this log's.
- */
+/** Directories whose checkpoints are whole, and none of this log's. */
+export interface OtherCheckpoints {
+  /** Of another log. */
+  readonly log: WithCheckpoints;
+  /** Of this log, but for one byte. */
+  readonly byte: WithCheckpoints;
+  /** Of this log, but for one edge. */
+  readonly edge: WithCheckpoints;
+}
+
+/** Makes what {@linkcode plantCheckpoints} takes parts from. */
+export async function otherCheckpoints(
+  sample: MemoryStorage,
+  other: MemoryStorage,
+): Promise<OtherCheckpoints> {
+  return {
+    log: await withCheckpoints(other),
+    byte: await withCheckpoints(sample, (bus) => {
+      [...bus.pages()].find(isPlain)!.write(9, Uint8Array.of(0xa5));
+    }),
+    edge: await withCheckpoints(sample, (bus) => {
+      const [from, to] = [...bus.pages()].filter(isPlain);
+      bus.edge(from, to, "compiler");
+    }),
+  };
+}
+
+/** All planted faults, each in a copy. */
 export function plantCheckpoints(
   { closed, crashed }: WithCheckpoints,
-  other: WithCheckpoints,
+  others: OtherCheckpoints,
 ): PlantedCheckpoint[] {
   const [newest, older] = listCheckpoints(closed), path = checkpointPath(newest);
   const { digest } = recovered(closed);
   using checkpoint = Checkpoint.open(closed, newest);
   const { chunks: [chunk], footer, bytes } = checkpoint;
-  const plant = (name: string, edit: (file: Uint8Array<ArrayBuffer>) => Uint8Array) => {
-    const image = closed.image();
+  const plant = (id: string, edit: (file: Uint8Array<ArrayBuffer>) => Uint8Array) => {
+    const image = closed.image(), name = catalogueFault(id).title;
     image.set(path, edit(image.get(path)!).slice());
-    return { name, storage: new MemoryStorage({ image }), path, foundBy: "both" as const, digest };
+    const storage = new MemoryStorage({ image });
+    return { id, name, storage, path, foundBy: "both" as const, digest };
   };
-  const flip = (name: string, at: number) =>
-    plant(`flipped byte in ${name} of a checkpoint`, (file) => {
+  const flip = (id: string, at: number) =>
+    plant(id, (file) => {
       file[at] ^= 0x10;
       return file;
     });
+  const whole = (id: string, from: WithCheckpoints) => ({
+    ...plant(id, () => from.closed.readAll(path)!),
+    foundBy: "check" as const,
+  });
   return [
-    flip("the header", 17),
-    flip("the place in the log", 66),
-    flip("a chunk's header", chunk.at + 17),
-    flip("a chunk's columns", chunk.at + 65),
-    flip("a chunk's pages", chunk.at + chunk.bytes - 12),
-    flip("the table", footer.tableAt + 9),
-    flip("the footer", bytes - 48),
-    plant("cut checkpoint", (file) => file.subarray(0, file.length - 8)),
-    plant("empty checkpoint", () => new Uint8Array(0)),
-    plant("older checkpoint under a newer one's name", () => {
-      return closed.readAll(checkpointPath(older))!;
-    }),
-    {
-      ...plant("checkpoint of another log", () => other.closed.readAll(path)!),
-      foundBy: "check",
-    },
+    flip("checkpoint-header", 17),
+    flip("checkpoint-place", 66),
+    flip("checkpoint-chunk-header", chunk.at + 17),
+    flip("checkpoint-columns", chunk.at + 65),
+    flip("checkpoint-pages", chunk.at + chunk.bytes - 12),
+    // Behind the magic of a chunk stands its checksum.
+    flip("checkpoint-checksum", chunk.at + 4),
+    flip("checkpoint-table", footer.tableAt + 9),
+    flip("checkpoint-footer", bytes - 48),
+    plant("checkpoint-cut", (file) => file.subarray(0, file.length - 8)),
+    plant("checkpoint-empty", () => new Uint8Array(0)),
+    plant("checkpoint-stale", () => closed.readAll(checkpointPath(older))!),
+    whole("checkpoint-of-another-log", others.log),
+    whole("checkpoint-bytes", others.byte),
+    whole("checkpoint-edges", others.edge),
     logBehind(crashed),
   ];
 }
@@ -146,8 +191,10 @@ function logBehind(crashed: MemoryStorage): PlantedCheckpoint {
   for (const path of image.keys()) {
     if (path.startsWith(laneFolder(0)) && path > cut) image.delete(path);
   }
+  const id = "log-behind-checkpoint", name = catalogueFault(id).title;
   return {
-    name: "log that ends before its checkpoint",
+    id,
+    name,
     storage: new MemoryStorage({ image }),
     path: cut,
     foundBy: "opening",

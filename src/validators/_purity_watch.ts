@@ -3,12 +3,24 @@
  * inputs.
  *
  * A rule that is wrapped runs as it is. Before and after each run the bytes of all other pages are compared, its inputs
- * among them; its parameters; the names of global things. Clocks and sources of chance are replaced while it runs
+ * among them; its parameters; the names of global things, and what those hold that a program has set. Clocks and sources of chance are replaced while it runs
  * by ones that are counted and answer as ever.
  */
 
-import type { StateBus } from "../bus/mod.ts";
+import process from "node:process";
 import { defineRule, type Rule } from "../propagation/mod.ts";
+
+/** Bytes of a page, as far as they are compared. */
+interface WatchedBytes {
+  readonly [index: number]: number;
+  slice(): Uint8Array;
+}
+
+/** Pages that are watched: those of a bus, or of a state. */
+export interface WatchedPages {
+  /** The pages. */
+  pages(): Iterable<{ readonly id: number; view(): WatchedBytes }>;
+}
 
 /** A rule and what it did beside its work. */
 export class SideEffectWatch {
@@ -24,7 +36,7 @@ export class SideEffectWatch {
    *
    * @param own Ids of the pages that it may write.
    */
-  wrap(rule: Rule, bus: StateBus, own: ReadonlySet<number>): Rule {
+  wrap(rule: Rule, bus: WatchedPages, own: ReadonlySet<number>): Rule {
     const { version, compute, fromDeltas } = rule;
     const watched = <T>(params: unknown, run: () => T): T => this.#watch(bus, own, params, run);
     return defineRule({
@@ -40,11 +52,12 @@ export class SideEffectWatch {
     });
   }
 
-  #watch<T>(bus: StateBus, own: ReadonlySet<number>, params: unknown, run: () => T): T {
+  #watch<T>(bus: WatchedPages, own: ReadonlySet<number>, params: unknown, run: () => T): T {
     this.runs++;
     const pages = [...bus.pages()].filter(({ id }) => !own.has(id));
     const before = pages.map((page) => page.view().slice());
     const parameters = JSON.stringify(params), names = Reflect.ownKeys(globalThis).length;
+    const globals = globalValues();
     const answer = this.#listen(run);
     pages.forEach((page, index) => {
       const now = page.view();
@@ -54,6 +67,10 @@ export class SideEffectWatch {
     });
     if (JSON.stringify(params) !== parameters) this.effects.push("its parameters were changed");
     if (Reflect.ownKeys(globalThis).length !== names) this.effects.push("a global was set");
+    for (const [name, value] of globals) {
+      if (Reflect.get(globalThis, name) === value) continue;
+      this.effects.push(`the global ${String(name)} was changed`);
+    }
     return answer;
   }
 
@@ -62,10 +79,16 @@ export class SideEffectWatch {
     const heard = (what: string) => this.effects.push(`${what} was asked`);
     const { Date: clock } = globalThis, { random } = Math;
     const now = performance.now.bind(performance);
-    const fill = crypto.getRandomValues.bind(crypto);
+    const fill = crypto.getRandomValues.bind(crypto), uuid = crypto.randomUUID.bind(crypto);
+    const { hrtime } = process;
     Math.random = () => (heard("Math.random"), random());
     performance.now = () => (heard("performance.now"), now());
     crypto.getRandomValues = (array) => (heard("crypto.getRandomValues"), fill(array));
+    crypto.randomUUID = () => (heard("crypto.randomUUID"), uuid());
+    process.hrtime = Object.assign(
+      (before?: [number, number]) => (heard("process.hrtime"), hrtime(before)),
+      { bigint: () => (heard("process.hrtime"), hrtime.bigint()) },
+    );
     globalThis.Date = new Proxy(clock, {
       construct: (target, given) => (heard("Date"), Reflect.construct(target, given)),
       apply: (target, that, given) => (heard("Date"), Reflect.apply(target, that, given)),
@@ -77,9 +100,21 @@ export class SideEffectWatch {
     } finally {
       globalThis.Date = clock;
       Math.random = random;
+      process.hrtime = hrtime;
       // The prototypes have the real ones.
       Reflect.deleteProperty(performance, "now");
       Reflect.deleteProperty(crypto, "getRandomValues");
+      Reflect.deleteProperty(crypto, "randomUUID");
     }
   }
+}
+
+/** Globals that hold a value; asking one that is computed could have an effect of its own. */
+function globalValues(): [PropertyKey, unknown][] {
+  const values: [PropertyKey, unknown][] = [];
+  for (const name of Object.keys(globalThis)) {
+    const found = Reflect.getOwnPropertyDescriptor(globalThis, name);
+    if (found !== undefined && "value" in found) values.push([name, found.value]);
+  }
+  return values;
 }

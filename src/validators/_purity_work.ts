@@ -33,6 +33,8 @@ export interface PuritySubject {
   readonly export?: string;
   /** Whether it has state. */
   readonly hasState?: boolean;
+  /** Its parameters, 7 if left out. */
+  readonly params?: unknown;
 }
 
 /** Which form of a run. */
@@ -117,7 +119,7 @@ class SubjectRun {
       inputs,
       outputs: [output],
       state: subject.hasState ? [state] : [],
-      params: 7,
+      params: subject.params ?? 7,
     };
     if (workers !== undefined) {
       bus.rule(MODULE, { ...options, export: subject.export });

@@ -1,7 +1,7 @@
 /**
  * The state of a bus as plain values: what two replays are compared by.
  *
- * A page counts with its bytes, epoch, size, shard, name and metadata. Divergence is the root of the
+ * A page counts with its bytes, epoch, size, shard, name and metadata, the graph with its edges. Divergence is the root of the
  * sum of squared byte differences; what no sum of bytes shows (a page too few or too many, another
  * epoch, size, name) is an infinite one, with a sentence that names it.
  *
@@ -11,7 +11,8 @@
 import { createHash } from "node:crypto";
 import { equalBytes, joinBytes } from "../base/mod.ts";
 import type { StateBus } from "../bus/mod.ts";
-import { encodeMetadata, type MetadataInput, type PageStore } from "../physical/mod.ts";
+import { GraphView } from "../graph/mod.ts";
+import { EDGE_TYPES, encodeMetadata, type MetadataInput, type PageStore } from "../physical/mod.ts";
 
 /** One page. */
 export interface PageImage {
@@ -27,8 +28,10 @@ export interface PageImage {
   readonly metadata: Uint8Array;
 }
 
-/** All pages by id. */
+/** All pages by id; under the id 0, which no page has, the edges, where there are any. */
 export type BusState = ReadonlyMap<number, PageImage>;
+
+const EDGES_ID = 0;
 
 /** How two states differ. */
 export interface Divergence {
@@ -51,7 +54,17 @@ export function stateOfBus(bus: StateBus): BusState {
       metadata: metadataBytes(page.metadata),
     });
   }
+  addEdges(state, bus.graph);
   return state;
+}
+
+/** Adds the edges of a graph as an image of their own: source, target and type of each, in order. */
+function addEdges(state: Map<number, PageImage>, graph: GraphView): void {
+  const edges = [...graph.snapshot().edges()];
+  if (edges.length === 0) return;
+  const words = edges.flatMap(({ from, to, type }) => [from, to, EDGE_TYPES.indexOf(type)]);
+  const bytes = new Uint8Array(Uint32Array.from(words).buffer);
+  state.set(EDGES_ID, { bytes, epoch: 0, shard: 0, name: "edges", metadata: new Uint8Array(0) });
 }
 
 /** The pages of a store; their bytes are not copied. */
@@ -67,6 +80,7 @@ export function stateOfStore(store: PageStore): BusState {
       metadata: metadataBytes(store.metadataOf(id)),
     });
   }
+  addEdges(state, new GraphView(() => store));
   return state;
 }
 
@@ -80,7 +94,10 @@ export function metadataBytes(metadata: MetadataInput): Uint8Array {
 export function divergenceOf(expected: BusState, actual: BusState): Divergence {
   let squares = 0;
   let found: string | undefined;
+  const edges = edgesDifference(expected.get(EDGES_ID), actual.get(EDGES_ID));
+  if (edges !== undefined) return { value: Infinity, found: edges };
   for (const [id, page] of expected) {
+    if (id === EDGES_ID) continue;
     const other = actual.get(id);
     const difference = other === undefined ? "it is missing" : pageDifference(page, other);
     if (difference !== undefined) return { value: Infinity, found: `page ${id}: ${difference}` };
@@ -92,6 +109,24 @@ export function divergenceOf(expected: BusState, actual: BusState): Divergence {
     if (!expected.has(id)) return { value: Infinity, found: `page ${id}: it is one too many` };
   }
   return { value: Math.sqrt(squares), ...(found === undefined ? {} : { found }) };
+}
+
+function edgesDifference(a: PageImage | undefined, b: PageImage | undefined): string | undefined {
+  const [one, other] = [a, b].map((image) => image?.bytes ?? new Uint8Array(0));
+  if (equalBytes(one, other)) return undefined;
+  const [expected, found] = [one, other].map((bytes) => edgeTexts(bytes));
+  const lost = [...expected].find((edge) => !found.has(edge));
+  if (lost !== undefined) return `the edge ${lost} is missing`;
+  return `the edge ${[...found].find((edge) => !expected.has(edge))} is one too many`;
+}
+
+/** Edges in words. */
+function edgeTexts(bytes: Uint8Array): Set<string> {
+  const words = new Uint32Array(bytes.slice().buffer), texts = new Set<string>();
+  for (let at = 0; at < words.length; at += 3) {
+    texts.add(`${words[at]} → ${words[at + 1]} (${EDGE_TYPES[words[at + 2]]})`);
+  }
+  return texts;
 }
 
 function pageDifference(a: PageImage, b: PageImage): string | undefined {

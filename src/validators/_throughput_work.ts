@@ -8,6 +8,7 @@
 import { StateBus } from "../bus/mod.ts";
 import { DeltaBatch } from "../physical/mod.ts";
 import type { OpenOptions } from "../bus/mod.ts";
+import type { PlantedResult } from "./validator.ts";
 
 /** How much is done. */
 export interface ThroughputPlan {
@@ -139,13 +140,18 @@ export function foldOf(plan: ThroughputPlan, batches: ThroughputBatches): Refere
   return fold;
 }
 
-/** Has a bus do the work of a plan, and compares what came out; with a log also once more from there. */
+/**
+ * Has a bus do the work of a plan, and compares what came out; with a log also once more from there.
+ *
+ * @param planted Where it is noted whether faults are found that are planted in the bus afterwards.
+ */
 export async function runForm(
   plan: ThroughputPlan,
   batches: ThroughputBatches,
   fold: ReferenceFold,
   options: OpenOptions,
   progress: (round: number) => void,
+  planted?: PlantedResult[],
 ): Promise<ThroughputTimes> {
   const all = { memoryLimitBytes: MEMORY_BYTES, ...options };
   const bus = await StateBus.open(all);
@@ -155,6 +161,7 @@ export async function runForm(
     await bus.tick();
     times = await timeRounds(bus, plan, batches, progress);
     wrongPages = fold.wrongPages(bus);
+    if (planted !== undefined) planted.push(...await plantIn(bus, fold, wrongPages));
   } finally {
     await bus.close();
   }
@@ -194,4 +201,24 @@ async function timeRounds(
     workers: workers.length,
     rowsOfWorkers: workers.reduce((sum, worker) => sum + worker.checked, 0),
   };
+}
+
+/** Plants faults in a bus whose pages were compared with a fold: each must be seen as one page more. */
+async function plantIn(
+  bus: StateBus,
+  fold: ReferenceFold,
+  wrongPages: number,
+): Promise<PlantedResult[]> {
+  const isSeen = () => fold.wrongPages(bus) === wrongPages + 1;
+  const index = fold.epochs.length >> 1, live = bus.page(index + 1).view() as unknown as Uint8Array;
+  live[PAGE_BYTES - 1] ^= 1;
+  const byte = { id: "throughput-byte", found: isSeen() };
+  live[PAGE_BYTES - 1] ^= 1;
+  // As if one more had been submitted.
+  fold.epochs[index]++;
+  const delta = { id: "throughput-delta-lost", found: isSeen() };
+  fold.epochs[index]--;
+  bus.createPage({ size: PAGE_BYTES });
+  await bus.tick();
+  return [byte, delta, { id: "throughput-page-extra", found: isSeen() }];
 }

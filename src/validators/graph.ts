@@ -18,11 +18,15 @@ import { milliseconds, quantile, text } from "./_figures.ts";
 import { type GraphOutcome, type GraphPlan, measureShape } from "./_graph_measure.ts";
 import { shapesOf } from "./_graph_shapes.ts";
 import { ReferenceGraph } from "./_reference_graph.ts";
-import type { Measured, Validator, ValidatorContext } from "./validator.ts";
+import { plantedResults } from "./catalogue.ts";
+import { damagedLog } from "./_own_state.ts";
+import type { Measured, PlantedResult, Validator, ValidatorContext } from "./validator.ts";
 
 const PAGES = 10_000;
 const RESOLVED = 100;
 const RESOLVED_QUICK = 20;
+/** Pages of the graph in which faults of stored graphs are planted. */
+const STORED_PAGES = 300;
 /** Pages of a user's directory that are resolved one by one. */
 const RESOLVED_MAX = 1000;
 
@@ -31,18 +35,41 @@ export const graphValidator: Validator = {
   id: 3,
   name: "Graph",
   run: (context) =>
-    context.directory === undefined ? runOwn(context) : runOn(context.directory, context),
+    context.directory !== undefined
+      ? runOn(context.directory, context)
+      : context.bus !== undefined
+      ? Promise.resolve(checkStored(context.bus, context))
+      : runOwn(context),
 };
 
 async function runOwn({ quick, seed, progress }: ValidatorContext): Promise<Measured> {
   const plan = { pages: PAGES, resolved: quick ? RESOLVED_QUICK : RESOLVED, seed };
   const outcomes = await measureGraph(plan, progress);
+  const planted = plantedResults(3, [
+    ...outcomes.flatMap(({ planted }) => planted),
+    ...plantStored(seed),
+  ]);
   return {
     metrics: graphMetrics(outcomes),
     samples: outcomes.reduce((sum, { answers, planted }) => sum + answers + planted.length, 0),
     notes: notesOf(outcomes),
     durability: "group",
+    planted,
   };
+}
+
+/** Whether what is asked of a stored graph would tell a cycle, and an edge whose end is not there. */
+function plantStored(seed: number): PlantedResult[] {
+  const [{ edges, pages }] = shapesOf(STORED_PAGES, seed);
+  const known = new Set(Array.from({ length: pages }, (_, page) => page));
+  const [{ from, to }] = edges, type = "data" as const;
+  const isClean = faultOf(edges, known) === undefined;
+  const cycle = faultOf([...edges, { from: to, to: from, type }], known);
+  const missing = faultOf([...edges, { from, to: pages, type }], known);
+  return [
+    { id: "cycle-unseen", found: isClean && /cycle/.test(cycle ?? "") },
+    { id: "graph-end-missing", found: isClean && missing?.includes(`page ${pages}`) === true },
+  ];
 }
 
 /** Measures all shapes. */
@@ -61,7 +88,8 @@ export async function measureGraph(
 export function graphMetrics(outcomes: readonly GraphOutcome[]): Record<string, number> {
   const sum = (count: (outcome: GraphOutcome) => number) =>
     outcomes.reduce((sum, outcome) => sum + count(outcome), 0);
-  const planted = sum(({ planted }) => planted.length), missed = sum(({ missed }) => missed.length);
+  const planted = sum(({ planted }) => planted.length);
+  const missed = sum(({ planted }) => planted.filter(({ found }) => !found).length);
   return {
     resolveMsPerPage: Math.max(...outcomes.map(resolveMs)),
     cycleCheckMs: Math.max(...outcomes.map(({ checkMs }) => checkMs)),
@@ -92,22 +120,26 @@ function notesOf(outcomes: readonly GraphOutcome[]): string[] {
     `${text(answers)} answers compared with a reference, ${text(wrong.length)} unlike it`,
     `${text(planted.length - missed.length)} of ${
       text(planted.length)
-    } planted cycles refused with a cycle that is one: edges turned round, through the longest way, between the shapes, staged, in a list of changes`,
+    } planted faults found: cycles refused with a cycle that is one (edges turned round, through the longest way, between the shapes, staged, in a list of changes), an edge that was lost told with levels and ancestors`,
     ...[...missed, ...wrong].slice(0, 5),
   ];
 }
 
 async function runOn(directory: string, context: ValidatorContext): Promise<Measured> {
   context.progress("reading the log");
+  const damaged = await damagedLog(directory);
+  if (damaged !== undefined) return damaged;
   await using bus = await StateBus.open({ dir: directory, readOnly: true });
-  const { opened: { state, reason }, graph } = bus;
+  return checkStored(bus, context);
+}
+
+/** Checks the graph of a bus: one that is opened to be read, or a live one. */
+function checkStored(bus: StateBus, context: ValidatorContext): Measured {
+  const { graph } = bus;
   const unmeasured = { plantedFound: "nothing is planted in a user's directory" };
   context.progress("checking the graph");
   const edges = graph.edges(), pages = new Set(graph.snapshot().pages());
   const notes = [`${text(pages.size)} pages, ${text(edges.length)} edges`];
-  if (state === "damaged") {
-    return { metrics: {}, samples: 1, notes, damage: `its log is damaged: ${reason}` };
-  }
   const found = faultOf(edges, pages);
   if (found !== undefined) return { metrics: {}, samples: edges.length, notes, damage: found };
   if (edges.length === 0) {

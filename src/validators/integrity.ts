@@ -12,13 +12,28 @@
  */
 
 import { StateBus } from "../bus/mod.ts";
-import { auditLog, FileStorage, type LogAudit, type LogFault, verifyLog } from "../log/mod.ts";
+import {
+  auditLog,
+  FileStorage,
+  type LogAudit,
+  type LogFault,
+  type MemoryStorage,
+} from "../log/mod.ts";
 import { runCycle } from "./_cycle.ts";
-import { isFound, plantAll } from "./_planted.ts";
-import { isFoundIn, plantCheckpoints, withCheckpoints } from "./_planted_checkpoints.ts";
+import { integrityOf } from "./_own_integrity.ts";
+import { plantAll } from "./_planted.ts";
+import {
+  isFoundIn,
+  otherCheckpoints,
+  plantCheckpoints,
+  withCheckpoints,
+} from "./_planted_checkpoints.ts";
+import { isFound } from "./_planted_fault.ts";
 import { sampleLog } from "./_sample_log.ts";
+import { plantedNotes, plantedResults } from "./catalogue.ts";
 import { loadFlights, readFlights } from "./flights.ts";
-import type { Measured, Validator, ValidatorContext } from "./validator.ts";
+import { leftOutInMemory } from "./_own_state.ts";
+import type { Measured, PlantedResult, Validator, ValidatorContext } from "./validator.ts";
 
 const RANDOM_LOGS = 200;
 const RANDOM_LOGS_QUICK = 20;
@@ -28,7 +43,11 @@ export const integrityValidator: Validator = {
   id: 2,
   name: "Integrity",
   run: (context) =>
-    context.directory === undefined ? runOwn(context) : runOn(context.directory, context),
+    context.directory !== undefined
+      ? integrityOf(context.directory, context)
+      : context.bus === undefined
+      ? runOwn(context)
+      : Promise.resolve(leftOutInMemory("there is no log to be checked")),
 };
 
 /** Audits added up. */
@@ -68,22 +87,13 @@ async function runOwn(context: ValidatorContext): Promise<Measured> {
   const flights = await auditFlights(progress);
   sums.add("flights", flights);
 
-  const inLog = plantAll(sample);
-  const inCheckpoints = plantCheckpoints(
-    await withCheckpoints(sample),
-    await withCheckpoints(await sampleLog(seed + 1)),
-  );
-  const planted = [...inLog, ...inCheckpoints], missed: string[] = [];
-  for (const fault of planted) {
-    progress(`planted fault: ${fault.name}`);
-    const isSeen = "expected" in fault ? isFound(fault, auditLog(fault.storage)) : isFoundIn(fault);
-    if (!isSeen) missed.push(fault.name);
-  }
+  const planted = plantedResults(2, await plantFaults(sample, seed, progress));
+  const found = planted.filter(({ found }) => found).length;
   return {
     metrics: {
       validPercent: sums.validPercent,
       orphans: sums.orphans,
-      plantedFound: 100 * (planted.length - missed.length) / planted.length,
+      plantedFound: 100 * found / planted.length,
     },
     samples: sums.deltas,
     durability: "group",
@@ -91,18 +101,33 @@ async function runOwn(context: ValidatorContext): Promise<Measured> {
       `${text(sums.deltas)} deltas in ${text(logs + 2)} logs checked one by one, ${
         text(flights.deltas)
       } of them of 200,000 real flights`,
-      `${text(planted.length - missed.length)} of ${text(planted.length)} planted faults found: ${
-        text(inLog.length)
-      } in logs, by name, file, byte and tick, and ${
-        text(inCheckpoints.length)
-      } in checkpoints, by file`,
+      ...plantedNotes(planted),
       sums.alarms.length === 0
         ? "no alarm in a log without a fault"
         : `${text(sums.alarms.length)} alarms in logs without a fault`,
-      ...(missed.length === 0 ? [] : [`not found: ${missed.join(", ")}`]),
       ...sums.alarms.slice(0, 5),
     ],
+    planted,
   };
+}
+
+/** Plants all that concerns logs and checkpoints in copies of a log. */
+async function plantFaults(
+  sample: MemoryStorage,
+  seed: number,
+  progress: (text: string) => void,
+): Promise<PlantedResult[]> {
+  const other = await sampleLog(seed + 1), results: PlantedResult[] = [];
+  for (const fault of await plantAll(sample, other)) {
+    progress(`planted fault: ${fault.name}`);
+    results.push({ id: fault.id, found: isFound(fault, auditLog(fault.storage)) });
+  }
+  const good = await withCheckpoints(sample);
+  for (const fault of plantCheckpoints(good, await otherCheckpoints(sample, other))) {
+    progress(`planted fault: ${fault.name}`);
+    results.push({ id: fault.id, found: isFoundIn(fault) });
+  }
+  return results;
 }
 
 /** Loads the flights into a directory of their own and checks its log. */
@@ -119,39 +144,6 @@ async function auditFlights(progress: (text: string) => void): Promise<LogAudit>
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
-}
-
-async function runOn(directory: string, { progress }: ValidatorContext): Promise<Measured> {
-  const audit = await verifyLog(directory, { progress });
-  const damage = audit.problems.filter(({ kind }) => kind === "damage");
-  const sums = new Sums();
-  sums.add("log", { ...audit, problems: damage });
-  const [first] = damage;
-  return {
-    metrics: {
-      // A log without a delta has none that is wrong.
-      validPercent: audit.deltas === 0 && damage.length === 0 ? 100 : sums.validPercent,
-      orphans: audit.orphans,
-    },
-    samples: Math.max(1, audit.deltas),
-    notes: [
-      `${text(audit.deltas)} deltas in ${text(audit.ticks)} ticks, ${text(audit.frames)} frames, ${
-        text(audit.pages)
-      } pages checked one by one`,
-      ...(audit.sequenceGaps === 0
-        ? []
-        : [`${text(audit.sequenceGaps)} sequence numbers left out, as refused batches do`]),
-      ...(audit.checkpoints === 0 ? [] : [`${text(audit.checkpoints)} checkpoints are good`]),
-      ...audit.problems.slice(0, 10).map(problemText),
-      ...(audit.problems.length > 10 ? [`and ${audit.problems.length - 10} more problems`] : []),
-    ],
-    unmeasured: { plantedFound: "nothing is planted in a user's directory" },
-    ...(first === undefined ? {} : {
-      damage: `the log of ${JSON.stringify(directory)} is damaged in ${damage.length} place${
-        damage.length === 1 ? "" : "s"
-      }: ${problemText(first)}`,
-    }),
-  };
 }
 
 function problemText({ kind, file, offset, tick, message }: LogFault): string {

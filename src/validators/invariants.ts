@@ -13,6 +13,8 @@
 
 import { text } from "./_figures.ts";
 import { InvariantCycles, type InvariantOutcome, type InvariantPlan } from "./_invariant_cycles.ts";
+import { plantedNotes, plantedResults } from "./catalogue.ts";
+import { invariantsOf, invariantsOfBus } from "./_own_invariants.ts";
 import type { Measured, Validator, ValidatorContext } from "./validator.ts";
 
 const CYCLES = 10_000;
@@ -23,18 +25,24 @@ const EVERY = 100;
 export const invariantsValidator: Validator = {
   id: 8,
   name: "Invariants",
-  needsWorkload: true,
-  run: runInvariants,
+  run: (context) =>
+    context.directory !== undefined
+      ? invariantsOf(context.directory, context)
+      : context.bus !== undefined
+      ? Promise.resolve(invariantsOfBus(context.bus))
+      : runInvariants(context),
 };
 
 async function runInvariants({ quick, seed, progress }: ValidatorContext): Promise<Measured> {
   const plan = { cycles: quick ? CYCLES_QUICK : CYCLES, every: EVERY, seed };
   const outcome = await measureInvariants(plan, progress);
+  const planted = plantedResults(8, outcome.planted);
   return {
     metrics: invariantMetrics(outcome),
     samples: outcome.rows,
-    notes: notesOf(outcome),
+    notes: [...notesOf(outcome), ...plantedNotes(planted)],
     durability: "group",
+    planted,
   };
 }
 
@@ -51,6 +59,7 @@ export async function measureInvariants(
       await work.check();
       progress(`cycle ${text(cycle)} of ${text(cycles)}`);
     }
+    await work.plant();
   } catch (error) {
     // A bus that is not like the model any more refuses what it should take: that is a failure, and the end.
     work.failures.push(`the work ended: ${error}`);

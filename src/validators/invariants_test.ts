@@ -109,7 +109,7 @@ Deno.test("measureInvariants() finds memory that is not the log's, and slots tha
   });
   assertFound(outcome, /bus\.verify\(\) is false/);
   assertFound(outcome, /so it was after cycle 40/);
-  const lost = await planted(SlotAllocator.prototype, "free", () => () => {});
+  const lost = await planted(SlotAllocator.prototype, "retire", () => () => {});
   assert(lost.failures.length > 0);
 });
 

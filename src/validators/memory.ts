@@ -19,7 +19,9 @@
  */
 
 import type { MemoryOutcome, MemoryPlan } from "./_memory_measure.ts";
+import type { ReclaimOutcome } from "./_memory_reclaim.ts";
 import { DEATHS_A_TICK, MIXED_SIZES_TEXT, type Pause } from "./_memory_work.ts";
+import { plantedNotes, plantedResults } from "./catalogue.ts";
 import type { Measured, Validator, ValidatorContext } from "./validator.ts";
 
 const PLAN: Omit<MemoryPlan, "seed"> = { pages: 1_000_000, mixedPages: 20_000, rounds: 20 };
@@ -29,13 +31,20 @@ const PLAN_QUICK: Omit<MemoryPlan, "seed"> = { pages: 100_000, mixedPages: 5000,
 export const memoryValidator: Validator = {
   id: 7,
   name: "Memory",
-  needsWorkload: true,
+  needsWorkload:
+    "it fills memory with pages of its own: what yours take is asked of a running bus; see bus.stats()",
   run: runMemory,
 };
 
 async function runMemory({ quick, seed, progress }: ValidatorContext): Promise<Measured> {
   const outcome = await measureElsewhere({ ...(quick ? PLAN_QUICK : PLAN), seed }, progress);
-  return { metrics: metricsOf(outcome), samples: outcome.created, notes: notesOf(outcome) };
+  const planted = plantedResults(7, outcome.planted);
+  return {
+    metrics: metricsOf(outcome),
+    samples: outcome.created,
+    notes: [...notesOf(outcome), ...plantedNotes(planted)],
+    planted,
+  };
 }
 
 /** The figures of an outcome. */
@@ -50,6 +59,12 @@ export function metricsOf(outcome: MemoryOutcome): Record<string, number> {
     totalBytes: residentBytes,
     pages,
     fragmentation: 100 * outcome.fragmentation,
+    reclaimMsMax: longest(outcome.reclaim.slices, "ownMs"),
+    coldPagesWrong: outcome.reclaim.coldPagesWrong,
+    slotsUnknown: outcome.reclaim.slotsUnknown,
+    ...(outcome.reclaim.collections === undefined
+      ? {}
+      : { collectionMsMax: outcome.reclaim.collections.all.maxMs }),
     regrownBytes: outcome.regrownBytes,
     wrongPages: outcome.wrongPages,
     wrongReuses: outcome.wrongReuses,
@@ -86,7 +101,33 @@ function notesOf(outcome: MemoryOutcome): string[] {
       text(deleted)
     } deleted in all; pages of ${MIXED_SIZES_TEXT} (${mebibytes(mixedBytes)}) leave ${
       (100 * outcome.fragmentation).toFixed(1)
-    } % of their room unused`,
+    } % of their room unused, and ${
+      (100 * outcome.internalFragmentation).toFixed(1)
+    } % behind pages in their slots`,
+    ...reclaimNotes(outcome.reclaim),
+  ];
+}
+
+function reclaimNotes({ pages, stageMs, tickMs, slices, collections, reason }: ReclaimOutcome) {
+  const ownMs = slices.map(({ ownMs }) => ownMs).sort((a, b) => a - b);
+  const clockMs = slices.map(({ clockMs }) => clockMs).sort((a, b) => a - b);
+  return [
+    `${text(pages)} pages deleted in one tick: staged in ${stageMs.toFixed(0)} ms, the tick took ${
+      tickMs.toFixed(0)
+    } ms, their room came back in ${slices.length} slices of ${
+      quantile(ownMs, 0.99).toFixed(2)
+    } ms (99th percentile) and at most ${
+      quantile(ownMs, 1).toFixed(2)
+    } ms of this process's own time, ${quantile(clockMs, 1).toFixed(2)} ms by the clock`,
+    collections === undefined
+      ? `pauses of garbage collection are not known: ${reason}`
+      : `garbage collection apart, meanwhile: ${collections.all.count} pauses, median ${
+        collections.all.p50Ms.toFixed(2)
+      } ms, longest ${collections.all.maxMs.toFixed(2)} ms, ${
+        collections.all.totalMs.toFixed(0)
+      } ms in all (of the whole heap: ${collections.full.count}, longest ${
+        collections.full.maxMs.toFixed(2)
+      } ms)`,
   ];
 }
 

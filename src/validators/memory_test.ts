@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { SlotAllocator } from "../physical/allocator.ts";
+import { PageAges } from "../physical/page_ages.ts";
 import { PageStore } from "../physical/page_store.ts";
 import { measureMemory, type MemoryOutcome, type MemoryPlan } from "./_memory_measure.ts";
 import { measureElsewhere, metricsOf } from "./memory.ts";
@@ -40,6 +41,9 @@ Deno.test("measureMemory() finds nothing wrong with a bus that is right, whateve
     // 375 pages in ticks of 128.
     assert(outcome.pauses.every((times) => times.length === 3));
     assert.equal(outcome.created, 3000 + 5 * 375 + 2 * 300 + 2 * 150);
+    const { slotsUnknown, coldPagesWrong, collections } = outcome.reclaim;
+    assert.deepEqual([slotsUnknown, coldPagesWrong], [0, 0]);
+    assert(collections !== undefined && collections.all.count < 1000);
     assert.equal(outcome.deleted, 5 * 375 + 2 * 150 + 300);
   }
 });
@@ -93,7 +97,7 @@ Deno.test("measureMemory() finds two pages in one slot", async () => {
 });
 
 Deno.test("measureMemory() finds slots that are lost when pages are deleted", async () => {
-  const outcome = await planted(SlotAllocator.prototype, "free", () => () => {});
+  const outcome = await planted(SlotAllocator.prototype, "retire", () => () => {});
   assert(outcome.regrownBytes >= 1024 * 375, `${outcome.regrownBytes}`);
   assert(outcome.fragmentation < 1);
 });
@@ -101,12 +105,12 @@ Deno.test("measureMemory() finds slots that are lost when pages are deleted", as
 Deno.test("measureMemory() times the ticks that delete, whole", async () => {
   const outcome = await planted(
     PageStore.prototype,
-    "remove",
-    (remove) =>
-      function (this: PageStore, id) {
-        const end = performance.now() + 0.05;
+    "removeAll",
+    (removeAll) =>
+      function (this: PageStore, ids) {
+        const end = performance.now() + 0.05 * ids.size;
         while (performance.now() < end);
-        remove.call(this, id);
+        removeAll.call(this, ids);
       },
   );
   // 128 pages of 0.05 ms each; on a busy machine the processor may be another's meanwhile.
@@ -118,14 +122,45 @@ Deno.test("measureMemory() finds ticks that wait while they delete", async () =>
   const cell = new Int32Array(new SharedArrayBuffer(4));
   const outcome = await planted(
     PageStore.prototype,
-    "remove",
-    (remove) =>
-      function (this: PageStore, id) {
-        if (id % 16 === 0) Atomics.wait(cell, 0, 0, 1);
-        remove.call(this, id);
+    "removeAll",
+    (removeAll) =>
+      function (this: PageStore, ids) {
+        Atomics.wait(cell, 0, 0, ids.size / 16);
+        removeAll.call(this, ids);
       },
   );
   assert(metricsOf(outcome).pauseMsMedian > 3);
+});
+
+Deno.test("measureMemory() times every slice of reclaiming, whole, and counts slots that do not come back", async () => {
+  const slow = await planted(
+    SlotAllocator.prototype,
+    "reclaim",
+    (reclaim) =>
+      function (this: SlotAllocator, slots) {
+        const end = performance.now() + 4;
+        while (performance.now() < end);
+        return reclaim.call(this, slots);
+      },
+  );
+  // On a busy machine the processor may be another's meanwhile.
+  assert(metricsOf(slow).reclaimMsMax > 1.5 && slow.reclaim.slices.length > 3);
+  assert.equal(slow.reclaim.slotsUnknown, 0);
+  const lost = await planted(SlotAllocator.prototype, "reclaim", () => () => 0);
+  assert(metricsOf(lost).slotsUnknown >= 3000, `${lost.reclaim.slotsUnknown}`);
+});
+
+Deno.test("measureMemory() finds a monitor that tells warm pages as cold", async () => {
+  const outcome = await planted(
+    PageAges.prototype,
+    "advance",
+    (advance) =>
+      function (this: PageAges, tick) {
+        // Looks at no row: all pages seem to rest.
+        return advance.call(this, tick, 0);
+      },
+  );
+  assert(metricsOf(outcome).coldPagesWrong > 0);
 });
 
 Deno.test("measureElsewhere() finds memory that is kept beside the pages", async () => {

@@ -16,7 +16,10 @@ import { cpuUsage } from "node:process";
 import { StateBus } from "../bus/mod.ts";
 import { SeededRandom } from "../log/seeded_random.ts";
 import { type ProvenancePlan, ProvenanceWork } from "./provenance_work.ts";
-import type { Measured, Validator, ValidatorContext } from "./validator.ts";
+import { plantedNotes, plantedResults } from "./catalogue.ts";
+import { provenanceOf } from "./_own_provenance.ts";
+import { leftOutInMemory } from "./_own_state.ts";
+import type { Measured, PlantedResult, Validator, ValidatorContext } from "./validator.ts";
 
 const PLAN: Omit<ProvenancePlan, "seed"> = {
   sources: 16_384,
@@ -38,8 +41,12 @@ const PAST_QUESTIONS = 16;
 export const provenanceValidator: Validator = {
   id: 10,
   name: "Provenance",
-  needsWorkload: true,
-  run: runProvenance,
+  run: (context) =>
+    context.directory !== undefined
+      ? provenanceOf(context.directory, context)
+      : context.bus !== undefined
+      ? Promise.resolve(leftOutInMemory("it keeps no deltas that values could be traced to"))
+      : runProvenance(context),
 };
 
 async function runProvenance({ quick, seed, progress }: ValidatorContext): Promise<Measured> {
@@ -58,6 +65,8 @@ class Questions {
   readonly past = new Times();
   /** What was wrong, by question. */
   readonly faults: string[] = [];
+  /** Faults that were planted in the first explanation, and whether they were told. */
+  planted: readonly PlantedResult[] = [];
   asked = 0;
   pages = 0;
   depth = 0;
@@ -70,6 +79,7 @@ class Questions {
   /** Asks, and checks the answer; gives how long it took. */
   async ask(bus: StateBus, page: number, tick?: number): Promise<number> {
     const [ms, explanation] = await timed(() => bus.explain(page, { tick }));
+    if (this.planted.length === 0) this.planted = this.#work.plantIn(explanation, page);
     const fault = this.#work.faultOf(explanation, page, explanation.tick);
     if (fault !== "") this.faults.push(`page ${page} as of tick ${explanation.tick}: ${fault}`);
     this.asked++;
@@ -149,6 +159,7 @@ async function askPast(
 
 function measuredOf(work: ProvenanceWork, questions: Questions, firstMs: number): Measured {
   const { asked, faults, cold, cached, past, depth, pages } = questions;
+  const planted = plantedResults(10, questions.planted);
   return {
     metrics: {
       coldMsMax: Math.max(...cold.sorted),
@@ -167,8 +178,10 @@ function measuredOf(work: ProvenanceWork, questions: Questions, firstMs: number)
       } deltas; up to ${pages} pages each, ${depth} steps from the sources`,
       `the first question of the log, its index included: ${firstMs.toFixed(1)} ms`,
       `cold ${listed(cold)} ms; as of the past ${listed(past)} ms; cached ${listed(cached)} ms`,
+      ...plantedNotes(planted),
       ...faults.slice(0, 3).map((fault) => `wrong: ${fault}`),
     ],
+    planted,
   };
 }
 

@@ -12,6 +12,7 @@ import { type Explanation, type Page, type RuleHandle, StateBus } from "../bus/m
 import { SeededRandom } from "../log/seeded_random.ts";
 import { DeltaBatch } from "../physical/mod.ts";
 import { defineRule, type Rule } from "../propagation/mod.ts";
+import type { PlantedResult } from "./validator.ts";
 
 /** How large it is. */
 export interface ProvenancePlan {
@@ -74,6 +75,9 @@ class Record {
     return low - 1;
   }
 }
+
+/** A page of an explanation. */
+type ExplainedPage = Explanation["root"];
 
 interface Derived {
   readonly id: number;
@@ -214,7 +218,7 @@ export class ProvenanceWork {
   }
 
   /** What is wrong with an explanation, "" for nothing. */
-  faultOf(explanation: Explanation, root: number, tick: number): string {
+  faultOf(explanation: Iterable<ExplainedPage>, root: number, tick: number): string {
     const expected = new Map<number, { id: number; at: number; changed: number }>();
     const open = [{ id: root, asOf: tick }];
     for (const { id, asOf } of open) {
@@ -236,7 +240,36 @@ export class ProvenanceWork {
     return missing === undefined ? "" : `page ${missing.id} at ${missing.changed} is missing`;
   }
 
-  #pageFault(page: Explanation["root"], at: number): string {
+  /** Plants faults in a right explanation: each must be told, with its page. */
+  plantIn(explanation: Explanation, root: number): PlantedResult[] {
+    const pages = [...explanation], { tick } = explanation;
+    const isClean = this.faultOf(pages, root, tick) === "";
+    const derived = pages.find(({ id, parents }) => id !== root && parents.length > 1)!;
+    const source = pages.find(({ deltas, parents }) => parents.length === 0 && deltas.length > 0)!;
+    const { parents, epoch, rule } = derived, [delta] = source.deltas;
+    const found = (
+      id: string,
+      page: ExplainedPage,
+      edit: Partial<ExplainedPage>,
+      words: string,
+    ) => {
+      const changed = pages.map((one) => one === page ? { ...page, ...edit } : one);
+      const fault = this.faultOf(changed, root, tick);
+      const isTold = fault.startsWith(`page ${page.id} at `) && fault.includes(words);
+      return { id, found: isClean && isTold };
+    };
+    const stranger = { deltas: [{ ...delta, source: "feed-x" }] };
+    return [
+      found("provenance-parent", derived, { parents: parents.slice(1) }, "parents "),
+      found("provenance-epoch", derived, { epoch: epoch + 1 }, `epoch ${epoch + 1}`),
+      found("provenance-rule", derived, { rule: { ...rule!, name: "other" } }, "rule other"),
+      found("provenance-source", source, stranger, "feed-x"),
+      found("provenance-delta", source, { deltas: [] }, "no delta"),
+      { id: "provenance-later", found: isClean && this.faultOf(pages, root, 3) !== "" },
+    ];
+  }
+
+  #pageFault(page: ExplainedPage, at: number): string {
     const record = this.#records.get(page.id)!, derived = this.#byId.get(page.id);
     if (page.end !== undefined) return `it ends: ${page.end}`;
     if (page.epoch !== (record.epochs[at] ?? 0)) {
@@ -245,6 +278,7 @@ export class ProvenanceWork {
     if (at < 0) return page.kind === "unwritten" ? "" : `it is ${page.kind}`;
     if (derived === undefined) {
       const write = record.writes[at], place = Math.floor(write / 2 ** 32), [delta] = page.deltas;
+      if (delta === undefined) return "no delta is told";
       const feed = Math.floor(place / SOURCE_BYTES), offset = place % SOURCE_BYTES;
       const bytes = delta.after!, after = new DataView(bytes.buffer, bytes.byteOffset);
       const isSame = delta.source === `feed-${feed}` && delta.offset === offset &&

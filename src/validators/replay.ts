@@ -14,9 +14,11 @@
 import { StateBus } from "../bus/mod.ts";
 import { inspectLog, type LogState } from "../log/mod.ts";
 import { runCycle } from "./_cycle.ts";
-import { FORMS, FROM_CHECKPOINT, type Replayed, type ReplayTask } from "./_forms.ts";
+import { FORMS, FROM_CHECKPOINT, IN_A_PROCESS, type Replayed, type ReplayTask } from "./_forms.ts";
 import { type Acknowledged, type KilledLoad, loadWithKill } from "./_killed_load.ts";
+import { plantReplays } from "./_planted_replay.ts";
 import { type BusState, digestOf, divergenceOf } from "./_state.ts";
+import { plantedNotes, plantedResults } from "./catalogue.ts";
 import {
   type ColumnSums,
   type Flights,
@@ -25,6 +27,7 @@ import {
   sumsIn,
   unlikeFile,
 } from "./flights.ts";
+import { damagedLog, leftOutInMemory } from "./_own_state.ts";
 import type { Measured, Validator, ValidatorContext } from "./validator.ts";
 
 const CYCLES = 1000;
@@ -35,7 +38,11 @@ export const replayValidator: Validator = {
   id: 1,
   name: "Replay",
   run: (context) =>
-    context.directory === undefined ? runOwn(context) : runOn(context.directory, context),
+    context.directory !== undefined
+      ? runOn(context.directory, context)
+      : context.bus === undefined
+      ? runOwn(context)
+      : Promise.resolve(leftOutInMemory("there is no log to be replayed")),
 };
 
 /** Sums of what several comparisons found. */
@@ -64,6 +71,8 @@ async function runOwn(context: ValidatorContext): Promise<Measured> {
     findings.add("after the kill", divergenceOf(found.state!, foundOverCheckpoint.state!));
     const forms = await runForms({ directory, tick: Infinity }, live, findings, context);
     const file = await compareWithFile(load, flights, context);
+    context.progress("replaying logs with planted faults");
+    const planted = plantedResults(1, await plantReplays(`${folder}/planted`, context.seed));
     return {
       metrics: {
         divergence: findings.divergence,
@@ -90,8 +99,10 @@ async function runOwn(context: ValidatorContext): Promise<Measured> {
         ...killNotes(load),
         ...file.notes,
         `live state equal to the replay ${forms.agreed.join(", ")}`,
+        ...plantedNotes(planted),
         ...findings.found,
       ],
+      planted,
     };
   } finally {
     await Deno.remove(folder, { recursive: true });
@@ -149,8 +160,20 @@ function sumsText({ rows, delay, distance }: ColumnSums): string {
   return `${text(rows)} rows, ${text(delay)} minutes of delay, ${text(distance)} miles`;
 }
 
-async function runCycles(context: ValidatorContext, findings: Findings) {
-  const count = context.quick ? CYCLES_QUICK : CYCLES;
+/** The small logs alone, so many of them: the figures that they give. */
+export async function measureCycles(
+  count: number,
+  context: ValidatorContext,
+): Promise<{ readonly divergence: number; readonly cycles: number }> {
+  const findings = new Findings(), cycles = await runCycles(context, findings, count);
+  return { divergence: findings.divergence, cycles: cycles.count };
+}
+
+async function runCycles(
+  context: ValidatorContext,
+  findings: Findings,
+  count = context.quick ? CYCLES_QUICK : CYCLES,
+) {
   let deltas = 0, refused = 0;
   for (let cycle = 1; cycle <= count; cycle++) {
     if (cycle % 10 === 0) context.progress(`cycle ${cycle} of ${count}`);
@@ -175,10 +198,11 @@ async function runForms(
   findings: Findings,
   context: ValidatorContext,
 ) {
-  const agreed: string[] = [];
+  const agreed: string[] = [], mayRun = expected !== undefined || await mayStart();
   let first: Replayed | undefined, tick = task.tick, uncarried = 0, hasCheckpoint = true;
   let reference = expected, digest = expected === undefined ? undefined : digestOf(expected);
   for (const [name, run] of Object.entries(FORMS)) {
+    if (name === IN_A_PROCESS && !mayRun) continue;
     context.progress(`replaying ${name}`);
     const replayed = await run({ ...task, tick });
     if (first === undefined) {
@@ -200,19 +224,22 @@ async function runForms(
     // No bytes to measure by: any difference at all is as bad as can be.
     else if (isSame) findings.add(name, { value: Infinity, found: "its SHA-256 is another" });
   }
-  return { agreed, first: first!, uncarried, hasCheckpoint };
+  return { agreed, first: first!, uncarried, hasCheckpoint, mayRun };
 }
 
 async function runOn(directory: string, context: ValidatorContext): Promise<Measured> {
   context.progress("reading the log");
+  const damaged = await damagedLog(directory);
+  if (damaged !== undefined) return damaged;
   const { state, ticks, pages } = await inspectLog(directory);
   const findings = new Findings();
   const task = { directory, tick: ticks?.last ?? 0 };
   const forms = await runForms(task, undefined, findings, context);
+  const { hasCheckpoint, mayRun } = forms, isAll = hasCheckpoint && mayRun;
   return {
     metrics: {
       divergence: findings.divergence,
-      ...(forms.hasCheckpoint ? { formsAgreed: forms.agreed.length } : {}),
+      ...(isAll ? { formsAgreed: forms.agreed.length } : {}),
     },
     // A directory without a delta has been replayed all the same.
     samples: Math.max(1, forms.first.rows),
@@ -223,7 +250,8 @@ async function runOn(directory: string, context: ValidatorContext): Promise<Meas
         ? [`pages too large to be carried: ${forms.uncarried} forms compared by SHA-256 alone`]
         : []),
       ...(state.state === "torn" ? [tornText(state)] : []),
-      ...(forms.hasCheckpoint ? [] : ["no checkpoint: nothing to replay from one"]),
+      ...(hasCheckpoint ? [] : ["no checkpoint: nothing to replay from one"]),
+      ...(mayRun ? [] : ["not in another process: that needs --allow-run"]),
       ...findings.found,
     ],
     unmeasured: {
@@ -232,11 +260,12 @@ async function runOn(directory: string, context: ValidatorContext): Promise<Meas
       wrongTotals: "it holds no flights",
       wrongSums: "it holds no flights",
       wrongRows: "it holds no flights",
-      ...(forms.hasCheckpoint
-        ? {}
-        : { formsAgreed: `${forms.agreed.length} did, and it has no checkpoint for another` }),
+      ...(isAll ? {} : {
+        formsAgreed: `${forms.agreed.length} did, and ${
+          hasCheckpoint ? "another process needs --allow-run" : "it has no checkpoint for another"
+        }`,
+      }),
     },
-    ...(state.state === "damaged" ? { damage: damageText(directory, state) } : {}),
   };
 }
 
@@ -245,10 +274,14 @@ export function tornText({ file, offset, reason }: LogState): string {
   return `a torn tail, which the next open cuts: ${file} at byte ${offset}: ${reason}`;
 }
 
-function damageText(directory: string, { file, offset, tick, reason }: LogState): string {
-  return `the log of ${JSON.stringify(directory)} is damaged: ${file} at byte ${offset}${
-    tick === undefined ? "" : `, tick ${tick}`
-  }: ${reason}`;
+/** Whether another process may be started; nobody is asked at a prompt. */
+async function mayStart(): Promise<boolean> {
+  try {
+    const { state } = await Deno.permissions.query({ name: "run", command: Deno.execPath() });
+    return state === "granted";
+  } catch {
+    return false;
+  }
 }
 
 /** A number as people read it. */

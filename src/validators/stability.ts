@@ -20,7 +20,8 @@ import {
   SystemOnBus,
   type SystemPlan,
 } from "./_stability_system.ts";
-import type { Measured, Validator, ValidatorContext } from "./validator.ts";
+import { plantedNotes, plantedResults } from "./catalogue.ts";
+import type { Measured, PlantedResult, Validator, ValidatorContext } from "./validator.ts";
 
 /** How much is done. */
 export interface StabilityPlan extends SystemPlan {
@@ -40,19 +41,29 @@ const PUSH = 0.0001;
 export const stabilityValidator: Validator = {
   id: 9,
   name: "Stability",
-  needsWorkload: true,
+  needsWorkload:
+    "it disturbs a system of its own and compares runs: which of your values must stay bounded only you know; say it with bus.invariant()",
   run: runStability,
 };
 
 async function runStability({ quick, seed, progress }: ValidatorContext): Promise<Measured> {
   const plan = { ...STABLE, steps: quick ? STEPS_QUICK : STEPS, seed };
   const outcome = await measureStability(plan, progress);
+  const planted = plantedResults(9, [...outcome.planted, await plantDrift(seed)]);
   return {
     metrics: stabilityMetrics(outcome),
     samples: outcome.values,
-    notes: notesOf(plan, outcome),
+    notes: [...notesOf(plan, outcome), ...plantedNotes(planted)],
     durability: "memory",
+    planted,
   };
+}
+
+/** Does a small part of the work with a diffusion that is none of a stable system: errors must be seen to grow. */
+async function plantDrift(seed: number): Promise<PlantedResult> {
+  const plan = { ...STABLE, width: 8, rows: 3, strips: 3, steps: 60, seed };
+  const grown = stabilityMetrics(await measureStability({ ...plan, diffusion: 0.35 }, () => {}));
+  return { id: "stability-drift", found: grown.errorGrowth > 10 && grown.wrongSteps === 0 };
 }
 
 /** What one disturbance did. */
@@ -79,6 +90,8 @@ export interface StabilityOutcome {
   readonly largest: number;
   /** The disturbances. */
   readonly disturbed: readonly Disturbed[];
+  /** Faults that were planted in a step of the undisturbed run, and whether they were told. */
+  readonly planted: readonly PlantedResult[];
 }
 
 /** What is put into the cells beside what the source gives; says how much at most a cell got so far. */
@@ -100,13 +113,32 @@ export async function measureStability(
     if (!isSame(values, plain.advance(drive))) wrongSteps++;
     way.push(values);
   });
-  const smoothness = largestSecondDifference(way);
+  const smoothness = largestSecondDifference(way), planted = plantInWay(way, smoothness);
   const disturbed: Disturbed[] = [];
   for (const [name, disturb] of Object.entries(disturbancesOf(plan))) {
     progress(name);
     disturbed.push({ name, ...await runDisturbed(plan, disturb, way, smoothness, findings) });
   }
-  return { ...findings, wrongSteps, largest, disturbed };
+  return { ...findings, wrongSteps, largest, disturbed, planted };
+}
+
+/** Plants values in a copy of one step: whoever looks at steps must tell them. */
+function plantInWay(way: readonly Float64Array[], smoothness: number): PlantedResult[] {
+  const half = way.length >> 1, step = way[half], cell = step.length >> 2;
+  const planted = (value: number) => step.with(cell, value);
+  const nonFinite = (values: Float64Array) => {
+    const findings = { values: 0, nonFinite: 0 };
+    look(values, findings);
+    return findings.nonFinite;
+  };
+  const kicked = planted(step[cell] + 100 * smoothness), other = planted(step[cell] + 1e-12);
+  const growth = largestSecondDifference(way.with(half, kicked)) / smoothness;
+  return [
+    { id: "stability-nan", found: nonFinite(step) === 0 && nonFinite(planted(NaN)) === 1 },
+    { id: "stability-infinite", found: nonFinite(planted(-Infinity)) === 1 },
+    { id: "stability-kick", found: growth > 10 },
+    { id: "stability-step", found: isSame(step, step.slice()) && !isSame(step, other) },
+  ];
 }
 
 async function runDisturbed(

@@ -9,6 +9,12 @@
  * Cost: these are types.
  */
 
+import type { StateBus } from "../bus/mod.ts";
+import type { Rule } from "../propagation/mod.ts";
+
+/** Rules of a program by the names that they are bound by. */
+export type GivenRules = Readonly<Record<string, Rule>>;
+
 /**
  * How a benchmark ended. `not built` (no validator has its id) and `skipped` (it needs a workload of
  * its own and was pointed at a user's directory) are said aloud and never count as passed.
@@ -29,6 +35,19 @@ export interface ValidatorContext {
    * never written.
    */
   readonly directory?: string;
+  /**
+   * The live bus of a program that is validated. Where it has a log, `directory` is that of the log, which the bus
+   * goes on writing; a bus in memory has no directory.
+   */
+  readonly bus?: StateBus;
+  /** URL of a user's module with rules and invariants for the directory. */
+  readonly rules?: string;
+  /** Rules by name that a program gives in place of a module. */
+  readonly givenRules?: GivenRules;
+  /** How often each rule of a user is run on the same inputs; 3 if left out. */
+  readonly ruleRuns?: number;
+  /** Milliseconds that one rule, or the loading of a user's module, may take. */
+  readonly ruleTimeoutMs?: number;
   /**
    * Says how far the work is, for a person who waits: `cycle 120 of 1000`. Cheap enough to call
    * several times a second, too dear for every row.
@@ -51,8 +70,27 @@ export interface Measured {
    * context has a `directory`: on its own workload a validator measures every metric.
    */
   readonly unmeasured?: Readonly<Record<string, string>>;
+  /**
+   * Why there was nothing to validate, in words that help: the benchmark is then skipped, whatever else
+   * this says. Read only where a user's directory or bus is validated.
+   */
+  readonly leftOut?: string;
   /** What is damaged in the user's directory, in one sentence; the command then ends with exit 3. */
   readonly damage?: string;
+  /**
+   * Faults of the catalogue (`catalogue.ts`) that were planted in the validator's own work, and whether
+   * each was found; one that was not is a failure, whatever the figures say. Left out where nothing
+   * was planted.
+   */
+  readonly planted?: readonly PlantedResult[];
+}
+
+/** What became of a fault that a validator planted. */
+export interface PlantedResult {
+  /** The fault, by its id in the catalogue. */
+  readonly id: string;
+  /** Whether the check found it, by its name and at its place. */
+  readonly found: boolean;
 }
 
 /** One of the ten validators. */
@@ -61,8 +99,11 @@ export interface Validator {
   readonly id: number;
   /** Its name, for messages; a report shows the name that the targets file gives. */
   readonly name: string;
-  /** Whether it brings a workload that a user's directory cannot replace; such a one is skipped there. */
-  readonly needsWorkload?: boolean;
+  /**
+   * Why it needs a workload of its own, which a user's data cannot replace: it is skipped there, with this
+   * reason. Left out of those that validate a user's data.
+   */
+  readonly needsWorkload?: string;
   /**
    * Does the work and measures it.
    *
