@@ -1,7 +1,9 @@
 /** The other end of a ring in the benchmark: pops what comes, sums it, and answers with the sum. */
 
 import { RingBuffer } from "ringbuf.js";
-import { type RingHandle, SpscRing } from "../mod.ts";
+// Not from mod.ts: a thread starts with what it needs.
+import type { RingHandle } from "../src/propagation/ring_memory.ts";
+import { SpscRing } from "../src/propagation/spsc_ring.ts";
 
 /** What to pop. */
 export interface RingWork {

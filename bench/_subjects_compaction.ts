@@ -1,21 +1,23 @@
 /** Subject: a log in which every byte was overwritten ten times, merged. */
 
 import { DeltaBatch, StateBus } from "../mod.ts";
-import { hash, median, numbers, type Row } from "./_harness.ts";
+import { median, numbers, type Row } from "./_harness.ts";
+import { stateHash } from "./_work.ts";
 
 const PAGES = 1024;
 const PAGE_BYTES = 4096;
 const CELL = 16;
 const OVERWRITES = 10;
 const ROWS = 65_536;
-const OPTIONS = { memoryLimitBytes: 2 ** 26, segmentBytesMax: 8 * 2 ** 20 };
+/** Small segments, as the log is small. */
+export const OPTIONS = { memoryLimitBytes: 2 ** 26, segmentBytesMax: 8 * 2 ** 20 };
 
 /** Writes the log: cells in random order, ten times each; its last segment is small. */
-async function fill(dir: string): Promise<void> {
+export async function fill(dir: string, pages = PAGES): Promise<void> {
   await using bus = await StateBus.open({ dir, ...OPTIONS });
-  for (let i = 0; i < PAGES; i++) bus.createPage({ size: PAGE_BYTES });
+  for (let i = 0; i < pages; i++) bus.createPage({ size: PAGE_BYTES });
   await bus.commit();
-  const random = numbers(7), cells = PAGES * PAGE_BYTES / CELL, cell = new Uint8Array(CELL);
+  const random = numbers(7), cells = pages * PAGE_BYTES / CELL, cell = new Uint8Array(CELL);
   const order = Uint32Array.from({ length: OVERWRITES * cells }, (_, i) => i % cells);
   for (let i = order.length - 1; i > 0; i--) {
     const other = random() % (i + 1);
@@ -36,12 +38,8 @@ async function fill(dir: string): Promise<void> {
   }
 }
 
-function stateHash(bus: StateBus): string {
-  const pages = [...bus.pages()].sort((a, b) => a.id - b.id);
-  return hash(...pages.map((page) => page.read()));
-}
-
-function copy(source: string, target: string): void {
+/** Copies a folder. */
+export function copy(source: string, target: string): void {
   Deno.mkdirSync(target, { recursive: true });
   for (const { name, isDirectory } of Deno.readDirSync(source)) {
     if (isDirectory) copy(`${source}/${name}`, `${target}/${name}`);

@@ -1,8 +1,8 @@
 /** Subjects with a disk: logged ticks, recovery, and the embedded databases that wait for the same sync. */
 
-import { DatabaseSync } from "node:sqlite";
-import { DeltaBatch, StateBus } from "../mod.ts";
-import { hash, interleave, millions, numbers, type Row } from "./_harness.ts";
+import { type DeltaBatch, StateBus } from "../mod.ts";
+import { hash, interleave, millions, type Row } from "./_harness.ts";
+import { besidePeer } from "./_comparison.ts";
 import { memoryBus } from "./_subjects_memory.ts";
 import {
   bareApply,
@@ -11,11 +11,11 @@ import {
   fillColumns,
   filledBatch,
   PAGES,
-  PAYLOAD,
   ROWS,
   SEED,
   signed,
 } from "./_work.ts";
+import { OURS, TRANSACTION_ROWS, transactions } from "./_work_databases.ts";
 
 const PAGE_BYTES = 4096;
 const TICKS = 16;
@@ -170,135 +170,27 @@ export function recovery(rounds: number): Promise<Row[]> {
   });
 }
 
-const TRANSACTIONS = 40;
-const TRANSACTION_ROWS = 1000;
-
-/** Rows for the databases: key and 16 bytes. */
-function databaseRows(): { keys: Uint32Array; values: Uint8Array[] } {
-  const next = numbers(SEED);
-  const count = TRANSACTIONS * TRANSACTION_ROWS;
-  const keys = Uint32Array.from({ length: count }, () => 1 + next() % PAGES);
-  const values = Array.from({ length: count }, () => {
-    return new Uint8Array(Uint32Array.from({ length: PAYLOAD / 4 }, next).buffer);
-  });
-  return { keys, values };
-}
-
-async function busTransactions(
-  bus: StateBus,
-  batch: DeltaBatch,
-  work: ReturnType<typeof databaseRows>,
-) {
-  const start = performance.now();
-  for (let t = 0; t < TRANSACTIONS; t++) {
-    batch.clear();
-    for (let i = t * TRANSACTION_ROWS; i < (t + 1) * TRANSACTION_ROWS; i++) {
-      batch.push(work.keys[i], 0, work.values[i]);
-    }
-    bus.submit(batch);
-    const report = await bus.tick();
-    await report.durable;
-  }
-  return (performance.now() - start) / 1000;
-}
-
-async function databaseRow(
-  name: string,
-  target: number,
-  rounds: number,
-  folder: string,
-  peer: (work: ReturnType<typeof databaseRows>) => number | Promise<number>,
-  read: (key: number) => Uint8Array,
-): Promise<Row[]> {
-  const work = databaseRows();
-  await using bus = await StateBus.open({
-    dir: `${folder}/bus`,
-    memoryLimitBytes: PAGES * 16 + 2 ** 24,
-  });
-  await makePages(bus, PAYLOAD);
-  const batch = new DeltaBatch({
-    rows: TRANSACTION_ROWS,
-    payloadBytes: TRANSACTION_ROWS * PAYLOAD,
-  });
-  const measured = await interleave(
-    () => busTransactions(bus, batch, work),
-    () => peer(work),
-    rounds,
-  );
-  const keys = [...new Set(work.keys)].slice(0, 1000);
-  const ours = hash(...keys.map((key) => bus.page(key).read()));
-  const theirs = hash(...keys.map(read));
+async function databaseRow(name: string, target: number, rounds: number): Promise<Row[]> {
+  const measured = await besidePeer(transactions, OURS, name, rounds), { same } = measured;
+  const rows = transactions.size * TRANSACTION_ROWS;
   return [{
     subject: `${TRANSACTION_ROWS} rows of 16 bytes a durable transaction, against ${name}`,
-    ours: millions(TRANSACTIONS * TRANSACTION_ROWS, measured.ours),
-    peer: millions(TRANSACTIONS * TRANSACTION_ROWS, measured.peer),
+    ours: millions(rows, measured.ours),
+    peer: millions(rows, measured.peer),
     ratio: measured.ratio,
     spread: measured.spread,
     target: `>= ${target}`,
-    met: measured.ratio >= target && ours === theirs,
-    hash: ours === theirs ? ours : `${ours} differs from ${theirs}`,
+    met: measured.ratio >= target && same,
+    hash: measured.hash,
   }];
 }
 
 /** node:sqlite, WAL, synchronous FULL, 1000 rows a transaction. */
 export function sqlite(rounds: number): Promise<Row[]> {
-  return withFolder(async (folder) => {
-    const database = new DatabaseSync(`${folder}/peer.sqlite`);
-    database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
-    database.exec("CREATE TABLE cell (id INTEGER PRIMARY KEY, value BLOB NOT NULL)");
-    const upsert = database.prepare(
-      "INSERT INTO cell VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET value = excluded.value",
-    );
-    const select = database.prepare("SELECT value FROM cell WHERE id = ?");
-    const peer = ({ keys, values }: ReturnType<typeof databaseRows>) => {
-      const start = performance.now();
-      for (let t = 0; t < TRANSACTIONS; t++) {
-        database.exec("BEGIN");
-        for (let i = t * TRANSACTION_ROWS; i < (t + 1) * TRANSACTION_ROWS; i++) {
-          upsert.run(keys[i], values[i]);
-        }
-        database.exec("COMMIT");
-      }
-      return (performance.now() - start) / 1000;
-    };
-    const read = (key: number) => select.get(key)!.value as Uint8Array;
-    const rows = await databaseRow("node:sqlite (WAL, FULL)", 5, rounds, folder, peer, read);
-    database.close();
-    return rows;
-  });
+  return databaseRow("node:sqlite (WAL, FULL)", 5, rounds);
 }
 
 /** lmdb, durable puts of the same rows. */
 export function lmdb(rounds: number): Promise<Row[]> {
-  return withFolder(async (folder) => {
-    const { open } = await import("lmdb");
-    // overlappingSync off: a transaction is on the disk when it returns, as ours is.
-    const database = open({
-      path: `${folder}/lmdb`,
-      encoding: "binary",
-      keyEncoding: "uint32",
-      overlappingSync: false,
-    });
-    const peer = async ({ keys, values }: ReturnType<typeof databaseRows>) => {
-      const start = performance.now();
-      for (let t = 0; t < TRANSACTIONS; t++) {
-        await database.transaction(() => {
-          for (let i = t * TRANSACTION_ROWS; i < (t + 1) * TRANSACTION_ROWS; i++) {
-            database.put(keys[i], values[i]);
-          }
-        });
-      }
-      return (performance.now() - start) / 1000;
-    };
-    const rows = await databaseRow(
-      "lmdb (durable)",
-      3,
-      rounds,
-      folder,
-      peer,
-      (key) => database.get(key),
-    );
-    await database.close();
-    return rows;
-  });
+  return databaseRow("lmdb (durable)", 3, rounds);
 }

@@ -11,6 +11,7 @@ import {
   fillColumns,
   PAGES,
   randomOffsets,
+  randomPages,
   randomPayload,
   ROWS,
   SEED,
@@ -22,12 +23,17 @@ const TICKS = Math.ceil(DELTAS / ROWS);
 const MEMORY_BYTES = PAGES * PAGE_BYTES + 2 ** 24;
 
 /** A directory with 1,000,000 deltas of 16 bytes over some pages, and the bus that wrote it. */
-async function written(dir: string, pages: number): Promise<StateBus> {
+export async function written(
+  dir: string,
+  pages: number,
+  ticks = TICKS,
+  rows = ROWS,
+): Promise<StateBus> {
   const bus = await StateBus.open({ dir, memoryLimitBytes: MEMORY_BYTES });
   for (let i = 0; i < pages; i++) bus.createPage({ size: PAGE_BYTES });
   await bus.commit();
-  const batch = emptyBatch(), next = numbers(SEED);
-  for (let tick = 0; tick < TICKS; tick++) {
+  const batch = emptyBatch(rows), next = numbers(SEED);
+  for (let tick = 0; tick < ticks; tick++) {
     fill(batch, next, pages);
     bus.submit(batch);
     await (await bus.tick()).durable;
@@ -37,12 +43,12 @@ async function written(dir: string, pages: number): Promise<StateBus> {
 }
 
 function fill(batch: DeltaBatch, next: () => number, pages: number): void {
-  const ids = Uint32Array.from({ length: ROWS }, () => 1 + next() % pages);
+  const rows = batch.rowsMax;
   fillColumns(
     batch,
-    ids,
-    randomOffsets(next, PAGE_BYTES),
-    randomPayload(next),
+    randomPages(next, rows, pages),
+    randomOffsets(next, PAGE_BYTES, rows),
+    randomPayload(next, rows),
     batch.source("bench"),
   );
 }

@@ -6,7 +6,7 @@ import { SEED } from "./_work.ts";
 
 const ROWS = 1_000_000;
 /** The flights of the data that the examples load, in six columns. */
-const Flights = table({
+export const Flights = table({
   delay: "i16",
   distance: "u16",
   hour: "u8",
@@ -14,30 +14,40 @@ const Flights = table({
   departure: "f64",
   flight: "u32",
 });
-type FlightTable = Table<typeof Flights.definition>;
+/** A table of flights. */
+export type FlightTable = Table<typeof Flights.definition>;
 
-/** Six columns of {@linkcode ROWS} random values. */
-function flightColumns() {
+/** The columns of flights. */
+export interface FlightColumns {
+  readonly delay: Int16Array;
+  readonly distance: Uint16Array;
+  readonly hour: Uint8Array;
+  readonly carrier: Uint8Array;
+  readonly departure: Float64Array;
+  readonly flight: Uint32Array;
+}
+
+/** Six columns of random values. */
+export function flightColumns(rows = ROWS): FlightColumns {
   const next = numbers(SEED);
   return {
-    delay: Int16Array.from({ length: ROWS }, () => next() % 400 - 60),
-    distance: Uint16Array.from({ length: ROWS }, () => next() % 5000),
-    hour: Uint8Array.from({ length: ROWS }, () => next() % 24),
-    carrier: Uint8Array.from({ length: ROWS }, () => next() % 20),
-    departure: Float64Array.from({ length: ROWS }, () => 978_307_200 + next() % 31_536_000),
-    flight: Uint32Array.from({ length: ROWS }, next),
+    delay: Int16Array.from({ length: rows }, () => next() % 400 - 60),
+    distance: Uint16Array.from({ length: rows }, () => next() % 5000),
+    hour: Uint8Array.from({ length: rows }, () => next() % 24),
+    carrier: Uint8Array.from({ length: rows }, () => next() % 20),
+    departure: Float64Array.from({ length: rows }, () => 978_307_200 + next() % 31_536_000),
+    flight: Uint32Array.from({ length: rows }, next),
   };
 }
 
-type Columns = ReturnType<typeof flightColumns>;
-
-function bytesOf(column: ArrayBufferView): Uint8Array<ArrayBuffer> {
+/** The bytes of a column. */
+export function bytesOf(column: ArrayBufferView): Uint8Array<ArrayBuffer> {
   return new Uint8Array(column.buffer as ArrayBuffer, column.byteOffset, column.byteLength);
 }
 
 /** The columns of a table as they come back from it, from a row on. */
-function readBack(flights: FlightTable, columns: Columns, from: number): Uint8Array[] {
-  return (Object.keys(columns) as (keyof Columns)[]).map((name) => {
+export function readBack(flights: FlightTable, columns: FlightColumns, from: number): Uint8Array[] {
+  return (Object.keys(columns) as (keyof FlightColumns)[]).map((name) => {
     const target = columns[name].slice().fill(0);
     flights.columnInto(target as never, name, from);
     return bytesOf(target);

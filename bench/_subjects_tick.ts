@@ -8,34 +8,27 @@
  * once more after a recovery from the log.
  */
 
-import { defineRule, DeltaBatch, type Page, StateBus } from "../mod.ts";
+import { StateBus } from "../mod.ts";
 import { hash, numbers, type Row } from "./_harness.ts";
 import { SEED } from "./_work.ts";
+import {
+  addTo,
+  BATCHES,
+  batchOf,
+  busOfSums,
+  compare,
+  derive,
+  DERIVED,
+  PAGES,
+  readsOf,
+  renew,
+  ROWS,
+  WORDS,
+} from "./_work_tick.ts";
 
-const PAGES = 10_000;
-const DERIVED = 1000;
-const SOURCES: number = PAGES - DERIVED;
-const ROWS = 10_000;
-const WORDS = 16;
-const ROW_WORDS = 4;
-const BATCHES = 16;
 const WARM_UP = 60;
 const TICKS_A_ROUND = 60;
-/** Where the levels of derived pages begin, by index of the page. */
-const LEVELS: readonly number[] = [0, SOURCES, SOURCES + 900, SOURCES + 990, PAGES];
-const FAN_INS: readonly number[] = [1, 1, 2, 2, 4, 4, 8, 25];
 const P99_MS_MAX = 4;
-
-const sum = defineRule({
-  compute(ctx) {
-    const output = ctx.output(0), count = ctx.params as number;
-    for (let at = 0; at < 4 * WORDS; at += 4) {
-      let sum = 0;
-      for (let i = 0; i < count; i++) sum = sum + ctx.input(i).getInt32(at) | 0;
-      output.setInt32(at, sum);
-    }
-  },
-});
 
 /** Runs the subject. */
 export async function ticks(rounds: number): Promise<Row[]> {
@@ -49,23 +42,12 @@ export async function ticks(rounds: number): Promise<Row[]> {
 
 async function measure(dir: string, count: number): Promise<Row> {
   const next = numbers(SEED), reads = readsOf(next);
-  const bus = await StateBus.open({ dir, durability: "group", tickBudgetMs: 1000 });
-  const pages = Array.from({ length: PAGES }, () => bus.createPage({ size: 4 * WORDS }));
-  reads.forEach((inputs, i) => {
-    bus.rule(sum, {
-      name: `sum ${i}`,
-      inputs: inputs.map((input) => pages[input]),
-      outputs: [pages[SOURCES + i]],
-      params: inputs.length,
-    });
-  });
-  await bus.commit();
+  const { bus, pages } = await busOfSums(reads, { dir, durability: "group" });
   const batches = Array.from({ length: BATCHES }, () => batchOf(pages, next));
   const model = new Int32Array(PAGES * WORDS), times: number[] = [];
   let fired = 0;
   for (let tick = -WARM_UP; tick < count; tick++) {
     const batch = batches[(tick + WARM_UP) % BATCHES];
-    // Rows that come again and change nothing would wake nobody.
     renew(batch, tick);
     const start = performance.now();
     const receipt = bus.submit(batch);
@@ -105,66 +87,4 @@ function rowOf(times: number[], fired: number, model: Int32Array): Row {
     met: p99 < P99_MS_MAX,
     hash: hash(new Uint8Array(model.buffer)),
   };
-}
-
-/** For each derived page the pages that it is the sum of, by index: others of the level before. */
-function readsOf(next: () => number): number[][] {
-  return Array.from({ length: DERIVED }, (_, i) => {
-    const page = SOURCES + i, level = LEVELS.findIndex((start) => start > page) - 1;
-    const first = LEVELS[level - 1], count = LEVELS[level] - first;
-    const wanted = Math.min(count, FAN_INS[next() % FAN_INS.length]), inputs = new Set<number>();
-    while (inputs.size < wanted) inputs.add(first + next() % count);
-    return [...inputs];
-  });
-}
-
-function batchOf(pages: readonly Page[], next: () => number): DeltaBatch {
-  const batch = new DeltaBatch({ rows: ROWS, payloadBytes: 4 * ROW_WORDS * ROWS });
-  const { page, offset, length, payloadStart } = batch.columns;
-  for (let i = 0; i < ROWS; i++) {
-    page[i] = pages[next() % SOURCES].id;
-    offset[i] = 4 * ROW_WORDS * (next() % (WORDS / ROW_WORDS));
-    payloadStart[i] = 4 * ROW_WORDS * i;
-  }
-  length.fill(4 * ROW_WORDS);
-  batch.setLength(ROWS, 4 * ROW_WORDS * ROWS);
-  return batch;
-}
-
-function payloadOf({ payload }: DeltaBatch): Int32Array {
-  return new Int32Array(payload.buffer, payload.byteOffset, ROW_WORDS * ROWS);
-}
-
-function renew(batch: DeltaBatch, tick: number): void {
-  const words = payloadOf(batch);
-  for (let i = 0; i < words.length; i++) words[i] = Math.imul(i + 1, tick + 1000);
-}
-
-/** The same work with plain arrays. */
-function addTo(model: Int32Array, batch: DeltaBatch, idOfFirst: number): void {
-  const { page, offset } = batch.columns, words = payloadOf(batch);
-  for (let i = 0; i < ROWS; i++) {
-    const to = (page[i] - idOfFirst) * WORDS + (offset[i] >>> 2);
-    for (let k = 0; k < ROW_WORDS; k++) model[to + k] = words[ROW_WORDS * i + k];
-  }
-}
-
-function derive(model: Int32Array, reads: readonly (readonly number[])[]): void {
-  reads.forEach((inputs, i) => {
-    for (let word = 0; word < WORDS; word++) {
-      let sum = 0;
-      for (const input of inputs) sum = sum + model[input * WORDS + word] | 0;
-      model[(SOURCES + i) * WORDS + word] = sum;
-    }
-  });
-}
-
-function compare(model: Int32Array, pages: readonly Page[]): void {
-  const bytes = new Uint8Array(4 * WORDS), words = new Int32Array(bytes.buffer);
-  pages.forEach((page, index) => {
-    page.readInto(bytes);
-    for (let word = 0; word < WORDS; word++) {
-      if (words[word] !== model[index * WORDS + word]) throw new Error(`page ${index} differs`);
-    }
-  });
 }

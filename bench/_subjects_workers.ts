@@ -21,9 +21,11 @@ import {
 
 const BATCHES = 153;
 const LOGGED_BATCHES = 32;
-const PAGE_BYTES = 64;
+/** Bytes of a page. */
+export const PAGE_BYTES = 64;
 
-interface Side {
+/** A bus, and its run. */
+export interface WorkersSide {
   readonly bus: StateBus;
   readonly run: () => Promise<number>;
 }
@@ -85,11 +87,12 @@ async function compare(
   }
 }
 
-async function sideOf(
+/** A bus with pages whose run makes all batches one tick. */
+export async function sideOf(
   batches: readonly DeltaBatch[],
   workers: number,
   dir: string | undefined,
-): Promise<Side> {
+): Promise<WorkersSide> {
   const bus = await StateBus.open({
     workers,
     tickRowsMax: 2 ** 25,
@@ -131,7 +134,7 @@ function rowOf(
 }
 
 /** Hash of all pages as a bare loop leaves them. */
-function reference(batches: readonly DeltaBatch[]): string {
+export function reference(batches: readonly DeltaBatch[]): string {
   const words = bareMemory(PAGE_BYTES);
   for (const batch of batches) {
     const { page, offset, start, payload } = signed(batch);
@@ -140,7 +143,8 @@ function reference(batches: readonly DeltaBatch[]): string {
   return hash(new Uint8Array(words.buffer));
 }
 
-function stateOf(bus: StateBus): string {
+/** Hash of all pages. */
+export function stateOf(bus: StateBus): string {
   const bytes = new Uint8Array(PAGES * PAGE_BYTES);
   for (let i = 0; i < PAGES; i++) {
     bus.page(i + 1).readInto(bytes.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES));

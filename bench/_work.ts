@@ -2,8 +2,8 @@
  * The work that most subjects share: 65,536 pages, batches of 65,536 rows of 16 bytes, random pages.
  */
 
-import { DeltaBatch } from "../mod.ts";
-import { numbers } from "./_harness.ts";
+import { DeltaBatch, type OpenOptions, StateBus } from "../mod.ts";
+import { hash, numbers } from "./_harness.ts";
 
 /** Pages. */
 export const PAGES = 65_536;
@@ -14,23 +14,28 @@ export const PAYLOAD = 16;
 /** Seed of all workloads. */
 export const SEED = 20_261_122;
 
-/** A batch with its columns filled directly. */
-export function filledBatch(pageBytes: number, seed: number, batch = emptyBatch()): DeltaBatch {
-  const next = numbers(seed);
+/** A batch with its columns filled directly: as many rows as it takes, over so many pages. */
+export function filledBatch(
+  pageBytes: number,
+  seed: number,
+  batch = emptyBatch(),
+  pages = PAGES,
+): DeltaBatch {
+  const next = numbers(seed), rows = batch.rowsMax;
   const source = batch.source("bench");
   fillColumns(
     batch,
-    randomPages(next),
-    randomOffsets(next, pageBytes),
-    randomPayload(next),
+    randomPages(next, rows, pages),
+    randomOffsets(next, pageBytes, rows),
+    randomPayload(next, rows),
     source,
   );
   return batch;
 }
 
 /** An empty batch of the right size. */
-export function emptyBatch(): DeltaBatch {
-  return new DeltaBatch({ rows: ROWS, payloadBytes: ROWS * PAYLOAD });
+export function emptyBatch(rows = ROWS): DeltaBatch {
+  return new DeltaBatch({ rows, payloadBytes: rows * PAYLOAD });
 }
 
 /** Fills the columns of a batch as a program that has its data in columns would. */
@@ -42,30 +47,31 @@ export function fillColumns(
   source: number,
 ): void {
   const { page, offset, length, payloadStart, kind, source: sources, intent } = batch.columns;
+  const rows = batch.rowsMax;
   page.set(pages);
   offset.set(offsets);
-  length.fill(PAYLOAD, 0, ROWS);
-  for (let i = 0; i < ROWS; i++) payloadStart[i] = i * PAYLOAD;
-  kind.fill(0, 0, ROWS);
-  sources.fill(source, 0, ROWS);
-  intent.fill(0, 0, ROWS);
+  length.fill(PAYLOAD, 0, rows);
+  for (let i = 0; i < rows; i++) payloadStart[i] = i * PAYLOAD;
+  kind.fill(0, 0, rows);
+  sources.fill(source, 0, rows);
+  intent.fill(0, 0, rows);
   batch.payload.set(payload);
-  batch.setLength(ROWS, ROWS * PAYLOAD);
+  batch.setLength(rows, rows * PAYLOAD);
 }
 
-/** Random page ids, 1 to {@linkcode PAGES}. */
-export function randomPages(next: () => number): Uint32Array {
-  return Uint32Array.from({ length: ROWS }, () => 1 + next() % PAGES);
+/** Random page ids from 1. */
+export function randomPages(next: () => number, rows = ROWS, pages = PAGES): Uint32Array {
+  return Uint32Array.from({ length: rows }, () => 1 + next() % pages);
 }
 
 /** Random multiples of 16 inside a page. */
-export function randomOffsets(next: () => number, pageBytes: number): Uint32Array {
-  return Uint32Array.from({ length: ROWS }, () => next() % (pageBytes / PAYLOAD) * PAYLOAD);
+export function randomOffsets(next: () => number, pageBytes: number, rows = ROWS): Uint32Array {
+  return Uint32Array.from({ length: rows }, () => next() % (pageBytes / PAYLOAD) * PAYLOAD);
 }
 
 /** Random payloads. */
-export function randomPayload(next: () => number): Uint8Array {
-  return new Uint8Array(Uint32Array.from({ length: ROWS * PAYLOAD / 4 }, next).buffer);
+export function randomPayload(next: () => number, rows = ROWS): Uint8Array {
+  return new Uint8Array(Uint32Array.from({ length: rows * PAYLOAD / 4 }, next).buffer);
 }
 
 /** The bare loop: no table, no checks, no epochs; pages stand side by side in id order. */
@@ -107,6 +113,30 @@ export function signed(batch: DeltaBatch): {
 }
 
 /** Memory for the bare loop's pages. */
-export function bareMemory(pageBytes: number): Int32Array {
-  return new Int32Array(new SharedArrayBuffer(PAGES * pageBytes));
+export function bareMemory(pageBytes: number, pages = PAGES): Int32Array {
+  return new Int32Array(new SharedArrayBuffer(pages * pageBytes));
+}
+
+/** A bus with that many pages of one size, ids from 1. */
+export async function busOfPages(
+  pages: number,
+  pageBytes: number,
+  options: OpenOptions = {},
+): Promise<StateBus> {
+  const bus = await StateBus.open({ memoryLimitBytes: pages * pageBytes + 2 ** 24, ...options });
+  for (let page = 0; page < pages; page++) bus.createPage({ size: pageBytes });
+  await bus.commit();
+  return bus;
+}
+
+/** Submits a batch, ticks, and waits for the receipt. */
+export async function tickOf(bus: StateBus, batch: DeltaBatch): Promise<void> {
+  const receipt = bus.submit(batch);
+  await bus.tick();
+  await receipt;
+}
+
+/** Hash of all pages, as their bytes stand side by side. */
+export function stateHash(bus: StateBus): string {
+  return hash(...[...bus.pages()].sort((a, b) => a.id - b.id).map((page) => page.read()));
 }

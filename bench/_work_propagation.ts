@@ -147,7 +147,7 @@ export class RuleGraph {
 export async function busGraph(
   graph: Graph,
   pageBytes: number,
-): Promise<{ bus: StateBus; sources: Page[]; end: Page }> {
+): Promise<{ bus: StateBus; sources: Page[]; ends: Page[]; end: Page }> {
   const bus = await StateBus.open({ memoryLimitBytes: 2 ** 28, tickBudgetMs: 10_000 });
   const nodes = graph.sources + graph.reads.length;
   const pages = Array.from({ length: nodes }, () => bus.createPage({ size: pageBytes }));
@@ -160,8 +160,8 @@ export async function busGraph(
     });
   });
   await bus.tick();
-  const end = pages[graph.ends[graph.ends.length - 1]];
-  return { bus, sources: pages.slice(0, graph.sources), end };
+  const ends = graph.ends.map((end) => pages[end]), end = ends[ends.length - 1];
+  return { bus, sources: pages.slice(0, graph.sources), ends, end };
 }
 
 /** The same graph of signals. */

@@ -1,57 +1,96 @@
 /**
- * A mapped file beside shared memory: a tick, opening after a clean close, and reading from another
- * mapping: `deno bench -A bench/mapped_bench.ts`.
+ * Pages in a mapped file beside shared memory: a tick, opening after a clean close, reading from another
+ * mapping: `deno bench -A bench/mapped_bench.ts`. Where the system has no such file, all sides are shared memory.
  */
 
-import { StateBus } from "../mod.ts";
-import { filledBatch, PAGES, SEED } from "./_work.ts";
+import { type OpenOptions, StateBus } from "../mod.ts";
+import { bench, type OpenSide } from "./_comparison.ts";
+import { busOfPages, emptyBatch, filledBatch, SEED, stateHash, tickOf } from "./_work.ts";
 
-const PAGE_BYTES = 1024, TICKS = 16;
-const batch = filledBatch(PAGE_BYTES, SEED);
-const folder = Deno.makeTempDirSync();
-addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+const PAGE_BYTES = 1024;
+const TICKS = 16;
 
-function open(arena: "shared" | "mmap", dir?: string, readOnly = false): Promise<StateBus> {
-  return StateBus.open({ arena, dir, readOnly, memoryLimitBytes: 2 ** 28 });
+type Arena = "shared" | "mmap";
+
+function ticking(arena: Arena): OpenSide {
+  return async ({ size }) => {
+    const bus = await busOfPages(size, PAGE_BYTES, { arena });
+    const batch = filledBatch(PAGE_BYTES, SEED, emptyBatch(size), size);
+    return {
+      run: () => tickOf(bus, batch),
+      result: () => stateHash(bus),
+      close: () => bus.close(),
+    };
+  };
 }
 
-async function filled(arena: "shared" | "mmap", dir?: string): Promise<StateBus> {
-  const bus = await open(arena, dir);
-  for (let page = 0; page < PAGES; page++) bus.createPage({ size: PAGE_BYTES });
-  await bus.commit();
-  return bus;
+function opening(arena: Arena): OpenSide {
+  return async ({ size, folder }) => {
+    const options: OpenOptions = {
+      arena,
+      dir: folder(),
+      memoryLimitBytes: size * PAGE_BYTES + 2 ** 24,
+    };
+    const first = await busOfPages(size, PAGE_BYTES, options);
+    const batch = filledBatch(PAGE_BYTES, SEED, emptyBatch(size), size);
+    for (let tick = 0; tick < TICKS; tick++) await tickOf(first, batch);
+    await first.close();
+    let state = "";
+    return {
+      async run(watch) {
+        watch.start();
+        const bus = await StateBus.open(options);
+        watch.end();
+        if (state === "") state = stateHash(bus);
+        await bus.close();
+      },
+      result: () => state,
+    };
+  };
 }
 
-async function tick(bus: StateBus): Promise<void> {
-  const receipt = bus.submit(batch);
-  await bus.tick();
-  await receipt;
+/** Reads of one page, by its writer or by a reader that maps the writer's file. */
+function reading(arena: Arena, attached: boolean): OpenSide {
+  return async ({ size, folder }) => {
+    const dir = folder(), writer = await busOfPages(64, PAGE_BYTES, { arena, dir });
+    await writer.commit(() => writer.page(7).write(0, Uint8Array.of(7)));
+    const bus = attached ? await StateBus.open({ arena, dir, readOnly: true }) : writer;
+    const page = bus.page(7), target = new Uint8Array(64);
+    let sum = 0;
+    return {
+      run() {
+        for (let i = 0; i < size; i++) {
+          page.readInto(target);
+          sum += target[0];
+        }
+      },
+      result: () => `${sum}`,
+      async close() {
+        if (attached) await bus.close();
+        await writer.close();
+      },
+    };
+  };
 }
 
-for (const arena of ["shared", "mmap"] as const) {
-  const baseline = arena === "shared";
-  const bus = await filled(arena);
-  Deno.bench(`tick of 65,536 rows, ${arena}`, { group: "tick", baseline }, () => tick(bus));
-
-  const dir = `${folder}/${arena}`;
-  const logged = await filled(arena, dir);
-  for (let i = 0; i < TICKS; i++) await tick(logged);
-  await logged.close();
-  const group = `open after ${TICKS} such ticks`;
-  Deno.bench(`open, ${arena}`, { group, baseline, n: 10, warmup: 1 }, async (b) => {
-    b.start();
-    const opened = await open(arena, dir);
-    b.end();
-    await opened.close();
-  });
-}
-
-const writer = await filled("mmap", `${folder}/writer`);
-const reader = await open("mmap", `${folder}/writer`, true);
-const own = writer.page(7), attached = reader.page(7), target = new Uint8Array(64);
-Deno.bench("readInto 64 bytes, own page", { group: "read", baseline: true }, () => {
-  own.readInto(target);
-});
-Deno.bench("readInto 64 bytes, attached page", { group: "read" }, () => {
-  attached.readInto(target);
+export default bench({
+  unit: "one tick of 65,536 deltas of 16 bytes, pages of 1 KiB, in memory",
+  size: 65_536,
+  smokeSize: 256,
+  sides: { "shared memory": ticking("shared"), "mapped file": ticking("mmap") },
+}, {
+  unit: "a directory opened after a clean close behind 1,048,576 deltas",
+  size: 65_536,
+  smokeSize: 256,
+  runs: 6,
+  sides: { "shared memory, from the log": opening("shared"), "mapped file": opening("mmap") },
+}, {
+  unit: "1,000 reads of 64 bytes with readInto",
+  size: 1000,
+  smokeSize: 100,
+  sides: {
+    "own page in shared memory": reading("shared", false),
+    "own page in a mapped file": reading("mmap", false),
+    "another bus's page in a mapped file": reading("mmap", true),
+  },
 });

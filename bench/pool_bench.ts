@@ -1,18 +1,18 @@
 /**
- * A bus from a pool against opening and preparing another one: 100 pages of 4 KiB with names, each
- * written once, of which the work then changes ten.
+ * A bus from a pool beside opening and preparing another one: 100 pages of 4 KiB with names, each
+ * written once, of which the work then changes ten: `deno bench -A bench/pool_bench.ts`.
  */
 
-import { StateBus, StateBusPool } from "@mmsb/mmsb";
+import { StateBus, StateBusPool } from "../mod.ts";
+import { bench } from "./_comparison.ts";
+import { hash } from "./_harness.ts";
+import { stateHash } from "./_work.ts";
 
-const PAGES = 100;
 const CHANGED = 10;
 const BYTES = new Uint8Array(64).fill(7);
 
-async function prepare(bus: StateBus): Promise<void> {
-  for (let i = 0; i < PAGES; i++) {
-    bus.createPage({ name: `page ${i}` }).write(0, BYTES);
-  }
+async function prepare(bus: StateBus, pages: number): Promise<void> {
+  for (let i = 0; i < pages; i++) bus.createPage({ name: `page ${i}` }).write(0, BYTES);
   await bus.tick();
 }
 
@@ -21,26 +21,71 @@ async function work(bus: StateBus): Promise<void> {
   await bus.tick();
 }
 
-const pool = new StateBusPool({ size: 1, prepare });
-const kept = await StateBus.open();
+/** Hash over the states that the runs came to. */
+class Ends {
+  #text = "";
 
-Deno.bench("open, prepare, work, close", { group: "pool", baseline: true }, async () => {
-  await using bus = await StateBus.open();
-  await prepare(bus);
-  await work(bus);
-});
+  /** Adds the state of a bus, of the first runs only: it is no part of what is timed. */
+  add(bus: StateBus): void {
+    if (this.#text.length < 24) this.#text += stateHash(bus);
+  }
 
-Deno.bench("reset, prepare, work", { group: "pool" }, async () => {
-  kept.reset();
-  await prepare(kept);
-  await work(kept);
-});
+  /** All of them. */
+  hash(): string {
+    return hash(new TextEncoder().encode(this.#text));
+  }
+}
 
-Deno.bench("acquire, work, release", { group: "pool" }, async () => {
-  using lease = await pool.acquire();
-  await work(lease.bus);
-});
-
-Deno.bench("acquire and release alone", { group: "pool" }, async () => {
-  (await pool.acquire()).release();
+export default bench({
+  unit: "a bus with 100 prepared pages, of which 10 are changed",
+  size: 100,
+  smokeSize: 20,
+  sides: {
+    "open, prepare, work, close": ({ size }) => {
+      const ends = new Ends();
+      return {
+        async run(watch) {
+          watch.start();
+          const bus = await StateBus.open();
+          await prepare(bus, size);
+          await work(bus);
+          watch.end();
+          ends.add(bus);
+          await bus.close();
+        },
+        result: () => ends.hash(),
+      };
+    },
+    "reset, prepare, work": async ({ size }) => {
+      const bus = await StateBus.open(), ends = new Ends();
+      return {
+        async run(watch) {
+          watch.start();
+          bus.reset();
+          await prepare(bus, size);
+          await work(bus);
+          watch.end();
+          ends.add(bus);
+        },
+        result: () => ends.hash(),
+        close: () => bus.close(),
+      };
+    },
+    "acquire from a pool, work, release": ({ size }) => {
+      const pool = new StateBusPool({ size: 1, prepare: (bus) => prepare(bus, size) });
+      const ends = new Ends();
+      return {
+        async run(watch) {
+          watch.start();
+          const lease = await pool.acquire();
+          await work(lease.bus);
+          watch.end();
+          ends.add(lease.bus);
+          lease.release();
+        },
+        result: () => ends.hash(),
+        close: () => pool.close(),
+      };
+    },
+  },
 });

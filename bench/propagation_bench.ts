@@ -1,33 +1,76 @@
-/**
- * Rules: an incremental group-by, a spreadsheet and a chain, a tick each:
- * `deno bench -A bench/propagation_bench.ts`.
- */
+/** Rules beside signals on the same graphs: `deno bench -A bench/propagation_bench.ts`. */
 
-import { busGroups } from "./_subjects_propagation.ts";
-import { busGraph, chains, layers } from "./_work_propagation.ts";
+import { bench, type Comparison, type Place, type Side } from "./_comparison.ts";
+import {
+  busGraph,
+  chains,
+  diamond,
+  type Graph,
+  layers,
+  RuleGraph,
+  SignalGraph,
+} from "./_work_propagation.ts";
 
-const group = "one tick";
-const groups = await busGroups();
-let value = 0;
-Deno.bench("group-by of 200,000 rows, 1,000 changed", { group }, async () => {
-  value++;
-  for (let i = 0; i < 1000; i++) groups.items.set(i * 197, { value: (value + i) % 1000 });
-  await groups.bus.tick();
-});
+const PAGE_BYTES = 16;
 
-const sheet = await busGraph(layers(1000, 10, 2), 16);
-Deno.bench("spreadsheet of 10,000 formula cells, one changed", { group }, async () => {
-  sheet.sources[0].write(0, new Uint8Array(Int32Array.of(++value).buffer));
-  await sheet.bus.tick();
-});
-Deno.bench("spreadsheet of 10,000 formula cells, all changed", { group }, async () => {
-  const bytes = new Uint8Array(Int32Array.of(++value).buffer);
-  for (const source of sheet.sources) source.write(0, bytes);
-  await sheet.bus.tick();
-});
+/** Shapes by size, so that the smoke test has small ones. */
+type Shape = (size: number) => Graph;
 
-const chain = await busGraph(chains(1, 1000), 16);
-Deno.bench("chain of 1,000 rules", { group, baseline: true }, async () => {
-  chain.sources[0].write(0, new Uint8Array(Int32Array.of(++value).buffer));
-  await chain.bus.tick();
-});
+/** Counts steps up from 1. */
+function stepping(side: RuleGraph | SignalGraph, steps: number): Side {
+  let value = 0;
+  return {
+    run() {
+      for (let i = 0; i < steps; i++) side.step(++value);
+    },
+    result: () => `${side.sum()} after ${side.fired}`,
+  };
+}
+
+async function ticking({ size }: Place, shape: Shape, steps: number): Promise<Side> {
+  const graph = shape(size), { bus, sources, ends } = await busGraph(graph, PAGE_BYTES);
+  const bytes = new Uint8Array(4), word = new Int32Array(bytes.buffer);
+  let value = 0, fired = 0;
+  return {
+    async run() {
+      for (let i = 0; i < steps; i++) {
+        word[0] = ++value;
+        for (const source of sources) source.write(0, bytes);
+        fired += (await bus.tick()).fired;
+      }
+    },
+    result() {
+      const sum = ends.reduce((sum, end) => sum + new Int32Array(end.read(0, 4).buffer)[0] | 0, 0);
+      return `${sum} after ${fired}`;
+    },
+    close: () => bus.close(),
+  };
+}
+
+function change(what: string, shape: Shape, size: number, steps: number): Comparison {
+  const times = steps === 1 ? "" : `${steps} times `;
+  return {
+    unit: `${times}a source changes, ${what}`,
+    size,
+    smokeSize: Math.min(size, 10),
+    sides: {
+      "alien-signals": ({ size }) => stepping(new SignalGraph(shape(size)), steps),
+      "rules, the wave alone": ({ size }) =>
+        stepping(new RuleGraph(shape(size), PAGE_BYTES), steps),
+      "rules, whole ticks": (place) => ticking(place, shape, steps),
+    },
+  };
+}
+
+export default bench(
+  change("one rule reads it", (size) => chains(size, size), 1, 100),
+  change("a diamond of 10 rules reads it", diamond, 10, 100),
+  change("1,000 rules read it", (size) => chains(size, 1), 1000, 1),
+  change("a chain of 1,000 rules behind it", (size) => chains(1, size), 1000, 1),
+  change("100 chains of 100 rules behind it", (size) => chains(size, size), 100, 1),
+  {
+    ...change("5 layers of 1,000 rules, 25 inputs each", (size) => layers(size, 5, 25), 1000, 1),
+    unit: "1,000 sources change, 5 layers of 1,000 rules read 25 inputs each",
+    smokeSize: 30,
+  },
+);

@@ -1,76 +1,92 @@
 /**
  * Stress: long and hostile runs, by name.
  *
- * `deno task stress [NAME…] [--scale N] [--seed N] [--minutes N] [--kills N]`
+ * `deno task stress [NAME…] [--scale N] [--seed N] [--minutes N] [--kills N] [--json FILE]`
  *
- * A suite that finds something says what, with its seed, and the exit code is 1.
+ * A suite that finds something says what, with the command that repeats it, and the exit code is 1. What each does
+ * is told in docs/stress.md.
  */
 
-import { parseArgs } from "node:util";
+import {
+  isProgram,
+  OPTIONS_HELP,
+  runSuite,
+  type StressArguments,
+  stressArguments,
+  type StressSuite,
+  StressUsageError,
+  writeReports,
+} from "./_program.ts";
+import { count, scaled, StressLog, type StressOptions, type StressReport } from "./_report.ts";
+import { crashSuite } from "./crash.ts";
+import { memorySuite } from "./memory.ts";
+import { stabilitySuite } from "./stability.ts";
+import { throughputSuite } from "./throughput.ts";
 import type { EnumerationResult } from "./_enumeration_worker.ts";
 import type { EnumerationCounts, EnumerationOptions } from "./crash_enumeration.ts";
 import { killProcesses } from "./kill.ts";
 import { exploreRings, runRings } from "./rings.ts";
 import { runRuleWorkers } from "./rule_workers.ts";
 
-interface SuiteOptions {
-  /** 1 for all of it. */
-  readonly scale: number;
-  readonly seed: number;
-  /** Processes to be killed. */
-  readonly kills: number;
-}
-
-interface Suite {
-  readonly summary: string;
-  /** Runs once; gives what was tried. */
-  readonly run: (options: SuiteOptions) => Promise<object>;
-}
-
-const SUITES: Readonly<Record<string, Suite>> = {
-  "crash-enumeration": {
-    summary: "every crash and every damage of all workloads of up to 3 operations",
-    run: (options) => enumerateOnThreads(options),
-  },
-  "crash-enumeration-lanes": {
-    summary: "the same of logs in three lanes",
-    run: (options) => enumerateOnThreads(options, 3),
-  },
-  "kill": {
-    summary: "kill -9 at random moments: ticks, checkpoints, compaction, dropped logs",
-    run: ({ kills, seed }) => killProcesses({ kills, seed }),
-  },
-  "rings": {
-    summary: "rings between 1x1, 2x2 and 4x4 threads, random capacities and batches, checksums",
-    run: ({ scale, seed }) => runRings({ scale, seed }),
-  },
-  "rule-workers": {
-    summary: "a random program of 1,000 ticks with 0, 1, 2 and 8 workers, and killed on its way",
-    run: ({ scale, seed }) => runRuleWorkers({ scale, seed }),
-  },
-  "ring-interleavings": {
-    summary: "every order of steps of rings and sleepers in the scenarios too large for the tests",
-    run: async () => exploreRings(),
-  },
-};
-
 const KILLS = 200;
 
-const HELP = `deno task stress [NAME…] [--scale N] [--seed N] [--minutes N] [--kills N]
+/** All suites, in the order in which they run. */
+function suitesOf({ kills }: StressArguments): StressSuite[] {
+  return [
+    throughputSuite,
+    stabilitySuite,
+    memorySuite,
+    crashSuite,
+    counted(
+      "crash-enumeration",
+      "every crash and every damage of all workloads of up to 3 operations",
+      (options) => enumerateOnThreads(options),
+    ),
+    counted(
+      "crash-enumeration-lanes",
+      "the same of logs in three lanes",
+      (options) => enumerateOnThreads(options, 3),
+    ),
+    counted(
+      "kill",
+      "kill -9 at random moments: ticks, checkpoints, compaction, dropped logs",
+      ({ scale, seed }) => killProcesses({ kills: kills ?? scaled(KILLS, scale), seed }),
+    ),
+    counted(
+      "rings",
+      "rings between 1x1, 2x2 and 4x4 threads, random capacities and batches, checksums",
+      ({ scale, seed }) => runRings({ scale, seed }),
+    ),
+    counted(
+      "rule-workers",
+      "a random program of 1,000 ticks with 0, 1, 2 and 8 workers, and killed on its way",
+      ({ scale, seed }) => runRuleWorkers({ scale, seed }),
+    ),
+    {
+      name: "ring-interleavings",
+      summary:
+        "orders of steps of rings and sleepers, up to a bound, in scenarios too large for the tests",
+      run: exploreRings,
+    },
+  ];
+}
+
+function help(suites: readonly StressSuite[]): string {
+  return `deno task stress [NAME…] [--scale N] [--seed N] [--minutes N] [--json FILE]
 
 Runs the named suites, or all of them:
-${Object.entries(SUITES).map(([name, { summary }]) => `  ${name.padEnd(26)}${summary}`).join("\n")}
+${suites.map(({ name, summary }) => `  ${name.padEnd(26)}${summary}`).join("\n")}
 
-  --scale N     part of a suite's work, above 0; 1 (all of it) if left out
-  --seed N      of all that is left to chance; 1 if left out
-  --minutes N   repeats each suite with the next seeds until N minutes have passed for it
+${OPTIONS_HELP}
   --kills N     processes that the suite kill kills; ${KILLS} times the scale if left out
 
+Exit code: 0 all was right, 1 something was not (with the command that repeats it), 2 wrong usage.
 Example: deno task stress kill --scale 0.1 --seed 7`;
+}
 
 /** The crash enumeration in as many parts as there are cores. */
 async function enumerateOnThreads(
-  { scale, seed }: SuiteOptions,
+  { scale, seed }: StressOptions,
   lanes = 1,
 ): Promise<EnumerationCounts> {
   const count = Math.max(1, Math.min(16, navigator.hardwareConcurrency));
@@ -104,77 +120,62 @@ function enumeratePart(options: EnumerationOptions): Promise<EnumerationCounts> 
   return promise.finally(() => worker.terminate());
 }
 
-/** Runs one suite, again and again while there is time; gives whether nothing was found. */
-async function runSuite(name: string, options: SuiteOptions, minutes: number): Promise<boolean> {
-  const start = performance.now();
-  for (let seed = options.seed;; seed++) {
-    const begin = performance.now();
-    try {
-      const counts = await SUITES[name].run({ ...options, seed });
-      const seconds = ((performance.now() - begin) / 1000).toFixed(1);
-      const text = Object.entries(counts).map(([what, count]) => `${words(what)} ${count}`);
-      console.log(`ok      ${name}, seed ${seed}, ${seconds} s: ${text.join(", ")}`);
-    } catch (error) {
-      const { scale, kills } = options;
-      const rest = `--seed ${seed} --scale ${scale}${name === "kill" ? ` --kills ${kills}` : ""}`;
-      console.error(`FAILED  ${name}: deno task stress ${name} ${rest}`);
-      console.error(error instanceof Error ? error.message : error);
-      return false;
-    }
-    if (performance.now() - start >= 60_000 * minutes) return true;
-  }
-}
-
 function words(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 }
 
-/** A number of the command line; `undefined` where it is none. */
-function numberOf(text: string, min: number): number | undefined {
-  const value = Number(text);
-  return text.trim() !== "" && Number.isFinite(value) && value >= min ? value : undefined;
+/** A suite whose result is counts of what was tried. */
+function counted(
+  name: string,
+  summary: string,
+  run: (options: StressOptions) => Promise<object>,
+): StressSuite {
+  return {
+    name,
+    summary,
+    async run(options): Promise<StressReport> {
+      const log = new StressLog(name, options), begin = performance.now();
+      const counts = await run(options);
+      const entries = Object.entries(counts);
+      log.add({
+        what: name,
+        amount: entries.map(([what, value]) => `${words(what)} ${count(value)}`).join(", "),
+        rate: `${((performance.now() - begin) / 1000).toFixed(1)} s`,
+        checked: "what it says above",
+        figures: Object.fromEntries(entries),
+      });
+      return log.report();
+    },
+  };
 }
 
 async function main(args: readonly string[]): Promise<number> {
-  let parsed;
   try {
-    parsed = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        scale: { type: "string", default: "1" },
-        seed: { type: "string", default: "1" },
-        minutes: { type: "string", default: "0" },
-        kills: { type: "string" },
-        help: { type: "boolean", short: "h", default: false },
-      },
-    });
+    const parsed = stressArguments(args);
+    const suites = suitesOf(parsed);
+    if (parsed.help) {
+      console.log(help(suites));
+      return 0;
+    }
+    const unknown = parsed.names.find((name) => !suites.some((suite) => suite.name === name));
+    if (unknown !== undefined) throw new StressUsageError(`Cannot run ${unknown}: it is no suite`);
+    const chosen = parsed.names.length === 0
+      ? suites
+      : suites.filter(({ name }) => parsed.names.includes(name));
+    const reports: StressReport[] = [];
+    let ok = true;
+    for (const suite of chosen) {
+      const found = await runSuite(suite, parsed);
+      reports.push(...found.reports);
+      ok &&= found.ok;
+    }
+    writeReports(parsed, reports);
+    return ok ? 0 : 1;
   } catch (error) {
-    console.error(`${(error as Error).message}: see deno task stress --help`);
+    if (!(error instanceof StressUsageError)) throw error;
+    console.error(`${error.message}: see deno task stress --help`);
     return 2;
   }
-  const { values, positionals } = parsed;
-  if (values.help) {
-    console.log(HELP);
-    return 0;
-  }
-  const scale = numberOf(values.scale, 1e-6), seed = numberOf(values.seed, 0);
-  const minutes = numberOf(values.minutes, 0);
-  const kills = numberOf(values.kills ?? `${Math.max(1, Math.round(KILLS * (scale ?? 1)))}`, 1);
-  const unknown = positionals.find((name) => !Object.hasOwn(SUITES, name));
-  if (
-    scale === undefined || seed === undefined || minutes === undefined || kills === undefined ||
-    unknown !== undefined
-  ) {
-    const wrong = unknown ?? args.join(" ");
-    console.error(`Cannot run ${wrong}: see deno task stress --help`);
-    return 2;
-  }
-  let ok = true;
-  for (const name of positionals.length > 0 ? positionals : Object.keys(SUITES)) {
-    ok = await runSuite(name, { scale, seed, kills }, minutes) && ok;
-  }
-  return ok ? 0 : 1;
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+if (isProgram(import.meta)) Deno.exit(await main(Deno.args));
