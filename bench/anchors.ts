@@ -33,6 +33,7 @@ const SUBJECTS: Readonly<Record<string, () => Promise<Subject>>> = {
   history: async () => (await import("./_subjects_history.ts")).history,
   provenance: async () => (await import("./_subjects_provenance.ts")).provenance,
   graph: async () => (await import("./_subjects_graph.ts")).graph,
+  spill: async () => (await import("./_subjects_spill.ts")).spill,
   cost: async () => (await import("./_subjects_cost.ts")).cost,
 };
 

@@ -14,13 +14,16 @@
  * ```
  *
  * ```sh
- * deno run -A examples/compiler_pipeline.ts      # in memory
+ * deno run -A examples/compiler_pipeline.ts                            # into ./data/compiler
+ * deno task mmsb graph data/compiler --mermaid --types data,control    # what is made of what
  * ```
  *
  * To try: an optimiser between tree and code that folds `2 * 3`; then edit `2 * 3` to `6`.
  */
 
 import { defineRule, type Page, type RuleHandle, type RuleOutput, StateBus } from "@mmsb/mmsb";
+import { flagsOf } from "./_flags.ts";
+import { removeOldRun } from "./_fresh_directory.ts";
 
 const SLOTS = 16, SOURCE_BYTES = 8192, TEXT_BYTES = 2048, PROGRAM_BYTES = 16_384;
 const encoder = new TextEncoder(), decoder = new TextDecoder();
@@ -286,8 +289,12 @@ fn main() = hypot2(3, 4) + fib(10)
 `;
 
 /** The program. */
-export async function main(print: (line: string) => void = console.log): Promise<void> {
-  await using bus = await StateBus.open();
+export async function main(
+  dir: string,
+  print: (line: string) => void = console.log,
+): Promise<void> {
+  await removeOldRun(dir);
+  await using bus = await StateBus.open({ dir });
   const compiler = new Compiler(bus);
   await bus.tick();
   let before = compiler.runs, linked = compiler.linked;
@@ -330,4 +337,4 @@ export async function main(print: (line: string) => void = console.log): Promise
   say("Somebody runs it", await value());
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) await main(flagsOf("compiler_pipeline.ts", "./data/compiler", {}).dir);

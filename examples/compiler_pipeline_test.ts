@@ -61,7 +61,9 @@ Deno.test("Compiler refuses a source that has no place, and keeps the one it had
 
 Deno.test("compiler_pipeline.ts tells what ran", async () => {
   const lines: string[] = [];
-  await main((line) => lines.push(line));
+  const dir = await Deno.makeTempDir();
+  await main(dir, (line) => lines.push(line));
+  await Deno.remove(dir, { recursive: true });
   const counts = lines.map((line) => [...line.matchAll(/(?:ed) (\d+)/g)].map((m) => Number(m[1])));
   assert.deepEqual(counts.slice(0, 4), [[1, 4, 4, 1], [1, 0, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]]);
   assert.match(lines[5], /In "main": "\)" expected, found "the end"$/);

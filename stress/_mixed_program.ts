@@ -62,6 +62,14 @@ const triple = defineRule({
   },
 });
 
+/** Milliseconds that a tick took. */
+export interface TickTime {
+  /** By the clock. */
+  readonly clockMs: number;
+  /** On a processor, by this thread. */
+  readonly ownMs: number;
+}
+
 interface ModelPage {
   bytes: Uint8Array<ArrayBuffer>;
   epoch: number;
@@ -161,8 +169,13 @@ export class MixedProgram {
     return this.#bus;
   }
 
-  /** One cycle; gives the milliseconds that its tick took until it was applied. */
-  async cycle(): Promise<number> {
+  /**
+   * One cycle.
+   *
+   * @param usedMs Milliseconds that this thread spent on a processor so far.
+   * @returns The milliseconds that its tick took until it was applied, by the clock and on a processor.
+   */
+  async cycle(usedMs: () => number = () => 0): Promise<TickTime> {
     const random = this.#random, bus = this.#bus, counts = this.counts;
     counts.cycles++;
     if (this.#pages.size < PAGES_MAX && random.chance(0.4)) this.#birth();
@@ -176,9 +189,9 @@ export class MixedProgram {
     bus.struct(Counter, "counter").set(this.#counter, { source: "counter" });
     if (random.chance(0.3)) this.#read();
     const receipt = bus.submit(this.#fill(dead, resized));
-    const start = performance.now();
+    const used = usedMs(), start = performance.now();
     const report = await bus.tick();
-    const ms = performance.now() - start;
+    const clockMs = performance.now() - start, ownMs = usedMs() - used;
     assert.deepEqual(report.refused, [], "batches refused");
     await report.durable;
     await receipt;
@@ -189,7 +202,7 @@ export class MixedProgram {
     if (random.chance(0.05)) await this.#tryBadBatch();
     if (random.chance(0.1)) this.#look();
     if (counts.cycles % 50 === 0) this.#subscribe();
-    return ms;
+    return { clockMs, ownMs };
   }
 
   /** A checkpoint, or old ticks merged: what keeps the directory small. */

@@ -5,6 +5,7 @@
  * Files and threads are read from `/proc` and so known on Linux only; elsewhere they are NaN and not judged.
  */
 
+import { cpuUsage } from "node:process";
 import v8 from "node:v8";
 import vm from "node:vm";
 
@@ -55,6 +56,77 @@ function nameOf(task: string): string {
   } catch {
     return ""; // It has ended meanwhile.
   }
+}
+
+/** `CLOCK_THREAD_CPUTIME_ID` of Linux: what a thread spent on a processor, to the ns. */
+const THREAD_CLOCK = 3;
+
+/**
+ * Counts the milliseconds of this thread on a processor, however busy the machine is with other things; of all threads of
+ * this process where the system does not tell of one.
+ */
+export class ThreadClock implements Disposable {
+  /** Milliseconds so far. */
+  readonly usedMs: () => number;
+  readonly #close: () => void;
+
+  constructor() {
+    const { usedMs, close } = threadClock();
+    this.usedMs = usedMs;
+    this.#close = close;
+  }
+
+  [Symbol.dispose](): void {
+    this.#close();
+  }
+}
+
+function threadClock(): { readonly usedMs: () => number; readonly close: () => void } {
+  try {
+    const library = Deno.dlopen("libc.so.6", {
+      clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
+    });
+    const time = new BigInt64Array(2);
+    const usedMs = () => {
+      library.symbols.clock_gettime(THREAD_CLOCK, time);
+      return Number(time[0]) * 1e3 + Number(time[1]) / 1e6;
+    };
+    return { usedMs, close: () => library.close() };
+  } catch {
+    return { usedMs: processMs, close: () => {} };
+  }
+}
+
+/** Milliseconds of all threads of this process on a processor. */
+function processMs(): number {
+  const { user, system } = cpuUsage();
+  return (user + system) / 1000;
+}
+
+/** What the machine did so far, in milliseconds: all cores, the cores at work, and this process. */
+export interface MachineTime {
+  readonly allMs: number;
+  readonly busyMs: number;
+  readonly ownMs: number;
+}
+
+/** Milliseconds of a tick of the kernel's clock, which Linux shows to programs as 100 Hz everywhere. */
+const KERNEL_TICK_MS = 10;
+
+/** What the machine did so far; NaN where the system does not tell. */
+export function machineTime(): MachineTime {
+  if (Deno.build.os !== "linux") return { allMs: NaN, busyMs: NaN, ownMs: NaN };
+  const [line] = Deno.readTextFileSync("/proc/stat").split("\n");
+  // user, nice, system, idle, iowait, irq, softirq, steal
+  const times = line.trim().split(/\s+/).slice(1, 9).map(Number);
+  const allMs = KERNEL_TICK_MS * times.reduce((sum, time) => sum + time, 0);
+  return { allMs, busyMs: allMs - KERNEL_TICK_MS * (times[3] + times[4]), ownMs: processMs() };
+}
+
+/** Percent of all cores' time between two moments that others than this process took. */
+export function othersPercent(from: MachineTime, to: MachineTime): number {
+  const others = to.busyMs - from.busyMs - (to.ownMs - from.ownMs);
+  return Math.max(0, 100 * others / (to.allMs - from.allMs));
 }
 
 /** Bytes of all files in a folder and below. */

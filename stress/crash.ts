@@ -209,9 +209,11 @@ async function judge(image: Image, tick: number, counts: DamageCounts): Promise<
   counts.pagesWhole += checkSalvaged(bus, report);
   const named = report.pagesHurt.length + report.pagesLost.length;
   counts.pagesNamed += named;
+  // Without meta.json a log that was cut between two ticks looks like a whole one; the report's notes say so.
+  const isBlind = report.faults.some(({ fault }) => fault === "meta");
   if (bus.tickNumber < tick) {
     assert(
-      !report.ok,
+      !report.ok || isBlind,
       `a salvage that ends at tick ${bus.tickNumber} of ${tick} says that all is there`,
     );
   }

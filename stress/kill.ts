@@ -141,12 +141,36 @@ async function killOne(
   log: LogRetention,
   lanesMax: number,
   random: SeededRandom,
-): Promise<{ open: boolean; tick: number }> {
+): Promise<LastWords> {
   const segmentBytesMax = String(SEGMENT_SIZES[random.below(SEGMENT_SIZES.length)]);
   const work = WORKS[log][random.below(WORKS[log].length)];
   const lanes = lanesMax === 1 ? 1 : LANES[random.below(LANES.length)];
+  return await killChild([CHILD, dir, segmentBytesMax, log, work, String(lanes)], random);
+}
+
+/** What a child said before it was killed. */
+export interface LastWords {
+  /** Whether it had opened its directory. */
+  readonly open: boolean;
+  /** The last tick that it acknowledged. */
+  readonly tick: number;
+}
+
+/**
+ * Starts a program that prints `open` and then the number of each acknowledged tick, and kills it with SIGKILL.
+ *
+ * @param args The program and its arguments.
+ * @param random Of the moment.
+ * @param within Milliseconds after it opened, before which it is killed.
+ * @throws {Error} where it ended by itself.
+ */
+export async function killChild(
+  args: readonly string[],
+  random: SeededRandom,
+  within = 100,
+): Promise<LastWords> {
   const child = new Deno.Command(Deno.execPath(), {
-    args: [...RUN, CHILD, dir, segmentBytesMax, log, work, String(lanes)],
+    args: [...RUN, ...args],
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -158,7 +182,7 @@ async function killOne(
   };
   // One in four is killed at any moment of its start, the others some time after they opened.
   const early = random.chance(0.25);
-  const delay = random.below(early ? 1.5 * START_MS : 100);
+  const delay = random.below(early ? 1.5 * START_MS : within);
   let timer = early ? setTimeout(kill, delay) : undefined;
   const stderr = new Response(child.stderr).text();
   let text = "";

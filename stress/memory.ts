@@ -3,7 +3,7 @@
  *
  * The bytes of every page are checked, at each step and not only at the end. When memory is full, each way of asking for
  * more must be refused with a typed error and leave everything as it is; the bus goes on, and takes pages again when others
- * are deleted. What was full is opened again from its log.
+ * are deleted. What was full is opened again from its log. Pages of eight times the memory are spilled (`spill.ts`).
  *
  * `deno run -A stress/memory.ts --scale 0.1`
  */
@@ -15,7 +15,7 @@ import { SeededRandom } from "../src/log/seeded_random.ts";
 import { SIZE_CLASSES, sizeOfClass } from "../src/physical/mod.ts";
 import { struct, table } from "../src/schema/mod.ts";
 import { isProgram, programOf, type StressSuite } from "./_program.ts";
-import { collector } from "./_process_state.ts";
+import { collector, ThreadClock } from "./_process_state.ts";
 import {
   count,
   inFolder,
@@ -27,6 +27,8 @@ import {
   type StressReport,
 } from "./_report.ts";
 import { SizedPages } from "./_sized_pages.ts";
+import { checkClasses } from "./_spill_pattern.ts";
+import { runSpill } from "./spill.ts";
 
 const MIB = 2 ** 20;
 const PAGES = 1_000_000;
@@ -39,6 +41,8 @@ const SETTLED = 0.5;
 const GROWTH_MAX = 0.1;
 /** Room that may be lost between pages of sizes drawn at random, as a share of the room that pages take. */
 const LOST_MAX = 0.5;
+/** What a slice of reclaiming may take that was asked to take 1 ms. */
+const SLICE_MS_MAX = 3;
 const LIMIT_BYTES = 8 * MIB;
 /** The sizes of slots that there are, up to 64 KiB, largest first. */
 const CLASS_SIZES: readonly number[] = Array.from(
@@ -57,6 +61,7 @@ export async function runMemory(options: StressOptions): Promise<StressReport> {
   await runChurn(options, log);
   await inFolder("memory", (dir) => runShift(dir, options, log));
   await inFolder("memory", (dir) => runLimit(dir, options, log));
+  await runSpill(options, log);
   return log.report();
 }
 
@@ -67,7 +72,8 @@ async function runMany(options: StressOptions, log: StressLog): Promise<void> {
   collect();
   const before = Deno.memoryUsage().rss;
   const limit = Math.max(4 * MIB, Math.ceil(1.25 * pages * PAGE_BYTES));
-  await using bus = await StateBus.open({ memoryLimitBytes: limit });
+  // Most of what a tick frees waits for slices that are timed here.
+  await using bus = await StateBus.open({ memoryLimitBytes: limit, reclaimBudgetMs: 0.1 });
   const work = new SizedPages(bus, PAGE_BYTES);
   let start = performance.now();
   const lap = () => {
@@ -113,15 +119,51 @@ async function runMany(options: StressOptions, log: StressLog): Promise<void> {
   const seconds = lap();
   assert.equal(bus.stats().pages, 0);
   assert.equal(bus.stats().allocator.liveBytes, 0, "bytes of pages that are gone");
+  checkSlots(bus, 0, all.length);
+  const slices = reclaimAll(bus);
+  checkSlots(bus, 0, 0);
+  const longest = Math.max(0, ...slices);
   await work.create(new Array(1000).fill(PAGE_BYTES));
+  checkSlots(bus, 1000, 0);
   work.check();
   log.add({
     what: "all deleted in one tick",
     amount: `${count(all.length)} pages`,
-    rate: perSecond(all.length, seconds),
-    checked: "none left, no bytes left, new ones begin with zeros",
-    figures: { pages: all.length, seconds },
+    rate: `${perSecond(all.length, seconds)}; room given back in ${
+      count(slices.length)
+    } slices, the longest ${longest.toFixed(2)} ms of this thread`,
+    checked:
+      "none left, no bytes left, new ones begin with zeros; live, waiting and free slots add up",
+    figures: { pages: all.length, seconds, slices: slices.length, sliceMsMax: longest },
   });
+  assert(longest <= SLICE_MS_MAX, `a slice of reclaiming took ${longest} ms of this thread`);
+}
+
+/** Has all slots that wait given back; gives the milliseconds of this thread that each slice took. */
+function reclaimAll(bus: StateBus): number[] {
+  using clock = new ThreadClock();
+  const slices: number[] = [];
+  for (let pending = bus.memory().pendingReclaim!.slots; pending > 0;) {
+    const used = clock.usedMs(), began = performance.now();
+    const { slots, pendingSlots } = bus.reclaim({ budgetMs: 1 });
+    const clockMs = performance.now() - began;
+    // Where the system does not tell of one thread, others' work is in it.
+    slices.push(Math.min(clockMs, clock.usedMs() - used));
+    assert(slots > 0, "a slice that gives nothing back");
+    assert.equal(pendingSlots, pending - slots, "slots that still wait");
+    pending = pendingSlots;
+  }
+  return slices;
+}
+
+/** Holds the slots that a memory report tells against the pages that there are, and those that wait at most. */
+function checkSlots(bus: StateBus, pages: number, waiting: number): void {
+  const report = bus.memory(), live = report.classes.reduce((sum, one) => sum + one.live, 0);
+  checkClasses(report);
+  assert.equal(report.pages, pages, "pages that are told");
+  assert.equal(live, pages, "slots of pages that are told");
+  assert.equal(report.pageBytes, pages * PAGE_BYTES, "bytes of pages that are told");
+  assert(report.pendingReclaim!.slots <= waiting, "slots that wait");
 }
 
 /** Pages of 1 B to 64 KiB, three in ten of which are replaced in each round. */
@@ -187,7 +229,7 @@ async function runShift(
   { scale, progress }: StressOptions,
   log: StressLog,
 ): Promise<void> {
-  const limit = scaled(8 * LIMIT_BYTES, scale, MIB), start = performance.now();
+  const limit = scaled(8 * LIMIT_BYTES, scale, MIB / 2), start = performance.now();
   let created = 0, least = 1, shared = 1;
   const sizes = SHIFT_SIZES.filter((size) => size <= limit / 8);
   for (const size of sizes) {
@@ -207,7 +249,8 @@ async function runShift(
       await fill(work, size, pages);
       assert.equal(work.bytes, bytes, "bytes that pages of the same size get again");
       await work.delete([...work.sizes.keys()], 50_000);
-      await fill(other, size === 4096 ? 1024 : 4096, pages);
+      const otherSize = size === 4096 ? 1024 : 4096;
+      await fill(other, otherSize, Math.floor(limit / otherSize));
       shared = Math.min(shared, other.bytes / limit);
       created += work.created + other.created;
       await other.delete([...other.sizes.keys()], 50_000);
@@ -361,7 +404,7 @@ async function refusalOf(bus: StateBus, ask: () => unknown): Promise<unknown> {
 export const memorySuite: StressSuite = {
   name: "memory",
   summary:
-    "1,000,000 pages, sizes that come and go, memory full, memory given back; every byte checked",
+    "1,000,000 pages, sizes that come and go, memory full, given back, spilled; every byte checked",
   run: runMemory,
 };
 

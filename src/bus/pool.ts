@@ -273,9 +273,7 @@ export class StateBusPool implements Disposable {
     const { image, position, options, arenaBytes } = await this.#whenPrepared();
     this.#checkOpen();
     const store = this.#idle.pop() ?? this.#newStore(options);
-    const { pages, bytes } = store.restore(image);
-    this.#pagesRestored += pages;
-    this.#bytesRestored += bytes;
+    this.#restore(store, image);
     this.#acquisitions++;
     const lease = new BusLease(busAccess().over(store, options, position), () => {
       this.#leases.delete(lease);
@@ -287,6 +285,19 @@ export class StateBusPool implements Disposable {
     });
     this.#leases.add(lease);
     return lease;
+  }
+
+  /** Puts a store to the prepared state; one that could not be is half restored, and of no use to anybody. */
+  #restore(store: PageStore, image: StoreImage): void {
+    try {
+      const { pages, bytes } = store.restore(image);
+      this.#pagesRestored += pages;
+      this.#bytesRestored += bytes;
+    } catch (error) {
+      this.#dropped++;
+      store.close();
+      throw error;
+    }
   }
 
   #whenPrepared(): Promise<Prepared> {

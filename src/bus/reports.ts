@@ -110,7 +110,7 @@ export interface BusStatistics {
   readonly tick: number;
   /** Pages. */
   readonly pages: number;
-  /** Bytes of the pages' slots. */
+  /** Bytes of the slots of pages in memory. */
   readonly pageBytes: number;
   /** Bytes of bookkeeping: the page table's columns. */
   readonly bookkeepingBytes: number;

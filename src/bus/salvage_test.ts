@@ -178,6 +178,62 @@ Deno.test("a tick that was lost is not there to go to, and the ticks beside it a
   }
 });
 
+Deno.test("pages that nothing wrote behind a lost tick are named by what the frame still says", async () => {
+  const storage = new MemoryStorage();
+  {
+    await using bus = await StateBus.open({ ...SMALL, storage });
+    const [a, b] = ["a", "b"].map((name) => bus.createPage({ size: 64, name }));
+    await bus.commit(() => [a, b].forEach((page) => page.write(0, Uint8Array.of(1))));
+    await bus.commit(() => [a, b].forEach((page) => page.write(8, new Uint8Array(32).fill(7))));
+    await bus.commit(() => a.write(48, Uint8Array.of(9)));
+  }
+  const path = segmentPath(0, 1);
+  const inBody = await salvaged(
+    changed(storage, path, flipped((bytes) => bytes.lastIndexOf(7))),
+  );
+  assert.deepEqual(inBody.report.ticksLost, [{ first: 2, last: 2 }]);
+  assert.deepEqual(
+    inBody.report.pagesHurt,
+    ["a", "b"].map((name, index) => ({
+      page: index + 1,
+      name,
+      epochs: { first: 2, last: 2 },
+      ticks: { first: 2, last: 2 },
+    })),
+  );
+  assert.deepEqual(inBody.report.notes, []);
+  // Of a frame without a header nothing can be told but that.
+  const { report } = await salvaged(
+    changed(storage, path, flipped((bytes) => frameOf(bytes, 2) + 30)),
+  );
+  assert.deepEqual(report.pagesHurt.map(({ name }) => name), ["a"]);
+  assert.match(report.notes.join(), /not written again behind tick 2 may miss deltas too/);
+});
+
+Deno.test("pages whose births are in a lost tick may be missing, and that is said", async () => {
+  const storage = new MemoryStorage();
+  {
+    await using bus = await StateBus.open({ ...SMALL, storage });
+    const page = bus.createPage({ size: 64, name: "a" });
+    await bus.commit(() => page.write(0, Uint8Array.of(1)));
+    bus.createPage({ size: 64, name: "b" });
+    await bus.commit();
+    await bus.commit(() => page.write(1, Uint8Array.of(1)));
+  }
+  const change = flipped((bytes) => frameOf(bytes, 2) + 130);
+  const { report } = await salvaged(changed(storage, segmentPath(0, 1), change));
+  assert.equal(report.pages, 1);
+  assert.match(report.notes.join(), /or be lost, without being listed/);
+});
+
+/** Where the first frame of a tick stands. */
+function frameOf(bytes: Uint8Array, tick: number): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  let at = 64;
+  while (view.getUint32(at + 16, true) !== tick) at += view.getUint32(at + 12, true);
+  return at;
+}
+
 Deno.test("a missing segment in the middle costs its ticks and nothing else", async () => {
   const storage = await written(200);
   const path = segmentPath(0, 2);
@@ -221,6 +277,10 @@ Deno.test("a cut segment costs the ticks behind the cut", async () => {
   );
   assert.deepEqual(report.ticksLost, [{ first: 200, last: 200 }]);
   assert.equal(report.pagesHurt.length, 3, "the page that no later tick touches is named as well");
+  // An empty one tells nothing of what was in it.
+  const empty = await salvaged(changed(storage, last, () => new Uint8Array(0)));
+  assert.deepEqual([empty.report.ok, empty.report.ticksLost.at(-1)?.last], [false, 200]);
+  assert.match(empty.report.notes.join(), /may miss deltas too, or be lost, without being listed/);
 });
 
 Deno.test("damaged or missing metadata costs nothing but the number of shards", async () => {
@@ -281,12 +341,8 @@ Deno.test("a name that was given again tells of a death that is lost", async () 
     await bus.commit(() => again.write(0, Uint8Array.of(3)));
   }
   // The tick of the death is the second; its first frame is the one that says so.
-  const bytes = storage.readAll(segmentPath(0, 1))!;
-  const view = new DataView(bytes.buffer, bytes.byteOffset);
-  let at = 64;
-  while (view.getUint32(at + 16, true) !== 2) at += view.getUint32(at + 12, true);
   const { report, store } = await salvaged(
-    changed(storage, segmentPath(0, 1), flipped(() => at + 130)),
+    changed(storage, segmentPath(0, 1), flipped((bytes) => frameOf(bytes, 2) + 130)),
   );
   assert.deepEqual(report.ticksLost, [{ first: 2, last: 2 }]);
   assert.equal(store.find("a"), 3);
@@ -344,6 +400,10 @@ Deno.test("a log that begins with a checkpoint can be exported, imported and sal
   const { report, store } = await salvaged(storage);
   assert.equal(report.ok, true, JSON.stringify(report));
   assert.match(report.notes.join(), /begins with the checkpoint of tick 150/);
+  const without150 = changed(storage, "checkpoints/000000000150.ckpt", () => undefined);
+  const blind = (await salvaged(without150)).report;
+  assert.equal(blind.ok, false);
+  assert.match(blind.notes.join(), /no checkpoint of what was before can be read/);
   const target = new MemoryStorage();
   const text = [...exportStorage(storage)].map((line) => JSON.stringify(line)).join("\n");
   const source = bytesSource("log.jsonl", new TextEncoder().encode(text));

@@ -224,6 +224,8 @@ export class StateBus implements AsyncDisposable {
     this.#ownsStore = parts.position === undefined;
     if (store.residency !== undefined) {
       this.#spillPauses = store.residency.pauses = new DurationHistogram();
+      // Pages were filled while ticks did not count.
+      store.ages?.clear(tick);
     }
     this.#running = this.#newRunning();
     this.#transactions = this.#newTransactions();
@@ -1160,6 +1162,7 @@ export class StateBus implements AsyncDisposable {
     try {
       const report = forward.run();
       this.#engine.tick = report.tick;
+      this.#store.ages?.advance(report.tick);
       return report;
     } catch (error) {
       if (forward.isBroken) this.#end("Cannot use the bus: a tick could not be applied to it");
@@ -1423,8 +1426,8 @@ export class StateBus implements AsyncDisposable {
 
   /**
    * Where the bytes of the bus are: by size class, beside the pages, waiting to be reclaimed, cold; and how long
-   * the pauses were that looking after them took. It walks the page table: 3 ns a page, so some milliseconds
-   * for a million.
+   * the pauses were that looking after them took. It walks the page table: some 10 ms for a million
+   * pages, twice that where ages are noted, and 50 to 100 ms more if all have names.
    *
    * @throws {MmsbError} `closed`; `usage` inside a reading of an attached bus.
    *

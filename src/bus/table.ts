@@ -413,6 +413,7 @@ export class Table<F extends Fields> {
     const slot = isStored ? this.#core.chunkSlot(field, chunk) : 0;
     if (slot === 0) return new kind(rows);
     const offset = from * field.width;
+    this.#host.store.isSeen = true;
     const page = this.#host.store.arena.bytes(slot, offset + rows * field.width);
     return new kind(page.buffer, page.byteOffset + offset, rows);
   }

@@ -579,7 +579,7 @@ export class TickEngine {
       }
       const { derived } = waves;
       const propagated = this.#nowMs();
-      if (isDue) this.#checks!.run(tick);
+      if (isDue) this.#runChecks(tick);
       const checked = isDue ? this.#nowMs() : propagated;
       this.#noteEvents();
       this.#write(accepted, rows, structural, open, derived);
@@ -595,6 +595,13 @@ export class TickEngine {
       waves.rollBack();
       throw error;
     }
+  }
+
+  /** Invariants may read more pages than there is memory for. */
+  #runChecks(tick: number): void {
+    const checks = this.#checks!, { residency } = this.#store;
+    if (residency === undefined) checks.run(tick);
+    else residency.reading(() => checks.run(tick));
   }
 
   /** Tells budget and meter what a tick took, and the report what it left. */

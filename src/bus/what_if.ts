@@ -86,6 +86,15 @@ class SomeReplay {
   }
 
   apply(tick: LogTick): void {
+    this.#store.isMovable = !this.#store.isSeen;
+    try {
+      this.#tick(tick);
+    } finally {
+      this.#store.isMovable = false;
+    }
+  }
+
+  #tick(tick: LogTick): void {
     const ends: (() => void)[] = [], deaths: number[] = [];
     this.#frames(tick, ROW_KIND.structural, (lane, frame, decoded) => {
       for (let row = 0; row < decoded.rows; row++) {

@@ -91,7 +91,11 @@ export function parseCall(command: Command, args: readonly string[]): ParsedCall
     throw usage(command, `Missing ${names[operands.length]}`);
   }
   if (operands.length > names.length && command.rest === undefined) {
-    throw usage(command, `Cannot use ${JSON.stringify(operands[names.length])}: too much is given`);
+    const hint = Object.hasOwn(command.flags, "data") ? ", or name a directory with --data" : "";
+    throw usage(
+      command,
+      `Cannot use ${JSON.stringify(operands[names.length])}: too much is given${hint}`,
+    );
   }
   return {
     operands: operands.slice(0, names.length),

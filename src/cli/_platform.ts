@@ -80,6 +80,18 @@ export async function requireFolder(flag: string, path: string): Promise<void> {
   if (!info.isDirectory) throw unusable(flag, path, "it is no folder");
 }
 
+/** Refuses a path where a folder is to be made and something else stands. */
+export async function requireNoFile(flag: string, path: string): Promise<void> {
+  try {
+    if ((await Deno.stat(path)).isDirectory) return;
+  } catch (cause) {
+    // What is not there yet is made when it is needed; of what this user may not see a warning says so then.
+    if (!(cause instanceof Error && "code" in cause && cause.code === "ENOTDIR")) return;
+    throw unusable(flag, path, cause);
+  }
+  throw unusable(flag, path, "it is no folder");
+}
+
 /** Refuses a path that is no file; `flag` says where it came from. */
 export async function requireFile(flag: string, path: string): Promise<void> {
   let info: Deno.FileInfo;

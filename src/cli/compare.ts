@@ -32,7 +32,7 @@ export function compareCommand(): Command {
         value: "PERCENT",
         help: "change for the worse past which it fails, 10 if left out",
       },
-      json: { help: "the comparison as JSON" },
+      json: { help: "write JSON in place of text" },
     },
     details: [
       "A and B are files: a result of mmsb validate (results/latest.json), a baseline, or what\n" +
@@ -42,12 +42,13 @@ export function compareCommand(): Command {
       "the median absolute deviation, at 99.9 %; with one run on a side noise is unknown, and a change\n" +
       "counts past 25 %, of a size past 5 %). Counts are compared exactly. Times of another kind of machine are not\n" +
       "compared, and nothing of other work is (a quick run against a full one, another seed).",
+      "Exit code 2 where nothing could be compared.",
       "Exit code 1 where a figure is worse past noise and past the threshold, or a count that must be\n" +
       "exact is off, or a validator that passed broke off. A baseline has thresholds of its own, which\n" +
       "--threshold overrides.",
     ],
     examples: [
-      "mmsb compare before.json results/latest.json",
+      "mmsb compare benchmarks_baseline.json results/latest.json",
       "mmsb compare runs-before runs-after --threshold 5",
       "mmsb compare benchmarks_baseline.json results/latest.json --json",
     ],
@@ -79,7 +80,14 @@ async function run(command: Command, call: Call): Promise<ExitCode> {
   );
   if (call.has("json")) writeStdout(comparisonJson(report));
   else writeStdout(comparisonText(report, { colour: stdoutTakesColour() }));
-  return report.regressions > 0 ? EXIT.failed : EXIT.done;
+  if (report.regressions > 0) return EXIT.failed;
+  if (report.compared > 0) return EXIT.done;
+  throw usage(
+    command,
+    `Cannot compare ${JSON.stringify(pathA)} with ${
+      JSON.stringify(pathB)
+    }: they have no figure of the same work, so nothing is known`,
+  );
 }
 
 function percentOf(command: Command, text: string | undefined): number | undefined {

@@ -59,6 +59,12 @@ Deno.test("`mmsb validate --repeat 5`, twice, and `mmsb compare` of both: -20 % 
   assert.equal(json.figures[0].verdict, "better");
   assert.deepEqual(json.figures[0].a, { figure: 4.8e6, least: 4.7e6, most: 4.9e6, runs: 5 });
   assert.equal(json.rules.thresholdPercent, 10);
+
+  await validate("6e6", "--seed 2 --json other.json");
+  const other = await mmsbIn(FOLDER, "compare before.json other.json");
+  assert.equal(other.code, 2);
+  assert.match(other.out, /^Result: nothing could be compared – 6 not comparable$/m);
+  assert.match(other.err, /^mmsb: usage: Cannot compare .* no figure of the same work/);
 });
 
 Deno.test("`mmsb validate --baseline` writes what `mmsb compare` takes, only where all passed", async () => {

@@ -42,7 +42,7 @@ export function profileCommand(): Command {
         help: `microseconds between two samples, ${INTERVAL_US} if left out`,
       },
       cpuprofile: { value: "FILE", help: "write the samples for the browser's developer tools" },
-      json: { help: "print JSON" },
+      json: { help: "write JSON in place of text" },
     },
     details: [
       "Behind -- stands what deno run would be given: flags, the program, its arguments. Without a flag the\n" +

@@ -64,6 +64,14 @@ Deno.test("mmsb profile writes a .cpuprofile and JSON, and says how the program 
   assert(nodes.length > 3 && samples.length > 50 && samples.length === timeDeltas.length);
 });
 
+Deno.test("mmsb profile asks a program once whether it may end", async () => {
+  const text = `addEventListener("beforeunload", () => console.log("asked"));\n`;
+  await Deno.writeTextFile(`${folder}/asked.ts`, text);
+  const { code, out, err } = await mmsbIn(folder, "profile -- asked.ts");
+  assert.equal(code, 0, err);
+  assert.equal(out.match(/^asked$/gm)?.length, 1, out);
+});
+
 Deno.test("mmsb profile ends a program that does not end", async () => {
   await Deno.writeTextFile(`${folder}/forever.ts`, "setInterval(() => {}, 1);\n");
   const { code, out } = await mmsbIn(folder, "profile --seconds 1 -- forever.ts");

@@ -53,18 +53,22 @@ Deno.test("`mmsb validate --data` ends with the right exit code and a line that 
     }
     await Deno.copyFile(`${folder}/data/meta.json`, `${folder}/meta`);
     await Deno.writeTextFile(`${folder}/none.ts`, "export const x = 1;");
-    const [clean, alone, missing, unused, within] = await Promise.all([
+    const [clean, alone, missing, unused, within, taken] = await Promise.all([
       mmsb("--data", "data", "--only", "2", "--results", "r"),
       mmsb("--rules", "none.ts"),
       mmsb("--data", "data", "--rules", "gone.ts"),
       mmsb("--data", "data", "--rules", "none.ts", "--only", "4", "--results", "r"),
       mmsb("--data", "data", "--only", "2", "--results", "data/results"),
+      mmsb("--only", "2", "--results", "none.ts"),
     ]);
     assert.equal(clean.code, 0, clean.err);
     assert.deepEqual([alone.code, missing.code, unused.code, within.code], [2, 2, 1, 0]);
     assert.match(alone.err, /usage: Cannot use --rules without --data DIR/);
     assert.match(missing.err, /usage: Cannot use "gone.ts" as --rules: it does not exist/);
     assert.match(unused.out, /it exports no rules and no invariants/);
+    // Before a validator starts, as a run takes its time.
+    assert.deepEqual([taken.code, taken.out], [2, ""]);
+    assert.match(taken.err, /^mmsb: usage: Cannot use "none.ts" as --results: it is no folder$/m);
     assert.match(within.err, /warning: Results are not kept/);
     assert.deepEqual([...Deno.readDirSync(`${folder}/data`)].map(({ name }) => name).sort(), [
       "lane-00",
@@ -78,7 +82,7 @@ Deno.test("`mmsb validate --data` ends with the right exit code and a line that 
     assert.equal(damaged.code, 3);
     assert.match(
       damaged.out,
-      /lane-00\/0000000001\.log, byte 600: 0x.* "board".*mmsb log salvage data/,
+      /^Data: data\n[^]*lane-00\/0000000001\.log, byte 600: 0x.* "board"[^]*: mmsb log salvage data/m,
     );
   } finally {
     await Deno.remove(folder, { recursive: true });

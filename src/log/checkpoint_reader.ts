@@ -136,8 +136,14 @@ export class Checkpoint implements Disposable {
    */
   load(store: PageStore): StoreImages {
     const placer = new ImagePlacer(store);
+    this.#tighten(store);
     for (const entry of this.chunks) this.#place(placer, entry);
     return this.#finish(placer);
+  }
+
+  /** Has pages stand close together where they may need all the room that there is. */
+  #tighten({ allocator, arena }: PageStore): void {
+    allocator.isTight = this.footer.pageBytes > arena.limitBytes / 2;
   }
 
   /** The same, with other threads to help. */
@@ -145,6 +151,7 @@ export class Checkpoint implements Disposable {
     // Threads fill pages that were made before, which would have to stay in memory until then.
     if (store.residency !== undefined) return this.load(store);
     const pool = new ChunkPool(), placer = new ImagePlacer(store);
+    this.#tighten(store);
     const underWay = new Set<Promise<void>>(), free: Uint8Array[] = [];
     try {
       const threads = threadsFor(this.footer.pageBytes, THREAD_BYTES_MIN);
@@ -265,6 +272,7 @@ export class Checkpoint implements Disposable {
 
   #finish(placer: ImagePlacer): StoreImages {
     const { header, footer, structure } = this;
+    placer.store.allocator.isTight = false;
     if (placer.pages !== footer.pages) this.#refuse("its pages are not as many as it says");
     placer.store.nextPageId = Math.max(placer.store.nextPageId, header.nextPageId);
     if (header.place.tick === footer.tick) installStructure(placer.store, structure);

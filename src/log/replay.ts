@@ -93,6 +93,17 @@ export class Replayer {
    * nothing but to be looked at.
    */
   apply(tick: LogTick): void {
+    const { store } = this;
+    store.isMovable = !store.isSeen;
+    if (store.ages !== undefined) store.ages.tick = tick.tick >>> 0;
+    try {
+      this.#tick(tick);
+    } finally {
+      store.isMovable = false;
+    }
+  }
+
+  #tick(tick: LogTick): void {
     const end: TickEnd = { changes: [], structure: new TickStructure(), deaths: new Set() };
     const isOver = this.#images !== undefined && tick.tick <= this.#images.tickLast;
     const images = isOver ? this.#images : undefined;

@@ -165,13 +165,42 @@ async function salvageSettled(
       ...(begin === undefined ? [] : [
         `the log begins with the checkpoint of tick ${begin.tick}: earlier ticks are one state`,
       ]),
+      ...(base === 0 || begin !== undefined ? [] : [
+        `the log begins behind tick ${base}, and no checkpoint of what was before can be read: pages ` +
+        "that were not written since are lost without being listed",
+      ]),
       ...(repair === undefined ? [] : [
         `the checkpoint of tick ${repair.tick} gave the pages back what they lost before it`,
       ]),
       ...passedOver,
+      ...unlistedNotes(ticksLost, plan, writer.pages.rowsUnplaced, repair),
       ...writer.notes,
     ],
   };
+}
+
+/** Damage that leaves the frames beside it to tell what was written there. */
+const TELLS: ReadonlySet<string> = new Set(["frame-body", "commit"]);
+
+/** Whether pages may miss deltas without being listed: no later delta of theirs shows it. */
+function unlistedNotes(
+  ticksLost: readonly SalvageRange[],
+  { faults }: SalvagePlan,
+  rowsUnplaced: number,
+  repair: SalvageImages | undefined,
+): string[] {
+  const [first] = ticksLost, last = ticksLost.at(-1);
+  if (first === undefined || last === undefined) return [];
+  const told = new Set(faults.map(({ tick }) => tick));
+  const lost = ticksLost.reduce((sum, range) => sum + range.last - range.first + 1, 0);
+  const isLost = (tick = 0) => ticksLost.some((range) => range.first <= tick && tick <= range.last);
+  const isKnown = rowsUnplaced === 0 && faults.every(({ fault }) => TELLS.has(fault)) &&
+    [...told].filter(isLost).length === lost;
+  if (isKnown || repair !== undefined && repair.tick >= last.last) return [];
+  return [
+    "not all that was lost can be told: a page that was not written again behind tick " +
+    `${first.first} may miss deltas too, or be lost, without being listed`,
+  ];
 }
 
 /** A page that lost deltas, with the tick of the checkpoint that makes up for them. */

@@ -37,6 +37,8 @@ const NONE = new Uint8Array(0);
 export class SalvagePages {
   /** Deltas that were found and are not kept. */
   deltasLost = 0;
+  /** Lost rows of which nobody can say what page they are of. */
+  rowsUnplaced = 0;
   /** Pages that lost deltas. */
   readonly hurt: SalvagedPage[] = [];
   /** Ticks that are lost, so far. */
@@ -161,6 +163,23 @@ export class SalvagePages {
     if (this.#pages.has(page)) this.#seen.set(page, { epoch: decoded.columns.epoch[row], tick });
   }
 
+  /**
+   * Notes a delta of a frame that fails its checksum. What it says may be wrong, so it counts as its page's only where
+   * its epoch is one that the page could have had in its tick.
+   *
+   * @param rowsMax Deltas of the tick.
+   */
+  guess(decoded: DecodedRows, row: number, tick: number, rowsMax: number): void {
+    const id = decoded.columns.page[row] >>> 0, page = this.#pages.get(id);
+    const epoch = decoded.columns.epoch[row];
+    if (page === undefined || !decoded.hasEpochs) return void this.rowsUnplaced++;
+    const seen = this.#seen.get(id), own = page.epoch + page.debt;
+    const isNew = leapOf(epoch, own) > 0 && leapOf(epoch, own) <= LEAP_MAX;
+    const leap = leapOf(epoch, seen?.epoch ?? own), back = EPOCH_WRAP - leap;
+    if (!isNew || leap > rowsMax && back > rowsMax) this.rowsUnplaced++;
+    else if (seen === undefined || leap <= rowsMax) this.#seen.set(id, { epoch, tick });
+  }
+
   /** Ends the log: what no later row of a page has told. */
   end(): LostPage[] {
     for (const [id, page] of this.#pages) this.#settleSeen(id, page);
@@ -174,7 +193,7 @@ export class SalvagePages {
   /** Rows that a row stands for, those that are lost before it counted in; 0 where it makes no sense. */
   #step(id: number, page: Page, low: number, advance: number, tick: number): number {
     const { debt } = page;
-    const leap = ((low - (page.epoch + debt + advance)) % EPOCH_WRAP + EPOCH_WRAP) % EPOCH_WRAP;
+    const leap = leapOf(low, page.epoch + debt + advance);
     if (leap === 0) return advance;
     if (leap > LEAP_MAX || leap + advance > ADVANCE_MAX || advance < 1) return 0;
     this.#seen.delete(id);
@@ -203,7 +222,7 @@ export class SalvagePages {
     const seen = this.#seen.get(id);
     if (seen === undefined) return;
     this.#seen.delete(id);
-    const leap = ((seen.epoch - page.epoch - page.debt) % EPOCH_WRAP + EPOCH_WRAP) % EPOCH_WRAP;
+    const leap = leapOf(seen.epoch, page.epoch + page.debt);
     if (leap > 0 && leap <= LEAP_MAX) this.#hurt(id, page, leap, seen.tick);
   }
 
@@ -216,6 +235,11 @@ export class SalvagePages {
     });
     this.deltasLost++;
   }
+}
+
+/** How far an epoch, of which 32 bits are known, is ahead of another. */
+function leapOf(epoch: number, from: number): number {
+  return ((epoch - from) % EPOCH_WRAP + EPOCH_WRAP) % EPOCH_WRAP;
 }
 
 /** A row's payload, not copied; nothing where it is not in its frame. */

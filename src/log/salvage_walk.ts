@@ -40,7 +40,7 @@ export interface FoundTick {
   readonly frames: readonly FrameHeader[];
   /** Rows of deltas in frames that are lost. */
   readonly rowsLost: number;
-  /** Frames of deltas whose headers are whole and whose bodies are not. */
+  /** Frames whose headers are whole and whose bodies are not. */
   readonly framesLost: readonly FrameHeader[];
   /** The commit row and its frame; only where all frames of the tick are there. */
   readonly commit?: CommitRow & { readonly frame: FrameHeader };
@@ -240,8 +240,7 @@ class FrameGroup {
     this.tick = frame.tick;
     this.isBroken = true;
     const { data, derived } = ROW_KIND;
-    if (frame.rowKind !== data && frame.rowKind !== derived) return;
-    this.#rowsLost += frame.rows;
+    if (frame.rowKind === data || frame.rowKind === derived) this.#rowsLost += frame.rows;
     this.#framesLost.push(frame);
   }
 

@@ -9,7 +9,7 @@ import { encodeMetadata, KIND_SET } from "../physical/mod.ts";
 import { isRuleOrMark } from "./_tick_structure.ts";
 import { decodeBirth, encodeBirth } from "./birth.ts";
 import { isEdgeRow, ROW_KIND, ROW_KIND_NAMES, STRUCTURAL } from "./format.ts";
-import { type FrameHeader, RowDecoder } from "./frame_reader.ts";
+import { type FrameHeader, RowDecoder, type SegmentBytes } from "./frame_reader.ts";
 import type { LogRow, RowColumns } from "./import_columns.ts";
 import { type LogBuilder, structuralRow } from "./log_builder.ts";
 import type { DirectoryMeta } from "./meta.ts";
@@ -134,6 +134,26 @@ export class SalvageWriter {
           this.pages.miss(decoded!, row, tick.tick);
         }
       }
+    }
+    const lost = tick.lanes.flatMap((lane) => lane.framesLost.map((frame) => ({ lane, frame })));
+    if (lost.length === 0) return;
+    const rowsMax = tick.lanes.reduce((sum, lane) => sum + rowsOf(lane), 0);
+    for (const { lane: { segment }, frame } of lost) this.#guess(segment, frame, rowsMax);
+  }
+
+  /** Notes what a frame that fails its checksum seems to say. */
+  #guess(segment: SegmentBytes, frame: FrameHeader, rowsMax: number): void {
+    if (frame.rowKind === ROW_KIND.commit) return;
+    const isInside = isData(frame) && frame.at + frame.length <= segment.length;
+    const decoded = isInside
+      ? decodedOr(() => this.#decoder.decode(segment, frame, false))
+      : undefined;
+    if (decoded === undefined) {
+      this.pages.rowsUnplaced += frame.rows;
+      return;
+    }
+    for (let row = 0; row < decoded.rows; row++) {
+      this.pages.guess(decoded, row, frame.tick, rowsMax);
     }
   }
 
@@ -460,6 +480,11 @@ function* stepsOf(epochs: number): Generator<number> {
 const REPAIR_SOURCE = "mmsb log salvage";
 /** Most rows that one row can stand for. */
 const ADVANCE_MAX = 2 ** 32 - 1;
+
+/** Deltas of a tick on one lane, those of lost frames counted in. */
+function rowsOf({ frames, rowsLost }: FoundTick): number {
+  return frames.filter(isData).reduce((sum, { rows }) => sum + rows, rowsLost);
+}
 
 function isData({ rowKind }: FrameHeader): boolean {
   return rowKind === ROW_KIND.data || rowKind === ROW_KIND.derived;

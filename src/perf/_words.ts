@@ -1,6 +1,7 @@
 /** What the reports say in the same words: figures beside their targets, and the closing line. */
 
 import { CATALOGUE } from "../validators/catalogue.ts";
+import { EXIT } from "./exit_codes.ts";
 import { formatFigure } from "./figures.ts";
 import { holds, isFailure, type MetricVerdict } from "./judge.ts";
 import type { BenchmarkResult, RunReport } from "./runner.ts";
@@ -57,6 +58,7 @@ export function resultText({ counts, benchmarks, exitCode }: RunReport): string 
     counts["not built"] > 0 ? `${counts["not built"]} not built (not counted as passed)` : "",
     counts.skipped > 0 ? `${counts.skipped} skipped (not counted as passed)` : "",
     counts.passed === 0 && counts.failed === 0 ? "nothing was checked" : "",
+    exitCode === EXIT.damaged ? `data is damaged, so exit code ${exitCode}` : "",
     counts.passed > 0 && counts.passed < benchmarks.length && exitCode === 0
       ? `every validator that ran passed, so exit code 0`
       : "",

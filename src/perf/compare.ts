@@ -10,7 +10,12 @@
  * something, and a validator that broke off, need none.
  */
 
-import { compareSeries, type FigureComparison, type Pair } from "./compare_figure.ts";
+import {
+  type ChangeVerdict,
+  compareSeries,
+  type FigureComparison,
+  type Pair,
+} from "./compare_figure.ts";
 import type { FailRules, RunGroup, Side } from "./series.ts";
 
 /** A side as it was compared. */
@@ -39,9 +44,16 @@ export interface ComparisonReport {
   readonly rules: FailRules;
   /** All figures of both sides, in the order of reports. */
   readonly figures: readonly FigureComparison[];
+  /** How many of them are of the same work on both sides, so that they could be compared. */
+  readonly compared: number;
   /** How many of them fail it. */
   readonly regressions: number;
 }
+
+/** Verdicts of figures that were compared. */
+const COMPARED: ReadonlySet<ChangeVerdict> = new Set(
+  ["better", "worse", "changed", "within noise", "equal"] as const,
+);
 
 /** Change for the worse, in percent, that fails if nothing else is said. */
 export const THRESHOLD_PERCENT_DEFAULT = 10;
@@ -110,6 +122,7 @@ export function compareSides(
     b: summaryOfSide(b, groupB),
     rules,
     figures: inOrder(figures),
+    compared: figures.filter(({ verdict }) => COMPARED.has(verdict)).length,
     regressions: figures.filter(({ isRegression }) => isRegression).length,
   };
 }

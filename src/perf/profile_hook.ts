@@ -117,8 +117,9 @@ globalThis.addEventListener("unhandledrejection", (event) => {
 });
 globalThis.addEventListener("beforeunload", (event) => {
   if (isStopped) return;
-  // Turns the event loop once more.
+  // Turns the event loop once more; the program sees the next event only, as it would see this one.
   event.preventDefault();
+  event.stopImmediatePropagation();
   stop("end");
 });
 

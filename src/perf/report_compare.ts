@@ -77,7 +77,10 @@ export function comparisonText(
     const equal = members.length - shown.length;
     if (equal > 0) lines.push(paint(`  ${equal} equal`, "dim"));
   }
-  lines.push("", paint(resultLine(report), report.regressions > 0 ? "red" : "green"));
+  lines.push(
+    "",
+    paint(resultLine(report), report.regressions > 0 || report.compared === 0 ? "red" : "green"),
+  );
   return lines.map((line) => `${line}\n`).join("");
 }
 
@@ -177,9 +180,11 @@ function countsOf({ figures }: ComparisonReport): Record<string, number> {
 
 function resultLine(report: ComparisonReport): string {
   const counts = Object.entries(countsOf(report)).map(([verdict, count]) => `${count} ${verdict}`);
-  const { regressions } = report;
-  const head = regressions === 0
+  const { regressions, compared } = report;
+  const head = regressions === 0 && compared === 0
+    ? "nothing could be compared"
+    : regressions === 0
     ? "no regression"
     : `${regressions} ${regressions === 1 ? "regression" : "regressions"}`;
-  return `Result: ${head} – ${counts.join(", ") || "nothing to compare"}`;
+  return `Result: ${head} – ${counts.join(", ") || "no figures"}`;
 }

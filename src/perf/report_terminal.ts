@@ -42,6 +42,7 @@ export function terminalReport(report: RunReport, options: TerminalReportOptions
   const paint = (text: string, colour: keyof typeof CODES): string =>
     options.colour ? `\x1b[${CODES[colour]}m${text}\x1b[0m` : text;
   const lines = [paint("=== MMSB Benchmark Validation ===", "bold")];
+  if (report.directory !== undefined) lines.push(`Data: ${oneLine(report.directory)}`);
   for (const result of report.benchmarks) {
     lines.push(line(result, paint));
     for (const note of result.notes) {

@@ -24,6 +24,7 @@ import type {
 } from "../validators/validator.ts";
 import { EXIT, type ExitCode, exitCodeOf } from "./exit_codes.ts";
 import { isFailure, judge, type MetricVerdict } from "./judge.ts";
+import { FilesSeen } from "./_moved_on.ts";
 import { othersPercent, readBusyCounts } from "./_others.ts";
 import { poolRepeats } from "./_repeats.ts";
 import { withStrays } from "./_strays.ts";
@@ -149,7 +150,7 @@ export async function runBenchmarks(options: RunOptions): Promise<RunReport> {
     } else {
       options.progress?.(`${title} …`);
       benchmarks.push(
-        await runOne(benchmark, validator, repeats, {
+        await runSettled(benchmark, validator, repeats, {
           quick,
           seed,
           ...(directory === undefined ? {} : { directory }),
@@ -192,6 +193,29 @@ function select(
     );
   }
   return benchmarks.filter(({ id }) => only.includes(id));
+}
+
+/** How often a validator begins again where the directory lost files while it looked. */
+const TRIES_MAX = 5;
+
+/** Runs a validator; of a directory that is written meanwhile only what it finds in files that stay counts. */
+async function runSettled(
+  benchmark: BenchmarkTarget,
+  validator: Validator,
+  repeats: number,
+  context: ValidatorContext,
+): Promise<BenchmarkResult> {
+  const { directory } = context;
+  for (let tries = 1;; tries++) {
+    const seen = directory === undefined ? undefined : new FilesSeen(directory);
+    const result = await runOne(benchmark, validator, repeats, context);
+    if (seen === undefined || !(result.status === "failed" || result.damaged)) return result;
+    if (!seen.areGone) return result;
+    if (tries < TRIES_MAX) continue;
+    const reason = `files of the directory were merged or dropped whenever it was looked at, ` +
+      `${TRIES_MAX} times: validate it while less goes on, or a copy of it`;
+    return { ...idle(benchmark, "skipped", reason), durationMs: result.durationMs };
+  }
 }
 
 async function runOne(

@@ -153,7 +153,11 @@ Deno.test("runBenchmarks() on a user's directory skips, excuses, and ends with 3
   const metrics = { validPercent: 100, orphans: 0 };
   const unmeasured = { plantedFound: "nothing is planted in a user's data" };
   const integrity = validator(2, () => ({ metrics, samples: 10, unmeasured }));
-  const skipped = validator(5, () => assert.fail("not to be run"), "it needs a workload of its own");
+  const skipped = validator(
+    5,
+    () => assert.fail("not to be run"),
+    "it needs a workload of its own",
+  );
   const run = await report([integrity, skipped], { directory, only: [2, 5] });
   assert.equal(run.exitCode, 0);
   assert.match(lineOf(run, 2), /^✓ #2: {2}Integrity \(valid: 100%, orphans: 0\)$/);
@@ -165,6 +169,43 @@ Deno.test("runBenchmarks() on a user's directory skips, excuses, and ends with 3
   const told = validator(2, () => ({ metrics, samples: 10, damage: "a frame is torn" }));
   for (const damaged of [thrown, told]) {
     assert.equal((await report([damaged], { directory })).exitCode, 3);
+  }
+});
+
+Deno.test("runBenchmarks() begins again where files of the directory were dropped meanwhile", async () => {
+  const directory = await Deno.makeTempDir(), damage = "a segment is missing";
+  const pathOf = (segment: number) => `${directory}/lane-00/000000000${segment}.log`;
+  const clean = {
+    metrics: { validPercent: 100, orphans: 0 },
+    samples: 1,
+    unmeasured: { plantedFound: "nothing is planted" },
+  };
+  /** Runs a validator under which so many first segments are dropped, the next one standing there. */
+  const run = async (drops: number) => {
+    let tries = 0;
+    await Deno.mkdir(`${directory}/lane-00`, { recursive: true });
+    Deno.writeTextFileSync(pathOf(1), "");
+    const looking = validator(2, () => {
+      if (++tries > drops) return drops < 0 ? { ...clean, damage } : clean;
+      Deno.removeSync(pathOf(tries));
+      Deno.writeTextFileSync(pathOf(tries + 1), "");
+      if (tries % 2 === 0) throw new MmsbError("corrupt-log", damage);
+      return { ...clean, damage };
+    });
+    const result = await report([looking], { directory, only: [2] });
+    await Deno.remove(`${directory}/lane-00`, { recursive: true });
+    return { ...result, tries };
+  };
+  try {
+    // Where nothing is dropped, damage is damage at once.
+    assert.deepEqual(await run(-1).then(({ exitCode, tries }) => [exitCode, tries]), [3, 1]);
+    assert.deepEqual(await run(0).then(({ exitCode, tries }) => [exitCode, tries]), [0, 1]);
+    assert.deepEqual(await run(3).then(({ exitCode, tries }) => [exitCode, tries]), [0, 4]);
+    const { benchmarks: [never], exitCode } = await run(8);
+    assert.deepEqual([never.status, exitCode], ["skipped", 2]);
+    assert.match(never.reason!, /validate it while less goes on/);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
   }
 });
 
@@ -280,7 +321,10 @@ Deno.test("junitReport() escapes, and counts what did not run as skipped", async
   ]);
   const xml = junitReport(run);
   assert.match(xml, /tests="10" failures="1" errors="0" skipped="8"/);
-  assert.match(xml, /<failure message="Error: &lt;a &amp; &quot;b&quot;&gt; \]\]&gt;" type="error">/);
+  assert.match(
+    xml,
+    /<failure message="Error: &lt;a &amp; &quot;b&quot;&gt; \]\]&gt;" type="error">/,
+  );
   assert.match(xml, /name="#3 Graph" time="0\.000">\n\s+<skipped message="not built"\/>/);
   assert.equal(xml.match(/<testcase/g)?.length, 10);
   // What is left once tags are taken away has no bare markup.

@@ -27,28 +27,28 @@ export type FreeSlots = readonly (readonly number[])[];
  *
  * @param free The free slots of each class.
  * @param wanted The class that is wanted.
- * @returns The free slots afterwards, at least one of the wanted class among them; `undefined` where no run is
- * long enough.
+ * @returns The free slots afterwards, at least one of the wanted class among them; where no run is long enough, the
+ * bytes of the longest one.
  */
-export function recut(free: FreeSlots, wanted: number): number[][] | undefined {
+export function recut(free: FreeSlots, wanted: number): number[][] | number {
   const slots = inOrder(free), wantedUnits = unitsOf(wanted);
   const result: number[][] = Array.from({ length: SIZE_CLASSES }, () => []);
-  let isFound = false;
+  let longest = 0;
   for (let start = 0; start < slots.length;) {
     const first = addressOf(slots[start]);
     let end = first, next = start;
     while (next < slots.length && continues(first, end, addressOf(slots[next]))) {
       end += unitsOf(slots[next++] % CLASS_RADIX);
     }
+    longest = Math.max(longest, end - first);
     if (end - first >= wantedUnits) {
       cutRun(result, first, end, wanted);
-      isFound = true;
     } else {
       for (let i = start; i < next; i++) result[slots[i] % CLASS_RADIX].push(addressOf(slots[i]));
     }
     start = next;
   }
-  return isFound ? result : undefined;
+  return longest >= wantedUnits ? result : longest * ADDRESS_BYTES;
 }
 
 /**

@@ -67,7 +67,8 @@ export interface AllocatorImage {
   readonly free: readonly (readonly number[])[];
 }
 
-const FIRST_SPAN: number = SPAN_BYTES / ADDRESS_BYTES;
+/** Address of the first slot. */
+export const FIRST_SPAN: number = SPAN_BYTES / ADDRESS_BYTES;
 const MASK = 0xffff_ffffn;
 /** Counters of a size class, modulo 2^32: slots given out, slots taken back, slots ever cut. */
 const COUNTERS = 3;
@@ -92,8 +93,10 @@ export class SlotAllocator {
   #run: Uint32Array | undefined;
   /** What was too short for another slot at the ends of spans: address and end of each. */
   #leftovers: number[] = [];
-  /** Slots ever taken back when no run of free ones was long enough, and for which class. */
-  #inVain = { frees: -1, wanted: 0 };
+  /** Slots and bytes ever taken back when no run of free ones was long enough, and the longest run then. */
+  #inVain = { frees: -1, freedBytes: 0, longestBytes: 0 };
+  /** Whether slots are cut one by one, so that no size class has room that it does not need. */
+  isTight = false;
 
   /** Makes the allocator of an arena; address 0 stays unused and stands for "none". */
   constructor(arena: Arena) {
@@ -190,6 +193,7 @@ export class SlotAllocator {
    */
   image(): AllocatorImage {
     this.reclaim(Infinity);
+    this.#cutLeftovers();
     return {
       nextSpan: Number(this.#control[0]),
       spans: [this.#spanNext.slice(), this.#spanEnd.slice()],
@@ -228,6 +232,7 @@ export class SlotAllocator {
    */
   save(): Uint8Array {
     this.reclaim(Infinity);
+    this.#cutLeftovers();
     const saved = new Uint8Array(this.#savedParts().reduce((sum, part) => sum + part.length, 0));
     let at = 0;
     for (const part of this.#savedParts()) {
@@ -250,11 +255,50 @@ export class SlotAllocator {
     this.#control[0] &= MASK;
   }
 
+  /**
+   * Goes on with all slots in use standing together. Only while no other thread allocates or frees.
+   *
+   * @param end Address behind the last one.
+   * @param gaps Room before it that none has: address and end of each.
+   */
+  packed(end: number, gaps: readonly number[]): void {
+    this.#forget();
+    this.#leftovers = [...gaps];
+    this.#usedEnd = Math.max(this.#usedEnd, Number(this.#control[0]));
+    this.#control.fill(0n);
+    this.#control[0] = BigInt(end);
+    this.#spanNext.fill(0);
+    this.#spanEnd.fill(0);
+    for (let at = 0; at < this.#counters.length; at += COUNTERS) {
+      this.#counters[at + 2] = this.#counters[at] - this.#counters[at + 1];
+    }
+  }
+
+  /** Makes free slots of what was left at the ends of spans: it does not stand in what is saved. */
+  #cutLeftovers(): void {
+    const leftovers = this.#leftovers.splice(0), slots = emptyClasses();
+    for (let i = 0; i < leftovers.length; i += 2) {
+      cutRun(slots, leftovers[i], leftovers[i + 1], SIZE_CLASSES - 1);
+    }
+    if (leftovers.length > 0) this.#pushCut(slots);
+  }
+
+  /** Puts slots that were just cut on their stacks. */
+  #pushCut(slots: readonly (readonly number[])[]): void {
+    slots.forEach((addresses, index) => {
+      this.#counters[COUNTERS * index + 2] += addresses.length;
+      for (const address of addresses) this.#push(address, index);
+    });
+    // Their bytes may be old ones, so slots cut from them must be zeroed.
+    this.#usedEnd = Math.max(this.#usedEnd, Number(this.#control[0]));
+  }
+
   /** Forgets what stands outside the saved parts. */
   #forget(): void {
     this.#retired.clear();
     this.#leftovers = [];
-    this.#inVain = { frees: -1, wanted: 0 };
+    this.#inVain = { frees: -1, freedBytes: 0, longestBytes: 0 };
+    this.isTight = false;
   }
 
   #savedParts(): Uint8Array[] {
@@ -400,9 +444,9 @@ export class SlotAllocator {
     const slot = slotBytes / ADDRESS_BYTES;
     let address = this.#spanNext[sizeClass];
     if (address + slot > this.#spanEnd[sizeClass]) {
-      let bytes = spanBytes(slotBytes);
+      let bytes = this.isTight ? slotBytes : spanBytes(slotBytes);
       address = this.#takeSpan(bytes) || this.#takeFree(bytes);
-      if (address === 0) address = this.#takeFree(bytes = slotBytes);
+      if (address === 0) address = this.#takeSpan(bytes = slotBytes) || this.#takeFree(bytes);
       if (address === 0) throw this.#full(slotBytes);
       const left = this.#spanNext[sizeClass], end = this.#spanEnd[sizeClass];
       if (left < end) this.#leftovers.push(left, end);
@@ -426,7 +470,10 @@ export class SlotAllocator {
       if (end > this.#arena.limitBytes) return 0;
       this.#arena.grow(end);
       const next = BigInt(start + span);
-      if (Atomics.compareExchange(this.#control, 0, old, next) === old) return start;
+      if (Atomics.compareExchange(this.#control, 0, old, next) !== old) continue;
+      // No slot crosses from one region to the next: what is left before it is for smaller ones.
+      if (start > Number(old)) this.#leftovers.push(Number(old), start);
+      return start;
     }
   }
 
@@ -448,14 +495,9 @@ export class SlotAllocator {
       if (address === 0) continue;
       this.#counters[COUNTERS * sizeClass + 2]--;
       const end = address + sizeOfClass(sizeClass) / ADDRESS_BYTES;
-      const rest: number[][] = Array.from({ length: SIZE_CLASSES }, () => []);
+      const rest = emptyClasses();
       cutRun(rest, address + bytes / ADDRESS_BYTES, end, wanted);
-      rest.forEach((slots, index) => {
-        this.#counters[COUNTERS * index + 2] += slots.length;
-        for (const slot of slots) this.#push(slot, index);
-      });
-      // Its bytes are old ones, so slots cut from it must be zeroed.
-      this.#usedEnd = Math.max(this.#usedEnd, Number(this.#control[0]));
+      this.#pushCut(rest);
       return address;
     }
     return 0;
@@ -463,31 +505,52 @@ export class SlotAllocator {
 
   /** Cuts all free slots anew; gives whether there is one of the wanted class then. */
   #recut(wanted: number): boolean {
-    let frees = 0;
+    let frees = 0, freedBytes = 0;
     for (let index = 0; index < SIZE_CLASSES; index++) {
-      frees += this.#counters[COUNTERS * index + 1];
+      const given = this.#counters[COUNTERS * index + 1];
+      frees += given;
+      freedBytes += given * sizeOfClass(index);
     }
-    // Nothing has come back since it was of no use.
-    if (frees === this.#inVain.frees && wanted >= this.#inVain.wanted) return false;
+    // Each slot that has come back since it was of no use joins two runs at most.
+    const { longestBytes } = this.#inVain, joined = frees - this.#inVain.frees;
+    const hopedBytes = longestBytes * (joined + 1) + freedBytes - this.#inVain.freedBytes;
+    if (this.#inVain.frees >= 0 && joined >= 0 && hopedBytes < sizeOfClass(wanted)) return false;
     this.reclaim(Infinity);
     const counts = Array.from({ length: SIZE_CLASSES }, (_, index) => this.#freeCount(index));
     const before = Array.from({ length: SIZE_CLASSES }, (_, index) => [...this.#freeSlots(index)]);
-    const leftovers = this.#leftovers;
-    for (let i = 0; i < leftovers.length; i += 2) {
-      cutRun(before, leftovers[i], leftovers[i + 1], wanted);
-    }
+    const rests = this.#rests();
+    for (let i = 0; i < rests.length; i += 2) cutRun(before, rests[i], rests[i + 1], wanted);
     const after = recut(before, wanted);
-    if (after === undefined) {
-      this.#inVain = { frees, wanted };
+    if (typeof after === "number") {
+      this.#inVain = { frees, freedBytes, longestBytes: after };
       return false;
     }
+    this.#arena.grow(this.#arena.limitBytes);
     after.forEach((slots, index) => {
       this.#counters[COUNTERS * index + 2] += slots.length - counts[index];
       this.#control[1 + index] &= ~MASK;
       this.#pushRun(Uint32Array.from(slots), slots.length, index);
     });
+    this.#control[0] = BigInt(this.#arena.limitBytes / ADDRESS_BYTES);
+    this.#spanNext.fill(0);
+    this.#spanEnd.fill(0);
     this.#leftovers = [];
     return true;
+  }
+
+  /** Room that no slot was cut from: at the ends of spans and of the arena. Address and end of each piece. */
+  #rests(): number[] {
+    const rests = [...this.#leftovers], region = REGION_BYTES / ADDRESS_BYTES;
+    this.#spanNext.forEach((next, index) => {
+      if (next < this.#spanEnd[index]) rests.push(next, this.#spanEnd[index]);
+    });
+    const end = this.#arena.limitBytes / ADDRESS_BYTES;
+    for (let at = Number(this.#control[0]); at < end;) {
+      const next = Math.min(end, alignUp(at + 1, region));
+      rests.push(at, next);
+      at = next;
+    }
+    return rests;
   }
 
   #full(bytes: number): MmsbError {
@@ -498,6 +561,10 @@ export class SlotAllocator {
       { values: { bytes, limitBytes } },
     );
   }
+}
+
+function emptyClasses(): number[][] {
+  return Array.from({ length: SIZE_CLASSES }, () => []);
 }
 
 /**

@@ -161,13 +161,21 @@ Deno.test("SlotAllocator never lays a slot over the edge of a region", () => {
       : region + (index - 63) * slot;
     assert.equal(address, expected);
   });
-  // The last region is cut short by the limit: a fourth slot, and one span beside it.
+  // The last region is cut short by the limit: a fourth slot.
   assert.equal(allocator.allocate(16 * MIB), 2 * region + 3 * slot);
   assert.throws(() => allocator.allocate(16 * MIB), { code: "allocation" });
-  assert.equal(allocator.allocate(1), 2 * region + 4 * slot);
-  assert.equal(allocator.allocate(1), 2 * region + 4 * slot + 1);
-  assert.throws(() => allocator.allocate(17), { code: "allocation" });
+  // Smaller ones find room before the first edge, where no large one fitted, and one span at the end.
+  for (let k = 0; k < 15; k++) {
+    const address = allocator.allocate(MIB), last = address + MIB / ADDRESS_BYTES - 1;
+    assert.equal(Math.floor(last / region), 0);
+    assert.ok(address >= SPAN_BYTES / ADDRESS_BYTES + 63 * slot);
+  }
+  assert.throws(() => allocator.allocate(MIB), { code: "allocation" });
+  const spans = Array.from({ length: 16 }, () => allocator.allocate(SPAN_BYTES));
+  assert.equal(Math.max(...spans), 2 * region + 4 * slot);
+  assert.throws(() => allocator.allocate(1), { code: "allocation" });
   allocator.checkInvariants();
+  assert.equal(allocator.statistics().fragmentation, 0);
 });
 
 Deno.test("SlotAllocator.checkInvariants() finds a slot that was freed twice", () => {

@@ -196,7 +196,8 @@ function encode({ page, name, metadata }: DirectoryRecord): Uint8Array {
 
 function decodeAll(bytes: Uint8Array): DirectoryRecord[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const text = new TextDecoder();
+  // A byte order mark at its beginning is part of a name.
+  const text = new TextDecoder("utf-8", { ignoreBOM: true });
   const records: DirectoryRecord[] = [];
   for (let at = 0; at < bytes.length; at += view.getUint32(at, true)) {
     const second = view.getUint32(at + 8, true), nameLength = second >>> 1;

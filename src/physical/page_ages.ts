@@ -6,7 +6,7 @@
  * look. An age is therefore too small by at most one round over the table. Who knows better (a tick that
  * brought a page back, a reader) says so with `touch`.
  *
- * The columns are made when somebody asks for ages, and not before.
+ * The columns are made when somebody asks for ages, and not before; they grow in place, as copying them would be a pause.
  *
  * Cost: 8 bytes a row, and some 2 ns for each row looked at.
  *
@@ -15,6 +15,7 @@
 
 import { assert } from "../base/mod.ts";
 import type { PageTable } from "./page_table.ts";
+import { SharedBlock } from "./table_memory.ts";
 
 /** Rows that one call of {@linkcode PageAges.advance} looks at, where it is not told. */
 export const AGED_ROWS = 65_536;
@@ -24,9 +25,11 @@ export class PageAges {
   /** The tick that pages are as young as at most, modulo 2^32. */
   tick: number;
   readonly #table: PageTable;
-  #ticks: Uint32Array;
+  readonly #tickBlock: SharedBlock;
+  readonly #seenBlock: SharedBlock;
+  #ticks: Uint32Array = new Uint32Array(0);
   /** Low half of the epoch that was seen last. */
-  #seen: Int32Array;
+  #seen: Int32Array = new Int32Array(0);
   #next = 1;
 
   /** The tick since which ages are noted. */
@@ -37,8 +40,10 @@ export class PageAges {
     this.#table = table;
     this.sinceTick = tick;
     this.tick = tick >>> 0;
-    this.#ticks = new Uint32Array(0);
-    this.#seen = new Int32Array(0);
+    const rows = table.ids.length;
+    const bytes = 4 * rows, bytesMax = 4 * Math.max(rows, table.rowsMax);
+    this.#tickBlock = new SharedBlock(bytes, bytesMax);
+    this.#seenBlock = new SharedBlock(bytes, bytesMax);
     this.#grow();
   }
 
@@ -89,7 +94,9 @@ export class PageAges {
    */
   byAge(bounds: readonly number[]): { readonly pages: number; readonly bytes: number }[] {
     const counts = Array.from({ length: bounds.length + 1 }, () => ({ pages: 0, bytes: 0 }));
-    for (const row of this.#table.rows()) {
+    const { ids, rowsEnd } = this.#table;
+    for (let row = 1; row < rowsEnd; row++) {
+      if (ids[row] === 0) continue;
       const age = this.ageOf(row);
       let at = 0;
       while (at < bounds.length && age >= bounds[at]) at++;
@@ -105,8 +112,8 @@ export class PageAges {
     this.sinceTick = tick;
     this.tick = tick >>> 0;
     if (this.#table.rowsEnd > this.#ticks.length) this.#grow();
-    this.#ticks.fill(this.tick);
-    this.#seen.set(this.#table.epochs.low.subarray(0, this.#seen.length));
+    this.#ticks.fill(this.tick, 0, this.#table.rowsEnd);
+    this.#seen.set(this.#table.epochs.low.subarray(0, this.#table.rowsEnd));
   }
 
   /** Bytes of the columns. */
@@ -121,13 +128,15 @@ export class PageAges {
   }
 
   #grow(): void {
-    const { ids, epochs } = this.#table, before = this.#ticks.length;
-    if (ids.length <= before) return;
-    const ticks = new Uint32Array(ids.length).fill(this.tick, before);
-    ticks.set(this.#ticks);
-    const seen = epochs.low.slice(0, ids.length);
-    seen.set(this.#seen);
-    this.#ticks = ticks;
-    this.#seen = new Int32Array(seen.buffer, seen.byteOffset, seen.length);
+    const { ids, epochs, rowsEnd } = this.#table, rows = ids.length, before = this.#ticks.length;
+    if (rows <= before) return;
+    this.#tickBlock.grow(4 * rows);
+    this.#seenBlock.grow(4 * rows);
+    this.#ticks = new Uint32Array(this.#tickBlock.buffer, 0, rows);
+    this.#seen = new Int32Array(this.#seenBlock.buffer, 0, rows);
+    // Rows that nobody has used yet say so when they begin.
+    if (rowsEnd <= before) return;
+    this.#ticks.fill(this.tick, before, rowsEnd);
+    this.#seen.set(epochs.low.subarray(before, rowsEnd), before);
   }
 }

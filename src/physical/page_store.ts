@@ -9,7 +9,8 @@
  */
 
 import { assert, MmsbError, PAGE_ID_MAX } from "../base/mod.ts";
-import { type AllocatorImage, SlotAllocator } from "./allocator.ts";
+import { packPages } from "./_pack.ts";
+import { type AllocatorImage, FIRST_SPAN, SlotAllocator } from "./allocator.ts";
 import { ADDRESS_BYTES, type Arena, REGION_SHIFT } from "./arena.ts";
 import { type EdgeImage, EdgeTable } from "./edge_table.ts";
 import type { DirectoryRecord, PageDirectory } from "./mapped_directory.ts";
@@ -122,6 +123,10 @@ export class PageStore {
   nextRule = 1;
   /** The bound rules. */
   readonly bindings: RuleBindings = new RuleBindings();
+  /** Whether pages may be moved to make room: while a log is replayed, and nobody has seen where they stand. */
+  isMovable = false;
+  /** Whether live bytes of pages were given out: then they cannot be moved any more. */
+  isSeen = false;
   /** Ages of pages, once somebody has asked for them. */
   ages: PageAges | undefined;
   /** The marks on pages. */
@@ -153,7 +158,9 @@ export class PageStore {
   ) {
     const memory = given ?? sharedMemory(memoryLimitBytes);
     this.arena = memory.arena;
-    this.table = new PageTable(Math.floor(this.arena.limitBytes / ADDRESS_BYTES), memory.table);
+    // Pages that are spilled have rows and no room.
+    const pagesMax = spill === undefined ? this.arena.limitBytes / ADDRESS_BYTES : Infinity;
+    this.table = new PageTable(Math.floor(pagesMax), memory.table);
     this.#directory = memory.directory;
     if (spill === undefined) {
       this.allocator = new SlotAllocator(this.arena);
@@ -208,7 +215,7 @@ export class PageStore {
       (birth.name !== "" || (birth.metadata?.size ?? 0) > 0);
     const record = { page: id, name: birth.name, metadata: birth.metadata ?? NO_METADATA };
     if (hasRecord) this.#directory!.reserve([record], () => this.#records());
-    const slot = this.allocator.allocate(birth.size);
+    const slot = this.#allocate(birth.size);
     let row: number;
     try {
       row = this.table.add(id, slot, birth.size, birth.shard);
@@ -383,7 +390,20 @@ export class PageStore {
     const stays = sizeClassOf(size) === sizeClassOf(this.table.sizeOf(row));
     // It is read when nothing may fail any more.
     this.residency?.holdRow(row);
-    return stays ? 0 : this.allocator.allocate(size);
+    return stays ? 0 : this.#allocate(size);
+  }
+
+  /** Takes a slot; pages that may be moved are, where there is room in pieces only. */
+  #allocate(size: number): number {
+    try {
+      return this.allocator.allocate(size);
+    } catch (error) {
+      const isFull = error instanceof MmsbError && error.code === "allocation";
+      if (!isFull || !this.isMovable || this.residency !== undefined) throw error;
+    }
+    const { end, gaps } = packPages(this.table, this.arena, FIRST_SPAN);
+    this.allocator.packed(end, gaps);
+    return this.allocator.allocate(size);
   }
 
   /** Gives back what `reserveResize` took. */
@@ -503,7 +523,8 @@ export class PageStore {
    * slots and counters too. Where the store stood at the image before, only pages are copied that have
    * changed since, as their epochs tell.
    *
-   * @throws {MmsbError} `allocation` or `limit` where there is no room; nothing is changed then.
+   * @throws {MmsbError} `allocation` or `limit` where there is no room; nothing is changed then. Where pages are
+   * spilled also what the spill file says; the store is then only to be closed.
    */
   restore(image: StoreImage): Restored {
     if (this.residency !== undefined) this.#base = undefined;
@@ -580,6 +601,7 @@ export class PageStore {
   /** Live bytes of a row's page, to be kept: it stays in memory as long as it lives. */
   liveView(row: number): Uint8Array {
     this.residency?.pinView(row);
+    this.isSeen = true;
     return this.view(row);
   }
 

@@ -148,6 +148,11 @@ export class PageTable {
     this.#count();
   }
 
+  /** Most rows it can come to have. */
+  get rowsMax(): number {
+    return this.#rowsMax;
+  }
+
   /** Number of pages, whatever their state. */
   get size(): number {
     return this.#pages;

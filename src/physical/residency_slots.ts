@@ -120,6 +120,13 @@ export class ResidentSlots extends SlotAllocator {
     return this.#heads[sizeClass] !== NONE || this.#findUnits(this.#spanUnits[sizeClass]) !== NONE;
   }
 
+  /** Bytes that pages of a class could still take, wherever they stand. */
+  freeBytesFor(sizeClass: number): number {
+    const live = this.#allocations[sizeClass] - this.#frees[sizeClass];
+    const free = this.#spans[sizeClass] * this.#spanSlots[sizeClass] - live;
+    return this.freeUnits * this.unitBytes + free * sizeOfClass(sizeClass);
+  }
+
   /** {@inheritDoc SlotAllocator.allocate} */
   override allocate(size: number): number {
     const address = this.allocateUnset(size);

@@ -2,50 +2,15 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { equalBytes, MmsbError } from "../base/mod.ts";
+import { equalBytes, type MmsbError } from "../base/mod.ts";
 import { SharedArena } from "./arena.ts";
+import { TestDisk } from "./_test_disk_test.ts";
 import { PageAges } from "./page_ages.ts";
 import { PageStore, type SpillPlan } from "./page_store.ts";
 import { PageTable } from "./page_table.ts";
 import { ResidentSlots } from "./residency_slots.ts";
 import { sizeClassOf, sizeOfClass } from "./size_class.ts";
-import { SPILL_BLOCK_BYTES, type SpillDisk, SpillFile } from "./spill_file.ts";
-
-/** A disk in memory that fails when it is told to. */
-class TestDisk implements SpillDisk {
-  readonly path = "test disk";
-  bytes = new Uint8Array(0);
-  writesLeft = Infinity;
-  readsFail = false;
-  isClosed = false;
-
-  read(target: Uint8Array, position: number): number {
-    if (this.readsFail) throw new MmsbError("io", "Cannot read the test disk: it was told to fail");
-    const part = this.bytes.subarray(position, position + target.length);
-    target.set(part);
-    return part.length;
-  }
-
-  write(bytes: Uint8Array, position: number): void {
-    if (this.writesLeft-- <= 0) {
-      throw new MmsbError("disk-full", "Cannot write to the test disk: it was told to be full");
-    }
-    if (position + bytes.length > this.bytes.length) {
-      const longer = new Uint8Array(position + bytes.length);
-      longer.set(this.bytes);
-      this.bytes = longer;
-    }
-    this.bytes.set(bytes, position);
-  }
-
-  truncate(size: number): void {
-    this.bytes = this.bytes.slice(0, size);
-  }
-
-  close(): void {
-    this.isClosed = true;
-  }
-}
+import { SPILL_BLOCK_BYTES, SpillFile } from "./spill_file.ts";
 
 function newStore(limitBytes: number, plan: Partial<SpillPlan> = {}) {
   const disk = new TestDisk();
@@ -315,6 +280,7 @@ Deno.test("SpillFile keeps what was written, reuses room and is cut", () => {
   file.checkInvariants();
   const large = file.write(new Uint8Array(3 * 2 ** 20), Int32Array.of(1));
   file.release(large, 3 * 2 ** 20);
+  file.trim();
   assert.equal(file.bytes, 0);
   assert.equal(disk.bytes.length, 0);
   const small = new SpillFile(new TestDisk(), 4 * SPILL_BLOCK_BYTES);

@@ -56,18 +56,24 @@ export const SHARED_TABLE_MEMORY: TableMemory = {
   block: (_part, bytes, bytesMax) => new SharedBlock(bytes, bytesMax),
 };
 
-class SharedBlock implements TableBlock {
+/** A block that every thread of this process sees; it grows in place, up to a limit for which room is reserved. */
+export class SharedBlock implements TableBlock {
+  /** The memory. */
   readonly buffer: SharedArrayBuffer;
+  /** It is a buffer of its own. */
   readonly start = 0;
 
+  /** Makes it, zeroed. */
   constructor(bytes: number, bytesMax: number) {
     this.buffer = new SharedArrayBuffer(bytes, { maxByteLength: bytesMax });
   }
 
+  /** Bytes it has now. */
   get byteLength(): number {
     return this.buffer.byteLength;
   }
 
+  /** Makes it at least so long; see {@linkcode TableBlock.grow}. */
   grow(byteLength: number): void {
     if (byteLength <= this.buffer.byteLength) return;
     try {

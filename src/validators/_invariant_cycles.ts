@@ -9,11 +9,17 @@
 
 import { isMmsbError } from "../base/mod.ts";
 import { type Invariant, type Page, StateBus } from "../bus/mod.ts";
-import type { GraphView } from "../graph/mod.ts";
 import { MemoryStorage } from "../log/mod.ts";
 import { SeededRandom } from "../log/seeded_random.ts";
-import { DeltaBatch, EDGE_TYPES, type EdgeType } from "../physical/mod.ts";
+import { DeltaBatch, EDGE_TYPES } from "../physical/mod.ts";
 import { defineRule } from "../propagation/mod.ts";
+import {
+  int,
+  InvariantChecks,
+  type InvariantModel,
+  type ModelEdge,
+  type ModelPage,
+} from "./_invariant_checks.ts";
 import { ReferenceGraph } from "./_reference_graph.ts";
 import type { PlantedResult } from "./validator.ts";
 
@@ -79,20 +85,9 @@ const squares = defineRule({
   },
 });
 
-interface ModelPage {
-  bytes: Uint8Array<ArrayBuffer>;
-  epoch: number;
-}
-
-interface ModelEdge {
-  readonly from: number;
-  readonly to: number;
-  readonly type: EdgeType;
-}
-
 /** A bus and its model. */
 export class InvariantCycles {
-  readonly failures: string[] = [];
+  readonly #checks = new InvariantChecks();
   readonly #planted: PlantedResult[] = [];
   readonly #bus: StateBus;
   readonly #storage: MemoryStorage;
@@ -106,7 +101,6 @@ export class InvariantCycles {
   readonly #accounts: Page[];
   readonly #derived: Page;
   readonly #invariants: Invariant[];
-  readonly #seenEpochs = new Map<number, number>();
   readonly #counts = {
     cycles: 0,
     checks: 0,
@@ -186,11 +180,11 @@ export class InvariantCycles {
   async check(): Promise<void> {
     this.#counts.checks++;
     const before = this.failures.length;
-    this.#checkPages(this.#bus);
-    this.#checkGraph(this.#bus.graph);
+    this.#checks.checkPages(this.#bus, this.#now());
+    this.#checks.checkGraph(this.#bus.graph, this.#now());
     this.#checkInvariants();
     const { ok } = await this.#bus.verify();
-    this.#expect("bus.verify()", ok, true);
+    this.#checks.expect("bus.verify()", ok, true);
     if (this.failures.length > before) {
       this.failures.push(`so it was after cycle ${this.#counts.cycles}`);
     }
@@ -201,9 +195,19 @@ export class InvariantCycles {
   async end(): Promise<InvariantOutcome> {
     await this.#bus.close();
     await using again = await StateBus.open({ ...OPTIONS, storage: this.#storage, readOnly: true });
-    this.#checkPages(again);
-    this.#checkGraph(again.graph);
+    this.#checks.checkPages(again, this.#now());
+    this.#checks.checkGraph(again.graph, this.#now());
     return { ...this.#counts, failures: this.failures, planted: this.#planted };
+  }
+
+  /** What was wrong, in words. */
+  get failures(): string[] {
+    return this.#checks.failures;
+  }
+
+  /** What the bus must hold now. */
+  #now(): InvariantModel {
+    return { pages: this.#model, edges: this.#edges };
   }
 
   /** Plants what the checks must tell, one thing at a time, and takes it back. */
@@ -214,28 +218,34 @@ export class InvariantCycles {
       live[0] ^= 1;
       return () => void (live[0] ^= 1);
     };
-    const pages = () => this.#checkPages(bus);
+    const pages = () => this.#checks.checkPages(bus, this.#now());
     const { epoch } = bus.page(id);
     await this.#mustTell("invariant-byte", `bytes of page ${id} are`, pages, turn(bus.page(id)));
-    this.#seenEpochs.set(id, epoch + 5);
+    this.#checks.seenEpochs.set(id, epoch + 5);
     const back = `epoch of page ${id} went back`;
-    await this.#mustTell("invariant-epoch", back, pages, () => this.#seenEpochs.set(id, epoch));
+    await this.#mustTell(
+      "invariant-epoch",
+      back,
+      pages,
+      () => this.#checks.seenEpochs.set(id, epoch),
+    );
     this.#model.set(0, { bytes: new Uint8Array(1), epoch: 0 });
     const lost = "the number of pages is";
     await this.#mustTell("invariant-page-lost", lost, pages, () => this.#model.delete(0));
     this.#edges.push({ from: id, to: account.id, type: "gpu" });
-    const edges = () => this.#checkGraph(graph);
+    const edges = () => this.#checks.checkGraph(graph, this.#now());
     await this.#mustTell("invariant-edge-lost", "edges that are missing is 1", edges, () => {
       this.#edges.pop();
     });
     const [edge] = graph.edges(), round = { from: edge.to, to: edge.from, type: edge.type };
     await this.#mustTell("invariant-cycle", "whether the graph has levels is false", () => {
-      this.#checkGraph({ edges: () => [...graph.edges(), round], check: () => graph.check() });
+      const closed = { edges: () => [...graph.edges(), round], check: () => graph.check() };
+      this.#checks.checkGraph(closed, this.#now());
     });
     const money = "the sum of all accounts is";
     const invariants = () => this.#checkInvariants();
     await this.#mustTell("invariant-user", money, invariants, turn(account));
-    const log = async () => this.#expect("bus.verify()", (await bus.verify()).ok, true);
+    const log = async () => this.#checks.expect("bus.verify()", (await bus.verify()).ok, true);
     await this.#mustTell("invariant-log", "bus.verify() is false", log, turn(bus.page(id)));
   }
 
@@ -253,62 +263,17 @@ export class InvariantCycles {
     this.#planted.push({ id, found });
   }
 
-  #expect(what: string, actual: unknown, expected: unknown): void {
-    if (!Object.is(actual, expected)) {
-      this.failures.push(`${what} is ${actual}, not ${expected}`);
-    }
-  }
-
-  #checkPages(bus: StateBus): void {
-    const pages = [...bus.pages()];
-    this.#expect("the number of pages", pages.length, this.#model.size);
-    let bytes = 0;
-    for (const page of pages) {
-      const { id, size, epoch } = page, model = this.#model.get(id);
-      bytes += size;
-      if (model === undefined) {
-        this.failures.push(`page ${id} should not be there`);
-        continue;
-      }
-      this.#expect(`epoch of page ${id}`, epoch, model.epoch);
-      const seen = this.#seenEpochs.get(id) ?? 0;
-      if (epoch < seen) {
-        this.failures.push(`epoch of page ${id} went back from ${seen} to ${epoch}`);
-      }
-      this.#seenEpochs.set(id, epoch);
-      this.#expect(`size of page ${id}`, size, model.bytes.length);
-      const found = page.read();
-      if (model.bytes.some((byte, i) => byte !== found[i])) {
-        this.failures.push(`bytes of page ${id} are not those of the model`);
-      }
-    }
-    const { liveBytes, carvedBytes } = bus.stats().allocator;
-    if (!(bytes <= liveBytes && liveBytes <= carvedBytes)) {
-      this.failures.push(`slots have ${liveBytes} of ${carvedBytes} bytes, pages ${bytes}`);
-    }
-  }
-
-  /** The bus's edges are the model's, and lead nowhere back. */
-  #checkGraph(graph: Pick<GraphView, "edges" | "check">): void {
-    const edges = graph.edges(), found = new ReferenceGraph(), known = new Set<string>();
-    for (const { from, to, type } of edges) {
-      found.add(from, to);
-      known.add(`${from} ${to} ${type}`);
-    }
-    this.#expect("the number of edges", edges.length, this.#edges.length);
-    const missing = this.#edges.filter(({ from, to, type }) => !known.has(`${from} ${to} ${type}`));
-    this.#expect("edges that are missing", missing.length, 0);
-    this.#expect("whether the graph has levels", found.levels() !== undefined, true);
-    this.#expect("the graph's own check", graph.check().ok, true);
-  }
-
   #checkInvariants(): void {
-    this.#expect("the sum of all accounts", this.#sum(), 0);
+    this.#checks.expect("the sum of all accounts", this.#sum(), 0);
     const { squares, derived } = this.#squares();
-    this.#expect("the squares", derived, squares);
+    this.#checks.expect("the squares", derived, squares);
     const [money, sums] = this.#invariants;
-    this.#expect("violations of the first invariant", money.violated, this.#counts.violations);
-    this.#expect("violations of the second invariant", sums.violated, 0);
+    this.#checks.expect(
+      "violations of the first invariant",
+      money.violated,
+      this.#counts.violations,
+    );
+    this.#checks.expect("violations of the second invariant", sums.violated, 0);
     const asked = this.#counts.cycles + this.#counts.violations;
     if (money.checked < asked) {
       this.failures.push(`the first invariant was asked ${money.checked} times in ${asked} ticks`);
@@ -352,7 +317,7 @@ export class InvariantCycles {
 
   #forget(id: number): void {
     this.#model.delete(id);
-    this.#seenEpochs.delete(id);
+    this.#checks.seenEpochs.delete(id);
     this.#free = this.#free.filter((page) => page !== id);
     this.#graph.removeVertex(id);
     this.#edges = this.#edges.filter(({ from, to }) => from !== id && to !== id);
@@ -440,7 +405,7 @@ export class InvariantCycles {
     } catch (error) {
       if (!isMmsbError(error) || error.code !== "rule") this.failures.push(`${error}`);
     }
-    this.#expect("the tick after one that was taken back", this.#bus.tickNumber, tickNumber);
+    this.#checks.expect("the tick after one that was taken back", this.#bus.tickNumber, tickNumber);
   }
 
   /** Rows for the bus and the model: bytes anywhere, money in pairs. */
@@ -500,8 +465,4 @@ export class InvariantCycles {
   #pick<T>(items: readonly T[]): T {
     return items[this.#random.below(items.length)];
   }
-}
-
-function int(bytes: Uint8Array): number {
-  return new DataView(bytes.buffer, bytes.byteOffset).getInt32(0, true);
 }

@@ -7,10 +7,10 @@
  * slices, each timed whole. Garbage collections are told by V8 meanwhile, apart from all that.
  */
 
-import { cpuUsage } from "node:process";
 import type { CollectionPauses, MemoryReport, StateBus } from "../bus/mod.ts";
 import { DeltaBatch } from "../physical/mod.ts";
 import type { Pause } from "./_memory_work.ts";
+import { threadClock } from "./thread_clock.ts";
 
 /** What was seen. */
 export interface ReclaimOutcome {
@@ -90,34 +90,6 @@ async function countWrongAges(bus: StateBus, ids: Uint32Array): Promise<number> 
     if (fromTicks >= COLD_TICKS) cold += pages;
   }
   return Math.abs(cold - (ids.length - warm)) + Math.abs(all - ids.length);
-}
-
-/** `CLOCK_THREAD_CPUTIME_ID` of Linux: what this thread spent on a processor, to the ns. */
-const THREAD_CLOCK = 3;
-
-/**
- * A clock that counts the milliseconds of this thread on a processor; of all threads of this process, where the system
- * does not tell: V8's own among them, which have much to do after a million handles were made. What Linux shows
- * in `/proc` moves by 4 or 10 ms and is of no use here.
- */
-function threadClock(): { readonly usedMs: () => number; readonly close: () => void } {
-  try {
-    const library = Deno.dlopen("libc.so.6", {
-      clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
-    });
-    const time = new BigInt64Array(2);
-    const usedMs = () => {
-      library.symbols.clock_gettime(THREAD_CLOCK, time);
-      return Number(time[0]) * 1e3 + Number(time[1]) / 1e6;
-    };
-    return { usedMs, close: () => library.close() };
-  } catch {
-    const usedMs = () => {
-      const { user, system } = cpuUsage();
-      return (user + system) / 1000;
-    };
-    return { usedMs, close: () => {} };
-  }
 }
 
 /** By how much what the monitor tells of slots does not add up. */

@@ -133,7 +133,10 @@ function inCheckpoint(bytes: Uint8Array): Place[] {
   if (structure > 0) look({ from: tableAt - structure, to: tableAt, checkAt: footerAt + 60 });
   if (found.length > 0) return found;
   for (let chunk = 0; chunk < view.getUint32(footerAt + 36, true); chunk++) {
-    const at = Number(view.getBigUint64(tableAt + CHUNK_ENTRY_BYTES * chunk, true));
+    const entry = tableAt + CHUNK_ENTRY_BYTES * chunk;
+    // What says how many there are may be wrong, too.
+    if (entry + CHUNK_ENTRY_BYTES > footerAt) break;
+    const at = Number(view.getBigUint64(entry, true));
     if (at + CHUNK_HEADER_BYTES > tableAt) continue;
     const head = { from: at + 8, to: at + CHUNK_HEADER_BYTES, checkAt: at + 4 };
     const inHead = withMagic(bytes, at, magics.chunk, head);
@@ -222,7 +225,7 @@ function isGood(bytes: Uint8Array, { from, to, checkAt }: CheckedPart): boolean 
 
 /** Single bytes that account for a checksum that does not fit; none where it fits. */
 function placesIn(bytes: Uint8Array, { from, to, checkAt }: CheckedPart): Place[] {
-  if (from > to || to > bytes.length || checkAt + 4 > bytes.length) return [];
+  if (from < 0 || from > to || to > bytes.length || checkAt + 4 > bytes.length) return [];
   const stored = viewOf(bytes).getUint32(checkAt, true);
   let difference = (crc32(bytes.subarray(from, to)) ^ stored) >>> 0;
   if (difference === 0) return [];

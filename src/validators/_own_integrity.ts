@@ -59,7 +59,7 @@ export async function integrityOf(
       ...(account === undefined ? [] : damageNotes(directory, account)),
     ],
     unmeasured: { plantedFound: "nothing is planted in a user's directory" },
-    ...(account === undefined ? {} : { damage: damageSentence(directory, account) }),
+    ...(account === undefined ? {} : { damage: damageSentence(account) }),
   };
 }
 

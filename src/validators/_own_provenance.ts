@@ -80,7 +80,7 @@ export async function provenanceOf(
         text(tables)
       } tables; seed ${seed}), now and as of earlier ticks; ${
         text(nodes)
-      } pages in their answers, up to ${depth} steps from the sources`,
+      } pages in their answers, up to ${depth} ${depth === 1 ? "step" : "steps"} from the sources`,
       ...(complete ? ["each compared with a pass over the log that uses no index"] : []),
       ...faults.slice(0, 5).map((fault) => `wrong: ${fault}`),
     ],
@@ -131,7 +131,8 @@ async function ask(
 ): Promise<Asked> {
   await using bus = await StateBus.open({ dir: directory, readOnly: true });
   const { store } = insideOf(bus), random = new SeededRandom(seed);
-  const pages = chosenPages(store, random, quick ? PAGES_QUICK : PAGES);
+  const isThere = await thereAfter(bus, last);
+  const pages = chosenPages(store, random, quick ? PAGES_QUICK : PAGES, isThere);
   const { horizon } = bus, answers: Answer[] = [];
   // A look at a history brings the index in.
   if (pages.length > 0) await Array.fromAsync(bus.history(pages[0], { limit: 1 }));
@@ -157,6 +158,14 @@ async function ask(
   return { answers, store, pages: pages.length, derived, tables, horizon };
 }
 
+/** Says which pages were there after a tick, where a directory that is being written has gone on since. */
+async function thereAfter(bus: StateBus, tick: number): Promise<(page: number) => boolean> {
+  if (bus.tickNumber <= tick) return () => true;
+  await using past = await bus.at({ tick });
+  const pages = new Set([...past.pages()].map(({ id }) => id));
+  return (page) => pages.has(page);
+}
+
 /** Whether a page was there after a tick. */
 async function bornBy(bus: StateBus, page: number, tick: number): Promise<boolean> {
   await using past = await bus.at({ tick });
@@ -164,10 +173,16 @@ async function bornBy(bus: StateBus, page: number, tick: number): Promise<boolea
 }
 
 /** Derived pages and sources, half and half where there are both; chunks of tables are no pages of their own. */
-function chosenPages(store: PageStore, random: SeededRandom, count: number): number[] {
+function chosenPages(
+  store: PageStore,
+  random: SeededRandom,
+  count: number,
+  isThere: (page: number) => boolean,
+): number[] {
   const derived: number[] = [], sources: number[] = [];
   for (const row of store.table.rows()) {
     const id = store.table.ids[row];
+    if (!isThere(id)) continue;
     if (store.bindings.writerOf(id) !== undefined) derived.push(id);
     else if (store.nameOf(id) !== "" || store.metadataOf(id).size > 0 || row < 4096) {
       sources.push(id);

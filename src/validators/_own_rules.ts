@@ -79,11 +79,17 @@ export interface OwnModule {
   readonly named: GivenRules;
 }
 
-/** The code for a stored binding, if it is given. */
-function codeFor({ name, payload }: RuleBinding, { exported, named }: OwnModule): Rule | undefined {
-  if (Object.hasOwn(named, name)) return named[name];
+/** The name by which the code for a stored binding is given, if it is: the rule's own, or that of its export. */
+function nameOf({ name, payload }: RuleBinding, { named }: OwnModule): string {
+  if (Object.hasOwn(named, name)) return name;
   const { module, export: key } = decodeBinding(payload);
-  const own = module === null ? name : key;
+  return module === null ? name : key;
+}
+
+/** The code for a stored binding, if it is given. */
+function codeFor(binding: RuleBinding, given: OwnModule): Rule | undefined {
+  const { exported, named } = given, own = nameOf(binding, given);
+  if (Object.hasOwn(named, own)) return named[own];
   return Object.hasOwn(exported, own) ? exported[own] : undefined;
 }
 
@@ -156,7 +162,7 @@ class RuleCheck {
 
   /** The rules that are bound and given, with the same version. */
   #match(store: PageStore): OwnRule[] {
-    const verdict = this.#verdict, rules: OwnRule[] = [], used = new Set<Rule>();
+    const verdict = this.#verdict, rules: OwnRule[] = [], used = new Set<string>();
     for (const binding of store.bindings.list()) {
       verdict.bound++;
       const code = codeFor(binding, this.#given), { name, version } = binding;
@@ -164,15 +170,15 @@ class RuleCheck {
         verdict.notGiven.push(name);
         continue;
       }
-      used.add(code);
+      used.add(nameOf(binding, this.#given));
       if (code.version === version) rules.push({ binding, code });
       else {verdict.otherVersion.push(
           `"${name}": version ${code.version} is given, ${version} is bound`,
         );}
     }
     const { named, exported } = this.#given;
-    for (const [name, code] of [...Object.entries(named), ...Object.entries(exported)]) {
-      if (!used.has(code) && !verdict.unused.includes(name)) verdict.unused.push(name);
+    for (const name of new Set([...Object.keys(named), ...Object.keys(exported)])) {
+      if (!used.has(name)) verdict.unused.push(name);
     }
     return rules;
   }

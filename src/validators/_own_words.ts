@@ -3,36 +3,39 @@
  */
 
 import type { SalvageRange, SalvageReport } from "../log/mod.ts";
-import type { ConcernedPage, DamageAccount, DamagedPlace } from "./_own_damage.ts";
 import { text } from "./_figures.ts";
+import type { ConcernedPage } from "./_own_concerned.ts";
+import type { DamageAccount, DamagedPlace } from "./_own_damage.ts";
 
 /** Pages that are named. */
 const PAGES_NAMED = 8;
 
-/** The first place of damage and what to do, in one sentence. */
-export function damageSentence(directory: string, account: DamageAccount): string {
-  const { places: [first, ...others], more } = account, count = others.length + more;
+/** The first place of damage, the tick and pages that it concerns. */
+export function damageSentence({ places: [first, ...others], more }: DamageAccount): string {
+  const count = others.length + more;
   return `${placeText(first)}${concernedText(first)}${
     count === 0 ? "" : `; and ${count} more place${count === 1 ? "" : "s"}`
-  }; ${adviceText(directory, account)}`;
+  }`;
 }
 
-/** All of it, a line each. */
+/** What the sentence leaves open: what the places are part of, what can be saved, and what to do. */
 export function damageNotes(directory: string, account: DamageAccount): string[] {
   const { places, more, salvage } = account;
   return [
-    ...places.flatMap((place) => [
-      `damaged: ${placeText(place)}${
-        place.byte === undefined ? "" : "; with it put right all checksums fit again"
-      }`,
-      `  ${place.part === undefined ? "concerns" : `in ${place.part};`}${
-        concernedText(place).slice(1) || " no tick and no page"
-      }`,
+    ...places.flatMap((place, i) => [
+      ...(i === 0 ? [] : [`damaged, too: ${placeText(place)}${concernedText(place)}`]),
+      ...detailNotes(place),
     ]),
     ...(more === 0 ? [] : [`and ${more} more damaged places`]),
     ...(salvage === undefined ? [] : salvageNotes(salvage)),
     `what to do: ${adviceText(directory, account)}`,
   ];
+}
+
+function detailNotes({ part, byte }: DamagedPlace): string[] {
+  const certain = byte === undefined ? "" : "with that byte put right all checksums fit again";
+  if (part === undefined) return certain === "" ? [] : [certain];
+  return [`it is in ${part}${certain === "" ? "" : `; ${certain}`}`];
 }
 
 function placeText({ file, offset, byte, found }: DamagedPlace): string {
@@ -72,19 +75,20 @@ export function pagesText(pages: readonly ConcernedPage[]): string {
 
 function salvageNotes({ ticks, lastTick, ticksLost, pagesHurt, pagesLost }: SalvageReport) {
   const lost = ticksLost.map((range) => rangeText("tick", range));
-  const hurt = pagesHurt.map(({ page, name = "" }) => ({ page, name }));
-  const repaired = pagesHurt.filter((page) => page.repaired !== undefined).length;
+  const later = pagesHurt.filter(({ ticks }) => ticks.last < lastTick);
+  const hurt = later.map(({ page, name = "" }) => ({ page, name }));
+  const repaired = later.filter((page) => page.repaired !== undefined).length;
   return [
     `a salvage would save ${text(ticks)} ticks, up to tick ${lastTick}; ${
       lost.length === 0 ? "no tick is lost" : `lost: ${lost.slice(0, 8).join(", ")}`
     }`,
     ...(hurt.length === 0 ? [] : [
-      `  later deltas of ${pagesText(hurt)} are kept, the lost ones are missing in ${
+      `later deltas of ${pagesText(hurt)} are kept, the lost ones are missing in ${
         hurt.length === 1 ? "its" : "their"
       } bytes${repaired === 0 ? "" : `; ${text(repaired)} of them a checkpoint makes good`}`,
     ]),
     ...(pagesLost.length === 0 ? [] : [
-      `  nothing can be saved of ${pagesText(pagesLost.map(({ page }) => ({ page, name: "" })))}`,
+      `nothing can be saved of ${pagesText(pagesLost.map(({ page }) => ({ page, name: "" })))}`,
     ]),
   ];
 }

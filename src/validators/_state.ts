@@ -9,7 +9,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { equalBytes, joinBytes } from "../base/mod.ts";
+import { decodeUtf8, equalBytes, joinBytes } from "../base/mod.ts";
 import type { StateBus } from "../bus/mod.ts";
 import { GraphView } from "../graph/mod.ts";
 import { EDGE_TYPES, encodeMetadata, type MetadataInput, type PageStore } from "../physical/mod.ts";
@@ -175,7 +175,7 @@ export function decodeState(bytes: Uint8Array): BusState {
     const epoch = view.getFloat64(at + 20, true);
     const take = (length: number) => bytes.subarray(at, at += length);
     at += HEAD_BYTES;
-    const name = new TextDecoder().decode(take(nameBytes));
+    const name = decodeUtf8("page name", take(nameBytes));
     const metadata = take(metadataBytes);
     state.set(id, { shard, epoch, name, metadata, bytes: take(size) });
   }

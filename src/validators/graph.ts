@@ -18,7 +18,7 @@ import { milliseconds, quantile, text } from "./_figures.ts";
 import { type GraphOutcome, type GraphPlan, measureShape } from "./_graph_measure.ts";
 import { shapesOf } from "./_graph_shapes.ts";
 import { ReferenceGraph } from "./_reference_graph.ts";
-import { plantedResults } from "./catalogue.ts";
+import { plantedNotes, plantedResults } from "./catalogue.ts";
 import { damagedLog } from "./_own_state.ts";
 import type { Measured, PlantedResult, Validator, ValidatorContext } from "./validator.ts";
 
@@ -52,7 +52,7 @@ async function runOwn({ quick, seed, progress }: ValidatorContext): Promise<Meas
   return {
     metrics: graphMetrics(outcomes),
     samples: outcomes.reduce((sum, { answers, planted }) => sum + answers + planted.length, 0),
-    notes: notesOf(outcomes),
+    notes: [...notesOf(outcomes), ...plantedNotes(planted)],
     durability: "group",
     planted,
   };
@@ -118,9 +118,9 @@ function notesOf(outcomes: readonly GraphOutcome[]): string[] {
       }`
     ),
     `${text(answers)} answers compared with a reference, ${text(wrong.length)} unlike it`,
-    `${text(planted.length - missed.length)} of ${
+    `faults planted ${
       text(planted.length)
-    } planted faults found: cycles refused with a cycle that is one (edges turned round, through the longest way, between the shapes, staged, in a list of changes), an edge that was lost told with levels and ancestors`,
+    } times: cycles refused with a cycle that is one (edges turned round, through the longest way, between the shapes, staged, in a list of changes), an edge that was lost told with levels and ancestors`,
     ...[...missed, ...wrong].slice(0, 5),
   ];
 }
@@ -139,7 +139,9 @@ function checkStored(bus: StateBus, context: ValidatorContext): Measured {
   const unmeasured = { plantedFound: "nothing is planted in a user's directory" };
   context.progress("checking the graph");
   const edges = graph.edges(), pages = new Set(graph.snapshot().pages());
-  const notes = [`${text(pages.size)} pages, ${text(edges.length)} edges`];
+  const notes = [
+    `${text(pages.size)} pages, ${text(edges.length)} edge${edges.length === 1 ? "" : "s"}`,
+  ];
   const found = faultOf(edges, pages);
   if (found !== undefined) return { metrics: {}, samples: edges.length, notes, damage: found };
   if (edges.length === 0) {

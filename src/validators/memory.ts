@@ -32,7 +32,7 @@ export const memoryValidator: Validator = {
   id: 7,
   name: "Memory",
   needsWorkload:
-    "it fills memory with pages of its own: what yours take is asked of a running bus; see bus.stats()",
+    "it fills memory with pages of its own: what yours take is asked of a running bus; see bus.memory()",
   run: runMemory,
 };
 

@@ -10,6 +10,7 @@ import { StateBus, type Table } from "../bus/mod.ts";
 import { auditLog, MemoryStorage, salvageStorage } from "../log/mod.ts";
 import { defineRule } from "../propagation/mod.ts";
 import { struct, table } from "../schema/mod.ts";
+import { wrongBytes } from "./_own_bytes.ts";
 import { accountFor, auditOwn, indexFaults } from "./_own_damage.ts";
 import { integrityOf } from "./_own_integrity.ts";
 import { invariantsOf } from "./_own_invariants.ts";
@@ -162,7 +163,8 @@ Deno.test("more than one wrong byte: the ticks and pages are those that a salvag
     );
     assert.match(text, /tick 18, pages \d+ "quote"/);
     assert.match(text, /a salvage would save 40 ticks, up to tick 41; lost: tick 18/);
-    assert.match(measured.damage!, /mmsb log salvage \S+ --to \S+-saved$/);
+    assert.match(measured.damage!, /; tick 18, pages \d+ "quote"[^;]*$/);
+    assert.match(text, /^what to do: .* mmsb log salvage \S+ --to \S+-saved$/m);
     for (const validate of [purityOf, invariantsOf, provenanceOf]) {
       const { leftOut, damage } = await validate(dir, contextOf());
       assert.match(leftOut!, /damaged: validator 2 says where/);
@@ -177,6 +179,10 @@ Deno.test("rules of a module agree with what is stored, also from changes and wh
     assert.deepEqual(measured.metrics, { sideEffects: 0, agreePercent: 100 }, text);
     assert.match(text, /^3 of 3 rules checked/);
     assert.match(text, /; 2[14] runs from changes$/m);
+    const path = `${rules.slice("file://".length)}.more.ts`;
+    await Deno.writeTextFile(path, RULES.replace("count };", "count, other: middle };"));
+    const more = textOf(await purityOf(dir, contextOf({ rules: `file://${path}` })));
+    assert.match(more, /^given, but no rule of that name is bound: "other"$/m);
     assert.match(
       (await purityOf(dir, contextOf())).leftOut!,
       /3 rules, whose code is not in the data/,
@@ -266,12 +272,51 @@ Deno.test("invariants of a module are asked of stored states, and say which does
   });
 });
 
+Deno.test("a checkpoint whose end is not one is looked at without reading past it", async () => {
+  const storage = new MemoryStorage();
+  await using bus = await StateBus.open({ storage });
+  bus.createPage({ size: 64, name: "board" });
+  await bus.commit();
+  await bus.checkpoint();
+  const file = "checkpoints/000000000001.ckpt", whole = storage.readAll(file)!;
+  for (const junk of [0, 1, 65, 255]) {
+    for (const bytes of [999, 64, 8]) {
+      const changed = new Uint8Array(whole.length + bytes).fill(junk);
+      changed.set(whole);
+      const copy = new MemoryStorage({ image: new Map([[file, changed]]) });
+      assert.deepEqual(wrongBytes(copy, file).filter(({ offset }) => offset < 0), []);
+    }
+    const copy = new MemoryStorage({ image: new Map([[file, whole.map(() => junk)]]) });
+    assert.deepEqual(wrongBytes(copy, file), []);
+  }
+});
+
 Deno.test("explanations of a directory agree with its log", async () => {
   await withData(async (dir) => {
     const { metrics, notes } = await provenanceOf(dir, contextOf());
     assert.equal(metrics.resolvedPercent, 100, notes!.join("\n"));
     assert.equal(metrics.depthMax, 1);
   });
+});
+
+Deno.test("pages that are born while a directory is looked at are not asked about as of before", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "mmsb-validators-" });
+  try {
+    await using bus = await StateBus.open({ dir });
+    const before = bus.createPage({ size: 8, name: "before" });
+    await bus.commit(() => before.write(0, Uint8Array.of(1)));
+    const { tickNumber } = bus;
+    const later = bus.createPage({ size: 8, name: "later" });
+    await bus.commit(() => later.write(0, Uint8Array.of(2)));
+    const { metrics, samples } = await provenanceOf(
+      dir,
+      contextOf({ bus: { tickNumber } as StateBus }),
+    );
+    assert.equal(metrics.resolvedPercent, 100);
+    assert.equal(samples, 1);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
 });
 
 Deno.test("pagesText() names some pages and counts the others", () => {

@@ -12,10 +12,11 @@
  */
 
 import { StateBus } from "../bus/mod.ts";
-import { inspectLog, type LogState } from "../log/mod.ts";
+import { inspectLog, type LogInspection, type LogState, type SalvageRange } from "../log/mod.ts";
 import { runCycle } from "./_cycle.ts";
 import { FORMS, FROM_CHECKPOINT, IN_A_PROCESS, type Replayed, type ReplayTask } from "./_forms.ts";
 import { type Acknowledged, type KilledLoad, loadWithKill } from "./_killed_load.ts";
+import { rangeText } from "./_own_words.ts";
 import { plantReplays } from "./_planted_replay.ts";
 import { type BusState, digestOf, divergenceOf } from "./_state.ts";
 import { plantedNotes, plantedResults } from "./catalogue.ts";
@@ -231,7 +232,7 @@ async function runOn(directory: string, context: ValidatorContext): Promise<Meas
   context.progress("reading the log");
   const damaged = await damagedLog(directory);
   if (damaged !== undefined) return damaged;
-  const { state, ticks, pages } = await inspectLog(directory);
+  const { state, ticks, pages, missing } = await inspectLog(directory);
   const findings = new Findings();
   const task = { directory, tick: ticks?.last ?? 0 };
   const forms = await runForms(task, undefined, findings, context);
@@ -244,7 +245,8 @@ async function runOn(directory: string, context: ValidatorContext): Promise<Meas
     // A directory without a delta has been replayed all the same.
     samples: Math.max(1, forms.first.rows),
     notes: [
-      `${text(forms.first.rows)} deltas in ${text(forms.first.tick)} ticks, ${text(pages)} pages`,
+      `${text(forms.first.rows)} deltas up to tick ${forms.first.tick}, ${text(pages)} pages`,
+      ...(missing === undefined ? [] : [missingText(missing)]),
       `the same state in the replay ${forms.agreed.join(", ")}`,
       ...(forms.uncarried > 0
         ? [`pages too large to be carried: ${forms.uncarried} forms compared by SHA-256 alone`]
@@ -267,6 +269,18 @@ async function runOn(directory: string, context: ValidatorContext): Promise<Meas
       }),
     },
   };
+}
+
+/** Ticks that a whole log has no more. */
+function missingText({ ticks, gaps }: NonNullable<LogInspection["missing"]>): string {
+  const shown = gaps.slice(0, 8), more = gaps.length > shown.length || ticks > ticksIn(shown);
+  return `not in the log, as they were merged, or lost and given up by a salvage: ${
+    ticks === 1 ? "" : `${text(ticks)} ticks, `
+  }${shown.map((gap) => rangeText("tick", gap)).join(", ")}${more ? ", …" : ""}`;
+}
+
+function ticksIn(ranges: readonly SalvageRange[]): number {
+  return ranges.reduce((sum, { first, last }) => sum + last - first + 1, 0);
 }
 
 /** A torn tail in words. */

@@ -11,6 +11,7 @@ import { SlotAllocator } from "../physical/allocator.ts";
 import { PageStore } from "../physical/page_store.ts";
 import { Firing } from "../propagation/firing.ts";
 import { Waves } from "../propagation/waves.ts";
+import { WorkerTeam } from "../propagation/workers/worker_team.ts";
 import { withFolder } from "./_figures.ts";
 import { measureMemory } from "./_memory_measure.ts";
 import { assertFails, sabotaged } from "./_sabotage_test.ts";
@@ -22,7 +23,8 @@ import { measureThroughput, throughputMetrics } from "./throughput.ts";
 import { measureTicks, tickMetrics } from "./tick.ts";
 
 async function throughput() {
-  const plan = { pages: 100, batches: 2, rows: 5000, warmUp: 0, rounds: 2, seed: 1 };
+  // As many rows as workers begin to take a part of.
+  const plan = { pages: 100, batches: 2, rows: 20_000, warmUp: 0, rounds: 2, seed: 1 };
   return { metrics: throughputMetrics(await measureThroughput(plan, () => {})) };
 }
 
@@ -68,6 +70,11 @@ Deno.test("validator 5 fails by each of its rates where ticks take long", async 
   for (const metric of ["oneThread", "workers", "oneThreadLogged", "workersLogged", "deltas"]) {
     await assertFails(5, metric, () => Promise.resolve({ metrics }));
   }
+});
+
+Deno.test("validator 5 fails where workers are there and do nothing", async () => {
+  const idle = () => sabotaged(WorkerTeam.prototype, "isWorth", () => () => false, throughput);
+  await assert.rejects(idle, /workers that checked none of the rows/);
 });
 
 async function ticks() {

@@ -92,6 +92,9 @@ export async function measureThroughput(
     if (times.workers !== (options.workers ?? 0)) {
       throw new Error(`Cannot measure ${workers} workers as ${times.workers} are there`);
     }
+    if (times.workers > 0 && times.rowsOfWorkers === 0) {
+      throw new Error("Cannot measure workers that checked none of the rows: one thread did all");
+    }
     forms.push(times);
   }
   return { plan, forms, planted };

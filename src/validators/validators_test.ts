@@ -83,6 +83,9 @@ Deno.test("encodeState() comes back as it was, and digestOf() tells epochs apart
   assert.equal(digestOf(back), digestOf(STATE));
   const other = new Map([...STATE, [5, { ...PAGE, epoch: 8 }]]);
   assert.notEqual(digestOf(other), digestOf(STATE));
+  // A byte order mark is part of a name.
+  const marked = new Map([[5, { ...PAGE, name: "\ufeffboard" }]]);
+  assert.deepEqual(divergenceOf(marked, decodeState(encodeState(marked))), { value: 0 });
 });
 
 Deno.test("runCycle() finds bus, reopened bus and model alike, and its log without fault", async () => {
