@@ -45,9 +45,9 @@ export async function integrityOf(
     },
     samples: Math.max(1, audit.deltas),
     notes: [
-      `${text(audit.deltas)} deltas in ${text(audit.ticks)} ticks, ${text(audit.frames)} frames, ${
-        text(audit.pages)
-      } pages checked one by one`,
+      `checked one by one: ${text(audit.deltas)} deltas in ${text(audit.ticks)} ticks, ${
+        text(audit.frames)
+      } frames; pages: ${text(audit.pages)}`,
       ...(audit.sequenceGaps === 0
         ? []
         : [`${text(audit.sequenceGaps)} sequence numbers left out, as refused batches do`]),
