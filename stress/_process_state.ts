@@ -8,6 +8,7 @@
 import { cpuUsage } from "node:process";
 import v8 from "node:v8";
 import vm from "node:vm";
+import { threadClock } from "../src/validators/thread_clock.ts";
 
 /** What is held. */
 export interface ProcessState {
@@ -58,9 +59,6 @@ function nameOf(task: string): string {
   }
 }
 
-/** `CLOCK_THREAD_CPUTIME_ID` of Linux: what a thread spent on a processor, to the ns. */
-const THREAD_CLOCK = 3;
-
 /**
  * Counts the milliseconds of this thread on a processor, however busy the machine is with other things; of all threads of
  * this process where the system does not tell of one.
@@ -78,22 +76,6 @@ export class ThreadClock implements Disposable {
 
   [Symbol.dispose](): void {
     this.#close();
-  }
-}
-
-function threadClock(): { readonly usedMs: () => number; readonly close: () => void } {
-  try {
-    const library = Deno.dlopen("libc.so.6", {
-      clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
-    });
-    const time = new BigInt64Array(2);
-    const usedMs = () => {
-      library.symbols.clock_gettime(THREAD_CLOCK, time);
-      return Number(time[0]) * 1e3 + Number(time[1]) / 1e6;
-    };
-    return { usedMs, close: () => library.close() };
-  } catch {
-    return { usedMs: processMs, close: () => {} };
   }
 }
 

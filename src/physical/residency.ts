@@ -57,7 +57,7 @@ export interface ResidencyParts {
 export interface SpillStatistics {
   /** Pages that are in the spill file now. */
   readonly pages: number;
-  /** Their bytes. */
+  /** What they take there: their bytes, of each page rounded up to 16. */
   readonly bytes: number;
   /** Bytes of the file. */
   readonly fileBytes: number;
