@@ -15,7 +15,7 @@ Deno.test(`stress stability, short form, seed ${SEED}: 100 cycles equal the mode
     }).output();
     assert.equal(code, 0, new TextDecoder().decode(stderr));
     const text = await Deno.readTextFile(file);
-    const report = JSON.parse(text) as StressReport;
+    const { reports: [report] } = JSON.parse(text) as { reports: StressReport[] };
     const [{ figures }] = report.steps;
     assert.equal(figures.cycles, 100);
     for (
