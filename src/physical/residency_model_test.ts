@@ -10,6 +10,8 @@ import { equalBytes, MmsbError } from "../base/mod.ts";
 import { TestDisk } from "./_test_disk_test.ts";
 import { PageStore, type StoreImage } from "./page_store.ts";
 
+/** Of arenas of this size. */
+const UNIT_BYTES = 4096;
 const LIMITS = [64 * 1024, 128 * 1024, 192 * 1024];
 /** Several slots a unit, one, and several units. */
 const SIZES = [16, 100, 1000, 1000, 4096, 9000];
@@ -157,10 +159,16 @@ class Program {
   #writes(a: number, b: number): void {
     const ids = this.#some(a, b), { residency } = this.store;
     const named = [...ids, this.#nextId, ...ids.slice(0, 3)];
-    let bytes = 0;
-    for (const id of new Set(ids)) bytes += this.#pages.get(id)!.bytes.length + 256;
+    let bytes = 0, largest = 0;
+    for (const id of new Set(ids)) {
+      const { length } = this.#pages.get(id)!.bytes;
+      bytes += length + 256;
+      largest = Math.max(largest, length);
+    }
     residency!.beginTick();
-    const mayFail = this.#isPinning() || bytes > this.#limit / 4;
+    // Pages that are held may stand where a page of several units wants them side by side.
+    const mayFail = this.#isPinning() || bytes > this.#limit / 4 ||
+      ids.length > 1 && largest > UNIT_BYTES;
     if (this.#tried(() => residency!.holdPages(named, named.length), mayFail)) {
       // What a tick makes meanwhile takes no page's place that it holds.
       if (b % 4 === 0) this.#births(a, 5, true);
