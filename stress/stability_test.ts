@@ -7,10 +7,23 @@ const SUITE = new URL("./stability.ts", import.meta.url).pathname;
 
 // In a process of its own: it counts files, threads and timers, and other tests run beside this one.
 Deno.test(`stress stability, short form, seed ${SEED}: 100 cycles equal the model`, async () => {
-  const file = await Deno.makeTempFile({ prefix: "mmsb-stability-" });
+  const folder = await Deno.makeTempDir({ prefix: "mmsb-stability-" });
+  const file = `${folder}/report.json`, csv = `${folder}/samples.csv`;
   try {
     const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", SUITE, "--scale", "0.01", "--seed", `${SEED}`, "--json", file],
+      args: [
+        "run",
+        "-A",
+        SUITE,
+        "--scale",
+        "0.01",
+        "--seed",
+        `${SEED}`,
+        "--json",
+        file,
+        "--csv",
+        csv,
+      ],
       stdin: "null",
     }).output();
     assert.equal(code, 0, new TextDecoder().decode(stderr));
@@ -32,8 +45,11 @@ Deno.test(`stress stability, short form, seed ${SEED}: 100 cycles equal the mode
       assert(figures[what] > 0, what);
     }
     assert.equal(report.samples!.at(-1)!.timers, 0);
+    const [head, ...rows] = (await Deno.readTextFile(csv)).trim().split("\n");
+    assert.equal(rows.length, report.samples!.length);
+    assert.deepEqual(head.split(","), Object.keys(report.samples![0]));
   } finally {
-    await Deno.remove(file);
+    await Deno.remove(folder, { recursive: true });
   }
 });
 

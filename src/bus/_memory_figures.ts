@@ -13,20 +13,22 @@ import type {
   ColdPages,
   ColdReport,
   Fragmentation,
+  MemoryReport,
 } from "./memory_report.ts";
 
 /** What of a report follows from a store. */
-export interface StoreFigures {
-  readonly limitBytes: number;
-  readonly arenaBytes: number;
-  readonly carvedBytes: number | undefined;
-  readonly pages: number;
-  readonly pageBytes: number;
-  readonly classes: readonly ClassMemory[];
-  readonly fragmentation: Fragmentation | undefined;
-  readonly bookkeeping: BookkeepingMemory;
-  readonly pendingReclaim: { readonly slots: number; readonly bytes: number } | undefined;
-}
+export type StoreFigures = Pick<
+  MemoryReport,
+  | "limitBytes"
+  | "arenaBytes"
+  | "carvedBytes"
+  | "pages"
+  | "pageBytes"
+  | "classes"
+  | "fragmentation"
+  | "bookkeeping"
+  | "pendingReclaim"
+>;
 
 /** Entries of a map in V8 with the room around them; measured over 200,000 names. */
 const MAP_ENTRY_BYTES = 36;

@@ -14,6 +14,8 @@ import type { RuleHandle, RuleOptions } from "./_rules.ts";
 import { resolveOptions } from "./options.ts";
 import type { StateBus } from "./state_bus.ts";
 
+export { partsOf } from "./_rule_text.ts";
+
 /** What of a bus is looked at. */
 export interface CheckedInside {
   /** Its pages. */

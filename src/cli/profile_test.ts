@@ -51,7 +51,8 @@ Deno.test("mmsb profile names the busy function at its line, and counts deltas",
 });
 
 Deno.test("mmsb profile writes a .cpuprofile and JSON, and says how the program ended", async () => {
-  const line = "profile --json --top 3 --cpuprofile out.cpuprofile -- -A busy.ts leave";
+  const line =
+    "profile --json --top 3 --interval 2000 --cpuprofile out.cpuprofile -- -A busy.ts leave";
   const { code, out, err } = await mmsbIn(folder, line);
   assert.equal(code, 1);
   assert.match(err, /^mmsb: io: The program "busy\.ts" ended with 7$/m);
@@ -62,6 +63,9 @@ Deno.test("mmsb profile writes a .cpuprofile and JSON, and says how the program 
     await Deno.readTextFile(`${folder}/out.cpuprofile`),
   );
   assert(nodes.length > 3 && samples.length > 50 && samples.length === timeDeltas.length);
+  // Each sample comes when it was asked for, or later.
+  const deltas: number[] = timeDeltas.slice(1).sort((a: number, b: number) => a - b);
+  assert(deltas[deltas.length >> 1] > 1500, `${deltas[deltas.length >> 1]} µs`);
 });
 
 Deno.test("mmsb profile asks a program once whether it may end", async () => {
@@ -86,6 +90,7 @@ Deno.test("mmsb profile says in a line what it cannot do", async () => {
     const [args, exit, message] of [
       [[], 2, /^mmsb: usage: Missing PROGRAM behind --, see mmsb profile --help$/m],
       [["--top", "0", "--", "busy.ts"], 2, /^mmsb: usage: .*top/m],
+      [["--interval", "1", "--", "busy.ts"], 2, /^mmsb: usage: .*interval/m],
       [
         ["--cpuprofile", "no/where", "--", "busy.ts"],
         2,

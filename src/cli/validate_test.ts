@@ -53,14 +53,24 @@ Deno.test("`mmsb validate --data` ends with the right exit code and a line that 
     }
     await Deno.copyFile(`${folder}/data/meta.json`, `${folder}/meta`);
     await Deno.writeTextFile(`${folder}/none.ts`, "export const x = 1;");
-    const [clean, alone, missing, unused, within, taken] = await Promise.all([
+    await Deno.writeTextFile(
+      `${folder}/stuck.ts`,
+      "export const invariants = { 'it ends': () => { for (;;); } };",
+    );
+    const stuck = ["--data", "data", "--only", "8", "--rules", "stuck.ts", "--results", "r"];
+    const [clean, alone, missing, unused, within, taken, late, wrong] = await Promise.all([
       mmsb("--data", "data", "--only", "2", "--results", "r"),
       mmsb("--rules", "none.ts"),
       mmsb("--data", "data", "--rules", "gone.ts"),
       mmsb("--data", "data", "--rules", "none.ts", "--only", "4", "--results", "r"),
       mmsb("--data", "data", "--only", "2", "--results", "data/results"),
       mmsb("--only", "2", "--results", "none.ts"),
+      mmsb(...stuck, "--rule-timeout-ms", "500"),
+      mmsb(...stuck, "--rule-timeout-ms", "0"),
     ]);
+    assert.deepEqual([late.code, wrong.code], [1, 2], late.err);
+    assert.match(late.out, /^✗ #8: {2}Invariants .*500 ms/m);
+    assert.match(wrong.err, /^mmsb: usage: .*rule-timeout-ms/m);
     assert.equal(clean.code, 0, clean.err);
     assert.deepEqual([alone.code, missing.code, unused.code, within.code], [2, 2, 1, 0]);
     assert.match(alone.err, /usage: Cannot use --rules without --data DIR/);

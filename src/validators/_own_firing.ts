@@ -10,14 +10,13 @@
  * Cost: a run, and a copy of the pages that the rule reads and writes.
  */
 
-import { equalBytes, MmsbError, reasonOf } from "../base/mod.ts";
-import { decodeBinding } from "../log/mod.ts";
+import { equalBytes, reasonOf } from "../base/mod.ts";
+import { partsOf } from "../bus/mod.ts";
 import { MARK, type PageStore, type RuleBinding } from "../physical/mod.ts";
 import {
   BoundRule,
   ChangeLog,
   Firing,
-  frozen,
   NEEDS_FULL,
   RECORD_HEAD,
   type Rule,
@@ -62,7 +61,7 @@ export class OwnFiring {
     this.#rules = rules;
     this.#tick = tick;
     const bound = rules.map(({ binding, code }) =>
-      new BoundRule(partsOf(binding), this.#wrap(binding, code))
+      new BoundRule(askedParts(binding), this.#wrap(binding, code))
     );
     this.#program = new RuleProgram(store, bound);
     this.#program.lay();
@@ -220,21 +219,9 @@ export class OwnFiring {
 }
 
 /** What a run of a rule needs of its binding. */
-function partsOf(binding: RuleBinding): ConstructorParameters<typeof BoundRule>[0] {
-  const { params, mode } = decodeBinding(binding.payload);
-  const { number, name, inputs, outputs, state } = binding;
-  return {
-    number,
-    name,
-    inputIds: inputs,
-    outputIds: outputs,
-    stateIds: state,
-    params: frozen(params),
-    // Each run is asked for, whatever the rule's own mode.
-    mode: "immediate",
-    every: 1,
-    finite: mode.split(" ").includes("finite"),
-  };
+function askedParts(binding: RuleBinding): ReturnType<typeof partsOf> {
+  // Each run is asked for, whatever the rule's own mode.
+  return { ...partsOf(binding), mode: "immediate", every: 1 };
 }
 
 /** The outputs of a binding one behind the other. */
@@ -265,9 +252,4 @@ function wordsOf(bytes: Uint8Array): Int32Array {
   const words = new Int32Array(bytes.length + 3 >>> 2);
   new Uint8Array(words.buffer).set(bytes);
   return words;
-}
-
-/** An error of a rule for the report. */
-export function ruleFailure(name: string, failure: string): MmsbError {
-  return new MmsbError("rule", `Cannot run rule "${name}": ${failure}`, { values: { rule: name } });
 }
