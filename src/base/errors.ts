@@ -18,6 +18,7 @@
 export type MmsbErrorCode =
   | "allocation"
   | "checksum"
+  | "clock"
   | "closed"
   | "compression"
   | "corrupt-log"
@@ -80,6 +81,7 @@ export const MMSB_ERROR_CODES: Readonly<Record<MmsbErrorCode, MmsbErrorCodeInfo>
   .freeze({
     "allocation": info(false, "No room for a page; delete pages or raise the memory limit"),
     "checksum": info(false, "Bytes do not match their checksum; take them from a good copy"),
+    "clock": info(true, "No source of time that can be trusted answers; it may come back"),
     "closed": info(false, "The bus, page or stream is closed; open it again"),
     "compression": info(
       false,

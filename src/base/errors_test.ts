@@ -5,7 +5,7 @@ import { isMmsbError, MMSB_ERROR_CODES, MmsbError, type MmsbErrorCode } from "./
 const codes = Object.keys(MMSB_ERROR_CODES) as MmsbErrorCode[];
 
 Deno.test("MMSB_ERROR_CODES gives each code one sentence without a full stop", () => {
-  assert.equal(codes.length, 23);
+  assert.equal(codes.length, 24);
   for (const code of codes) {
     const { meaning } = MMSB_ERROR_CODES[code];
     assert.match(meaning, /^[A-Z][^.]+[^.\s]$/, code);
@@ -22,6 +22,7 @@ Deno.test("MMSB_ERROR_CODES cannot be changed", () => {
 Deno.test("MMSB_ERROR_CODES says that a retry helps only where the world can change by itself", () => {
   const retryable = codes.filter((code) => MMSB_ERROR_CODES[code].retryable);
   assert.deepEqual(retryable, [
+    "clock",
     "gpu",
     "locked",
     "memory-pressure",
