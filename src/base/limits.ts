@@ -171,3 +171,60 @@ export const EXPLAIN_ROWS_MAX = 16_384;
 
 /** Most pages of all the explanations that a bus keeps. */
 export const EXPLAIN_CACHE_PAGES_MAX = 131_072;
+
+/** Most messages of a temporal queue, and most ids that it remembers: 1 GiB of records each. */
+export const QUEUE_MESSAGES_MAX = 8_388_608;
+
+/** Most bytes of long payloads of a temporal queue. */
+export const QUEUE_PAYLOAD_BYTES_MAX: number = GIB;
+
+/** Longest payload of a temporal message, in bytes. */
+export const MESSAGE_PAYLOAD_BYTES_MAX: number = 16 * MIB;
+
+/** Most messages that one temporal message depends on: they are looked up one by one under a lock. */
+export const MESSAGE_DEPENDENCIES_MAX = 255;
+
+/** Most nodes of one vector clock: their number is 16 bits on the wire. */
+export const VECTOR_NODES_MAX = 65_535;
+
+/** Most messages that one causal queue can be told to hold back. */
+export const CAUSAL_PENDING_MAX = 1_048_576;
+
+/** Messages that a causal queue holds back where no number is given. */
+export const CAUSAL_PENDING_DEFAULT = 131_072;
+
+/** Bytes of messages that a causal queue holds back where no number is given. */
+export const CAUSAL_PENDING_BYTES_DEFAULT: number = 64 * MIB;
+
+/**
+ * Furthest that a message's counts may be ahead of what was delivered, where no number is given: one wrong message must not
+ * announce 2⁵³ missing ones.
+ */
+export const CAUSAL_AHEAD_DEFAULT = 1_048_576;
+
+/** Most ranges of one sender's missing messages that one request names. */
+export const CAUSAL_REQUEST_RANGES_MAX = 64;
+
+/** Most events of a causal graph: some 1.3 GB. */
+export const CAUSAL_EVENTS_MAX = 67_108_864;
+
+/** Events of a causal graph where no number is given: some 20 to 40 MB. */
+export const CAUSAL_EVENTS_DEFAULT = 1_048_576;
+
+/** Most changed entries of vectors of a causal graph: some 2.4 GB. */
+export const CAUSAL_VECTOR_ENTRIES_MAX = 134_217_728;
+
+/** Most waits of a wait graph: some 200 MB. */
+export const WAITS_MAX = 1_048_576;
+
+/** Most cycles of waiting that one detection names. */
+export const WAIT_CYCLES_MAX = 1_048_576;
+
+/** Cycles of waiting that one detection names where no number is given. */
+export const WAIT_CYCLES_DEFAULT = 1024;
+
+/** Most participants of all cycles of waiting together that one detection names. */
+export const WAIT_PARTICIPANTS_NAMED_MAX = 4_194_304;
+
+/** Longest that a commit waits for its time to have passed, in ms: beyond, the clock is too wrong to wait for. */
+export const COMMIT_WAIT_MS_MAX = 60_000;

@@ -1,0 +1,46 @@
+/** What a server's state is for people and monitors, as fields and as a line of text. */
+import type { SntpServer } from "./_sntp_server.ts";
+import type { SntpServerStatus } from "./sntp_server_status.ts";
+
+/**
+ * How a server does.
+ *
+ * @param server It.
+ * @param offsetNs Its time less the clock's, ns.
+ * @returns What there is to say.
+ */
+export function serverStatus(server: SntpServer, offsetNs: number): SntpServerStatus {
+  const { filter, name, state, reason, reach, foreign } = server;
+  const sample = filter.newest;
+  return {
+    name,
+    address: server.address ?? "",
+    state,
+    reason,
+    reach,
+    stratum: sample?.stratum ?? NaN,
+    referenceId: sample?.referenceId ?? "",
+    offsetNs: sample === undefined ? NaN : offsetNs,
+    delayNs: sample?.delayNs ?? NaN,
+    rootDistanceNs: sample === undefined ? NaN : sample.rootDelayNs + sample.rootDispersionNs,
+    jitterNs: filter.jitterNs,
+    foreign,
+  };
+}
+
+/**
+ * The same in one line.
+ *
+ * @param status It.
+ * @returns Text for people.
+ */
+export function serverStatusText(status: SntpServerStatus): string {
+  const { state, reason, reach, stratum, referenceId, offsetNs, delayNs } = status;
+  const answers = Number.isNaN(stratum) ? [] : [
+    `stratum ${stratum} of ${referenceId}`,
+    `offset ${(offsetNs / 1000).toFixed(1)} µs`,
+    `delay ${(delayNs / 1000).toFixed(1)} µs`,
+  ];
+  const told = reason === "" ? state : `${state}: ${reason}`;
+  return [told, `reach ${reach.toString(8)}`, ...answers].join(", ");
+}
