@@ -33,7 +33,9 @@ import {
   type SpillPlan,
   spillTo,
 } from "../physical/mod.ts";
-import { monotonicNowMs, systemClockErrorUs, systemNowUs } from "../temporal/mod.ts";
+import { monotonicNowMs } from "../temporal/mod.ts";
+import type { ClockSource } from "../temporal/sources/clock_source.ts";
+import { SystemClock } from "../temporal/sources/system_clock.ts";
 
 /**
  * When a tick counts as acknowledged: `memory` when it is applied; `buffered` when the system has its
@@ -44,11 +46,11 @@ export type Durability = "memory" | "buffered" | "group" | "always";
 /** The names of {@linkcode Durability}, weakest first. */
 export const DURABILITIES: readonly Durability[] = ["memory", "buffered", "group", "always"];
 
-/** A source of physical time. */
+/** Physical time; every `ClockSource` is one. */
 export interface BusClock {
-  /** Time in µs since the Unix epoch. */
+  /** Time in µs since the Unix epoch. Where it is none (NaN, negative), timestamps go on counting from the last one. */
   nowUs(): number;
-  /** How wrong it may be, in µs. */
+  /** How wrong it may be, either way, in µs; Infinity where that is unknown. */
   errorUs(): number;
   /** Time that never goes back, in ms from anywhere: what phases and budgets are measured by. Default: the system's. */
   monotonicMs?(): number;
@@ -128,8 +130,12 @@ export interface OpenOptions {
   readonly device?: "cpu" | "gpu" | "auto";
   /** Open without the right to write: needs no lock, and reads what is whole of a damaged log. */
   readonly readOnly?: boolean;
-  /** Physical time, for tests. Default: the system's clock. */
-  readonly clock?: BusClock;
+  /**
+   * Where ticks take their time from: a source of time (`SystemClock`, `SntpClock`, …), a `ClockSelector` over several, or
+   * any object that gives time and bound. Default: the system's clock with what the kernel says of it, where FFI is granted
+   * (`bus.opened.clock` tells). The bus neither starts nor closes it; it may serve several buses.
+   */
+  readonly clock?: BusClock | ClockSource;
   /** When checkpoints are made by themselves, and what is kept. */
   readonly checkpoints?: CheckpointOptions;
   /** Bytes of the first log segment, at most 64 MiB. Default 256 KiB. */
@@ -267,8 +273,6 @@ const STORAGE_METHODS = [
   "lock",
 ];
 
-const SYSTEM_CLOCK: BusClock = { nowUs: systemNowUs, errorUs: systemClockErrorUs };
-
 /**
  * Checks options and fills in defaults.
  *
@@ -276,7 +280,7 @@ const SYSTEM_CLOCK: BusClock = { nowUs: systemNowUs, errorUs: systemClockErrorUs
  */
 export function resolveOptions(options: OpenOptions): ResolvedOptions {
   checkKeys("StateBus.open", options, KEYS);
-  const { dir, workers = 0, arena = "shared", device = "cpu", clock = SYSTEM_CLOCK } = options;
+  const { dir, workers = 0, arena = "shared", device = "cpu" } = options;
   const { reclaimBudgetMs = RECLAIM_BUDGET_MS_DEFAULT } = options;
   const { memoryLimitBytes = MEMORY_LIMIT_BYTES_DEFAULT, tickBudgetMs = TICK_BUDGET_MS_DEFAULT } =
     options;
@@ -327,7 +331,7 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
       ? undefined
       : checkInteger("tickRowsMax", options.tickRowsMax, 1, TICK_ROWS_MAX, "limit"),
     readOnly,
-    clock: checkClock(clock),
+    clock: checkClock(options.clock),
     checkpoints: resolveCheckpoints(options.checkpoints),
     // Only this thread writes, whoever builds the frames.
     lanes: 1,
@@ -420,7 +424,8 @@ function storageOf({ dir, storage }: OpenOptions): Storage | undefined {
   return dir === undefined ? undefined : new FileStorage(dir);
 }
 
-function checkClock(clock: BusClock): BusClock {
+function checkClock(clock?: BusClock): BusClock {
+  if (clock === undefined) return new SystemClock();
   checkMethods("clock", clock, ["nowUs", "errorUs"]);
   return clock.monotonicMs === undefined ? clock : checkMethods("clock", clock, ["monotonicMs"]);
 }

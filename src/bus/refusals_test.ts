@@ -379,6 +379,7 @@ Deno.test("StateBus refuses every use after close(), which can be called again",
       rows: 0,
       state: "whole",
       reason: again.opened.reason,
+      clock: again.opened.clock,
     });
     assert.deepEqual(again.find("page")?.read(), new Uint8Array(8), "what was staged is forgotten");
   }

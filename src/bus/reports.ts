@@ -15,6 +15,7 @@ import type {
 } from "../propagation/mod.ts";
 import type { EventStatistics } from "./_events.ts";
 import type { TransactionStatistics } from "./_transactions.ts";
+import type { ClockKind } from "../temporal/sources/mod.ts";
 import type { StoreDifference } from "./compare.ts";
 import type { Durability } from "./options.ts";
 
@@ -100,6 +101,11 @@ export interface TickReport {
   readonly overBudgetMs: number;
   /** Hybrid logical timestamp of the commit. */
   readonly hlc: bigint;
+  /**
+   * How far true time is from the tick's timestamps at most, either way, in whole µs; 2^32−1 where that is unknown. It is
+   * the clock's bound at the commit, and by how much the timestamps are ahead of the clock.
+   */
+  readonly clockErrorUs: number;
   /** Settles when the tick has the bus's durability; rejects if it cannot get it. */
   readonly durable: Promise<TickAcknowledgement>;
 }
@@ -144,10 +150,38 @@ export interface BusStatistics {
   readonly events: EventStatistics;
   /** Transactions. */
   readonly transactions: TransactionStatistics;
+  /** The clock that ticks are stamped from; only of a bus that writes. */
+  readonly clock?: BusClockStatistics;
   /** What each worker did; only where there are any. */
   readonly workers?: readonly WorkerStatistics[];
   /** For each thread that runs rules from modules the runs so far; only where there are such threads. */
   readonly ruleRuns?: readonly number[];
+}
+
+/** The clock of a bus. */
+export interface BusClockStatistics {
+  /** Name of the source of time; `given` where the clock is none. */
+  readonly source: string;
+  /** Where its time comes from; `given` where the clock is no source. */
+  readonly kind: ClockKind | "given";
+  /** How wrong the clock may be now, either way, in µs; Infinity where that is unknown. */
+  readonly errorUs: number;
+  /** By how much the last tick's timestamps were ahead of the clock, in ms: they go on rising while a clock that was set back catches up. */
+  readonly aheadMs: number;
+  /** Readings that were no time (NaN, negative) and were ignored. */
+  readonly ignoredReadings: number;
+  /**
+   * Steps of the clock from tick to tick that the thread's steady time (or the clock's `monotonicMs`) did not take. Of a clock
+   * that is no source and has no `monotonicMs` only steps back are known.
+   */
+  readonly jumps: {
+    /** Steps forward, of more than 100 ms. */
+    readonly forward: number;
+    /** Steps backward, of more than 1 ms. */
+    readonly backward: number;
+    /** The last one in ms, negative if it was backward; 0 if there was none. */
+    readonly lastMs: number;
+  };
 }
 
 /** The checkpoints of a bus. */
@@ -190,10 +224,28 @@ export interface OpenReport {
   readonly arena?: ArenaReport;
   /** Threads beside this one; only where `workers` were asked for. */
   readonly workers?: WorkersReport;
+  /** The source of time that ticks are stamped from; only of a bus that writes, and whose clock is a source. */
+  readonly clock?: ClockReport;
   /** The checkpoint that was used; absent where the whole log was replayed. */
   readonly checkpoint?: RecoveredCheckpoint;
   /** Checkpoints that could not be used, and why; absent where there were none. */
   readonly passedOver?: readonly RecoveredCheckpoint[];
+}
+
+/** The source of time of a bus when it was opened. */
+export interface ClockReport {
+  /** Its name. */
+  readonly source: string;
+  /** Where its time comes from. */
+  readonly kind: ClockKind;
+  /** Whether somebody vouches for its time. */
+  readonly synchronised: boolean;
+  /** How wrong it may be, either way, in µs; Infinity where it has no time. */
+  readonly errorUs: number;
+  /** By how much the last timestamp of the log is ahead of it, in ms: timestamps go on from there until it has caught up. */
+  readonly aheadMs: number;
+  /** Why it is not better, in words: no permission, nobody who vouches for it; empty where there is nothing to say. */
+  readonly reason: string;
 }
 
 /** The workers of a bus. */

@@ -47,6 +47,7 @@ import { Checkpoints } from "./_checkpoints.ts";
 import { type Explainable, Explainer } from "./_explain.ts";
 import { pageOfId, pageOfName, pagesOf } from "./_finding.ts";
 import { refuseAttached, type Region, stageEdge, stageOperations, stageRemoval } from "./_edges.ts";
+import { BusTime } from "./_bus_time.ts";
 import { EventHub } from "./_events.ts";
 import { Followers } from "./_followers.ts";
 import { endHandles, type MutableHost, newHost } from "./_host.ts";
@@ -82,7 +83,6 @@ import {
   type ResolvedOptions,
   resolveOptions,
   shardsOf,
-  steadyMs,
 } from "./options.ts";
 import { Page } from "./page.ts";
 import type { PageMoment } from "./page_past.ts";
@@ -132,6 +132,7 @@ export class StateBus implements AsyncDisposable {
   readonly shards: number;
 
   #store: PageStore;
+  #time: BusTime;
   #clock: HybridLogicalClock;
   readonly #options: ResolvedOptions;
   readonly #storage: Storage | undefined;
@@ -209,14 +210,17 @@ export class StateBus implements AsyncDisposable {
     this.#attached = parts.attached;
     this.#sending = parts.sending;
     this.shards = meta?.shards ?? shardsOf(options);
-    this.opened = openReport(parts);
+    this.#time = new BusTime(options.clock);
+    const { position } = parts;
+    const last = position?.hlc ?? recovery?.hlcLast;
+    this.#clock = newClock(this.#time, last);
+    const clock = options.readOnly ? undefined : this.#time.report(last ?? 0n);
+    this.opened = { ...openReport(parts), ...(clock && { clock }) };
     this.#team = parts.team instanceof WorkerTeam ? parts.team : undefined;
     if (this.#team !== undefined) {
       const { workers, ruleTimeoutMs: timeoutMs } = options;
       this.#ruleWorkers = new RuleWorkers(store, { workers, timeoutMs });
     }
-    const { position } = parts;
-    this.#clock = newClock(options, position?.hlc ?? recovery?.hlcLast);
     const tick = position?.tick ?? this.opened.tick;
     this.#events = new EventHub(store, tick, options.durability === "group");
     this.#invariants = this.#newInvariants();
@@ -1276,7 +1280,8 @@ export class StateBus implements AsyncDisposable {
     this.#image?.begin();
     this.#sharing?.image.begin();
     this.#store.clear();
-    this.#clock = newClock(this.#options, undefined);
+    this.#time = new BusTime(this.#options.clock);
+    this.#clock = newClock(this.#time);
     this.#engine = this.#newEngine(0, undefined);
     this.#ticks.goOnWith(this.#engine);
     this.#host = this.#newHost();
@@ -1420,6 +1425,9 @@ export class StateBus implements AsyncDisposable {
       cost: this.#engine.budget.estimate,
       events: this.#events.statistics(),
       transactions: this.#transactions.statistics(),
+      ...(this.#options.readOnly
+        ? {}
+        : { clock: this.#time.statistics(this.#clock.ignoredReadingCount) }),
       ...(this.#attached === undefined ? {} : attachedStatistics(this.#attached)),
     };
   }
@@ -1634,6 +1642,7 @@ export class StateBus implements AsyncDisposable {
     return new TickEngine({
       store: this.#store,
       clock: this.#clock,
+      time: this.#time,
       options: this.#options,
       writer: this.#writer,
       incarnation: this.#meta?.incarnation ?? 0,
@@ -1680,7 +1689,7 @@ export class StateBus implements AsyncDisposable {
     return new Running({
       tick: () => this.tick(),
       isOver: () => this.#closed !== undefined || this.readOnly,
-      nowMs: steadyMs(this.#options.clock),
+      nowMs: () => this.#time.nowMs(),
     });
   }
 
@@ -1827,6 +1836,6 @@ function closedError(message = "Cannot use a bus that was closed: open it again"
   return new MmsbError("closed", message);
 }
 
-function newClock({ clock }: ResolvedOptions, last = 0n): HybridLogicalClock {
-  return new HybridLogicalClock({ nowUs: () => clock.nowUs(), last });
+function newClock(time: BusTime, last = 0n): HybridLogicalClock {
+  return new HybridLogicalClock({ nowUs: () => time.nowUs(), last });
 }

@@ -116,7 +116,8 @@ export class CompactionWriter {
       participants: participantsOf([lane]),
       incarnation,
       graphVersion,
-      clockErrorUs: 0,
+      // Their rows come from many ticks, whose times are gone.
+      clockErrorUs: 0xffff_ffff,
       syncedPosition: 0,
       span: this.ticks === 0 ? tick - tickBefore - 1 : 0,
     });

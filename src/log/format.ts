@@ -36,7 +36,7 @@
  * | 64 | u64 | graph version |
  * | 72 | u64 | HLC of the first row; row i has this + i |
  * | 80 | u64 | HLC of the last row |
- * | 88 | u32 | error bound of the clock in µs |
+ * | 88 | u32 | how far true time is from the tick's timestamps at most, µs; 2^32−1 unknown |
  * | 92 | u32 | producer |
  * | 96 | u64 | the producer's sequence number of the batch |
  * | 104 | u64 | position of the lane known to be synced when the frame was made |

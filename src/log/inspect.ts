@@ -85,6 +85,16 @@ export interface LogInspection {
   };
   /** First and last hybrid logical timestamp; absent where there is none. */
   readonly hlc?: { readonly first: bigint; readonly last: bigint };
+  /**
+   * How far true time was from the timestamps of the ticks at most, in µs; absent where no tick tells. Least and most are
+   * absent where it is unknown of every tick.
+   */
+  readonly clockErrorUs?: {
+    readonly least?: number;
+    readonly most?: number;
+    /** Ticks of which it is unknown. */
+    readonly unknown: number;
+  };
   /** Deltas, derived ones included. */
   readonly deltas: number;
   /** Bytes of their payload. */
@@ -142,6 +152,8 @@ export interface InspectOptions {
 }
 
 const PAGES_SHOWN_MAX = 16;
+/** A bound that is not known, in a frame's header. */
+const CLOCK_ERROR_UNKNOWN = 2 ** 32 - 1;
 /** Runs of missing ticks that are named. */
 const GAPS_SHOWN_MAX = 16;
 
@@ -228,6 +240,8 @@ class Inspection {
   #payloadBytes = 0;
   #first: { tick: number; hlc: bigint } | undefined;
   #last = { tick: 0, hlc: 0n };
+  /** Least and largest bound of a tick, µs, and ticks of which it is unknown. */
+  readonly #bounds = { least: Infinity, most: 0, unknown: 0 };
   #missing = 0;
   /** Pages that die at the end of the tick at hand. */
   #deaths: number[] = [];
@@ -315,8 +329,21 @@ class Inspection {
     }
     this.#first ??= { tick: lane.tick, hlc: lane.frames[0]?.hlcFirst ?? commitFrame.hlcFirst };
     const hlc = commitFrame.hlcLast > this.#last.hlc ? commitFrame.hlcLast : this.#last.hlc;
+    this.#bound(commitFrame.clockErrorUs, lane.tick);
     this.#last = { tick: lane.tick, hlc };
     return undefined;
+  }
+
+  #bound(errorUs: number, tick: number): void {
+    const bounds = this.#bounds;
+    // All lanes of a tick say the same, and what was imported may say nothing.
+    if (errorUs === 0 || tick === this.#last.tick) return;
+    if (errorUs === CLOCK_ERROR_UNKNOWN) {
+      bounds.unknown++;
+    } else {
+      bounds.least = Math.min(bounds.least, errorUs);
+      bounds.most = Math.max(bounds.most, errorUs);
+    }
   }
 
   #frame(lane: LaneTick, frame: FrameHeader): void {
@@ -397,11 +424,14 @@ class Inspection {
     });
   }
 
-  #range(): Pick<LogInspection, "ticks" | "hlc"> {
+  #range(): Pick<LogInspection, "ticks" | "hlc" | "clockErrorUs"> {
     if (this.#first === undefined) return {};
+    const { least, most, unknown } = this.#bounds;
+    const known = most > 0 ? { least, most } : {};
     return {
       ticks: { first: this.#first.tick, last: this.#last.tick },
       hlc: { first: this.#first.hlc, last: this.#last.hlc },
+      ...(most > 0 || unknown > 0 ? { clockErrorUs: { ...known, unknown } } : {}),
     };
   }
 

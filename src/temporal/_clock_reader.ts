@@ -3,7 +3,7 @@
  *
  * A physical clock can fail in two ways that must not be treated alike:
  *
- * - It has no answer: NaN, an infinity, a negative number. Then physical time *stands still* at the
+ * - It has no answer: NaN, an infinity, a negative number, no number at all. Then physical time *stands still* at the
  *   last good reading, the hybrid clock goes on counting, and the reading is counted so that a
  *   monitor can see it. A broken clock must not stop writes.
  * - It answers with a finite time beyond 52 bits of microseconds. That is almost always a unit
@@ -61,7 +61,8 @@ export class ClockReader {
    */
   read(): number {
     const us = this.#nowUs();
-    if (us >= 0 && us < READING_US_LIMIT) {
+    // The type, too: a bigint passes comparisons and fails at the first multiplication.
+    if (typeof us === "number" && us >= 0 && us < READING_US_LIMIT) {
       this.#lastUs[0] = us;
       return us;
     }

@@ -1,18 +1,21 @@
 /**
- * One contender of the shared clock's test: takes timestamps as fast as it can, by all three ways,
- * and posts every one it got.
+ * One contender of the clocks' test: takes timestamps as fast as it can, by all three ways, from the clock that all share or
+ * from one of its own, and posts every one it got.
  *
  * It starts with all others at once, from a gate in shared memory, since the trouble that is looked
  * for needs threads that are at the same place at the same time.
  */
 import { HybridLogicalClock } from "./hlc.ts";
+import type { HybridClock } from "./hybrid_clock.ts";
 import { SharedHybridLogicalClock } from "./shared_hlc.ts";
 import { addTo, timestampFromHalves } from "./timestamp.ts";
 
 /** What the test sends. */
 export interface ContenderTask {
-  /** Memory of the clock. */
-  readonly memory: SharedArrayBuffer;
+  /** Memory of the clock that all share; a clock of its own without. */
+  readonly memory?: SharedArrayBuffer;
+  /** Its node id. */
+  readonly node?: number;
   /** An i32: 0 while closed, 1 when open. */
   readonly gate: SharedArrayBuffer;
   /** How many timestamps to take. */
@@ -34,8 +37,11 @@ port.onmessage = ({ data }) => {
   port.postMessage(contend(data));
 };
 
-function contend({ memory, count, us }: ContenderTask): BigUint64Array {
-  const clock = new SharedHybridLogicalClock(memory, { nowUs: () => us });
+function contend({ memory, node, count, us }: ContenderTask): BigUint64Array {
+  const options = { nowUs: () => us, node };
+  const clock: HybridClock = memory === undefined
+    ? new HybridLogicalClock(options)
+    : new SharedHybridLogicalClock(memory, options);
   const sender = new HybridLogicalClock({ nowUs: () => us });
   const taken = new BigUint64Array(count);
   for (let i = 0; i < count;) {

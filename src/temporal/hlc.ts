@@ -26,7 +26,7 @@
 import { assert, checkInteger, checkKeys } from "../base/assert.ts";
 import { MmsbError } from "../base/errors.ts";
 import { TICK_ROWS_MAX } from "../base/limits.ts";
-import { requireHalves, requireNode, requireTimestamp } from "./_check.ts";
+import { requireHalves, requireNode, requireTimestamp } from "./check.ts";
 import { ClockReader } from "./_clock_reader.ts";
 import type { HybridClock, HybridClockOptions } from "./hybrid_clock.ts";
 import { addToHi, addToLo, compare, timestampFromHalves } from "./timestamp.ts";

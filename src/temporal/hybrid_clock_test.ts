@@ -176,11 +176,34 @@ for (const [name, open] of Object.entries(KINDS)) {
     equal(clock.nowBigint(), timestampOf(BASE_US + 1, 0));
   });
 
+  Deno.test(`${name} follows a jump of an hour ahead at once, and waits for the clock after one back`, () => {
+    const hourUs = 3_600_000_000;
+    let us = BASE_US;
+    const clock = open({ nowUs: () => us });
+    clock.now();
+    us += hourUs;
+    equal(clock.nowBigint(), timestampOf(BASE_US + hourUs, 0));
+    us -= hourUs;
+    for (let i = 1; i <= 5000; i++) clock.now();
+    // What is given meanwhile carries into the microsecond, not further.
+    equal(clock.peek(), timestampOf(BASE_US + hourUs, 0) + 5000n);
+    clock.reserve(4096);
+    us += hourUs + 3;
+    equal(clock.nowBigint(), timestampOf(BASE_US + hourUs + 3, 0));
+    // Others may be told of the time that this clock had already, and of none further ahead.
+    us -= hourUs;
+    equal(clock.updateBigint(clock.peek()), timestampOf(BASE_US + hourUs + 3, 1));
+    throws(() => clock.updateBigint(timestampOf(BASE_US + hourUs + 4, 0)), {
+      code: "limit",
+      message: /3600000\.001 ms ahead of this clock/,
+    });
+  });
+
   Deno.test(`${name}.now() goes on counting when the clock has no answer`, () => {
     let us = BASE_US;
     const clock = open({ nowUs: () => us });
     const before = clock.nowBigint();
-    const broken = [NaN, Infinity, -Infinity, -1, undefined as unknown as number];
+    const broken = [NaN, Infinity, -Infinity, -1, undefined, null, 5n, "5", {}] as number[];
     for (const [index, reading] of broken.entries()) {
       us = reading;
       equal(clock.nowBigint(), before + BigInt(index) + 1n);

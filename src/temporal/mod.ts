@@ -19,7 +19,6 @@
 export * from "./hlc.ts";
 export * from "./hybrid_clock.ts";
 export * from "./shared_hlc.ts";
-export * from "./sources/mod.ts";
 export * from "./timestamp.ts";
 export * from "./wire.ts";
 export { monotonicNowMs, systemClockErrorUs, systemNowUs } from "./_platform.ts";

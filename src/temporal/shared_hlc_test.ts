@@ -3,8 +3,10 @@ import { equal, ok, throws } from "node:assert/strict";
 import type { ContenderTask } from "./_shared_hlc_worker.ts";
 import { SHARED_CLOCK_BYTES, SharedHybridLogicalClock } from "./shared_hlc.ts";
 import { timestampOf } from "./timestamp.ts";
+import { encodeText } from "./wire.ts";
 
 const BASE_US = 1_767_225_600_000_000;
+const THREADS = [0, 1, 2, 3, 4, 5, 6, 7];
 
 /** Starts contenders, opens the gate when all stand at it, and returns what each of them took. */
 async function contend(tasks: readonly ContenderTask[]): Promise<BigUint64Array[]> {
@@ -47,18 +49,33 @@ function checkTaken(taken: readonly BigUint64Array[], count: number): void {
   for (let i = 1; i < all.length; i++) ok(all[i] !== all[i - 1], `Twice: ${all[i]}`);
 }
 
-Deno.test("SharedHybridLogicalClock gives no timestamp twice to four threads", async () => {
+Deno.test("SharedHybridLogicalClock gives no timestamp twice to eight threads", async () => {
   const memory = new SharedArrayBuffer(SHARED_CLOCK_BYTES);
   const gate = new SharedArrayBuffer(4);
   const count = 50_000;
   // The physical clocks stand still, 1 µs apart, so that every call contends for the counter.
-  const tasks = [0, 1, 2, 3].map((index) => ({ memory, gate, count, us: BASE_US + index }));
+  const tasks = THREADS.map((index) => ({ memory, gate, count, us: BASE_US + index }));
   const taken = await contend(tasks);
   checkTaken(taken, count);
   // Nothing is skipped but the microseconds that the clocks began apart and what updates step over.
   const end = taken.reduce((last, own) => own[count - 1] > last ? own[count - 1] : last, 0n);
   equal(new SharedHybridLogicalClock(memory, { nowUs: () => 0 }).peek(), end);
-  ok(end >= timestampOf(BASE_US, 0) + BigInt(4 * count - 1));
+  ok(end >= timestampOf(BASE_US, 0) + BigInt(8 * count - 1));
+});
+
+Deno.test("HybridLogicalClock: eight threads with clocks of their own give nothing twice, as each has its node id", async () => {
+  const gate = new SharedArrayBuffer(4);
+  const count = 50_000;
+  const tasks = THREADS.map((node) => ({ gate, count, node, us: BASE_US }));
+  const taken = await contend(tasks);
+  // The words alone are the same in all threads: it is the node that tells them apart.
+  for (const own of taken) equal(own[count - 1], taken[0][count - 1]);
+  const all: string[] = [];
+  for (const [node, own] of taken.entries()) {
+    for (let i = 1; i < count; i++) ok(own[i] > own[i - 1], "Not strictly rising");
+    for (let i = 0; i < count; i += 500) all.push(encodeText(own[i], node));
+  }
+  equal(new Set(all).size, all.length);
 });
 
 Deno.test("SharedHybridLogicalClock.hi and .lo are this handle's, not another's", () => {

@@ -26,7 +26,7 @@
  */
 import { checkInteger } from "../base/assert.ts";
 import { MmsbError } from "../base/errors.ts";
-import { requireHalves, requireNode, requireTimestamp } from "./_check.ts";
+import { requireHalves, requireNode, requireTimestamp } from "./check.ts";
 
 /** Bits of the logical counter, the low end of the word. */
 export const LOGICAL_BITS = 12;
@@ -265,7 +265,7 @@ export function addToLo(lo: number, count: number): number {
 }
 
 /**
- * Total order of timestamps held in halves: physical, logical, node. Allocates nothing.
+ * Total order of timestamps held in halves: physical, logical, node. Allocates nothing. Not checked: halves are u32.
  *
  * @param aHi The upper u32 of the first timestamp.
  * @param aLo Its lower u32.
@@ -292,10 +292,19 @@ export function compare(
   bLo: number,
   bNode: number,
 ): -1 | 0 | 1 {
-  if (aHi !== bHi) return aHi < bHi ? -1 : 1;
-  if (aLo !== bLo) return aLo < bLo ? -1 : 1;
+  if (aHi !== bHi) return orderOf(aHi, bHi);
+  if (aLo !== bLo) return orderOf(aLo, bLo);
   if (aNode !== bNode) return aNode < bNode ? -1 : 1;
   return 0;
+}
+
+/**
+ * The order of two u32 that differ, from the borrow of their difference (Warren, "Hacker's Delight", 2-13): a branch on it
+ * is guessed wrong half the time where messages come out of order, and costs twice as much then.
+ */
+function orderOf(a: number, b: number): -1 | 1 {
+  const x = a | 0, y = b | 0;
+  return ((((~x & y) | (~(x ^ y) & (x - y))) >> 31) | 1) as -1 | 1;
 }
 
 /**

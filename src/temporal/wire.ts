@@ -23,7 +23,7 @@
  */
 import { checkBytes, checkInteger, checkKeys, checkOneOf, checkType } from "../base/assert.ts";
 import { MmsbError } from "../base/errors.ts";
-import { requireNode, requireTimestamp } from "./_check.ts";
+import { requireNode, requireTimestamp } from "./check.ts";
 import { logical, LOGICAL_MAX, PHYSICAL_US_MAX, physicalUs, timestampOf } from "./timestamp.ts";
 
 /** Bytes of the sortable form. */

@@ -13,45 +13,10 @@ import {
   SORTABLE_BYTES,
   TEXT_CHARACTERS,
 } from "./wire.ts";
+import golden from "./testdata/golden_timestamps.json" with { type: "json" };
 
-/** Timestamp, node, and the three forms, packed by another program; a change here breaks stored data. */
-const GOLDEN: readonly (readonly [bigint, number, string, string, string])[] = [
-  [
-    0n,
-    0,
-    "0000000000000000 0000",
-    "0000000000000000 0000000000000000 0000",
-    "1970-01-01T00:00:00.000000Z-000-0000",
-  ],
-  [
-    timestampOf(1, 2),
-    3,
-    "0000000000001002 0003",
-    "e803000000000000 0200000000000000 0300",
-    "1970-01-01T00:00:00.000001Z-002-0003",
-  ],
-  [
-    timestampOf(1_767_225_600_123_456, 0xabc),
-    0x1234,
-    "6474846222240abc 1234",
-    "00ca55f551728618 bc0a000000000000 3412",
-    "2026-01-01T00:00:00.123456Z-abc-1234",
-  ],
-  [
-    timestampOf(951_782_400_000_000, 4095),
-    0xffff,
-    "361a41bdb0000fff ffff",
-    "000078cf0c69350d ff0f000000000000 ffff",
-    "2000-02-29T00:00:00.000000Z-fff-ffff",
-  ],
-  [
-    TIMESTAMP_MAX,
-    65_535,
-    "ffffffffffffffff ffff",
-    "18fcffffffff7f3e ff0f000000000000 ffff",
-    "2112-09-17T23:53:47.370495Z-fff-ffff",
-  ],
-];
+/** Timestamps and their forms, packed by another program. */
+const GOLDEN = golden.golden.map((one) => ({ ...one, timestamp: BigInt(one.timestamp) }));
 
 const stamps: fc.Arbitrary<NodeTimestamp> = fc.record({
   timestamp: fc.oneof(
@@ -63,7 +28,7 @@ const stamps: fc.Arbitrary<NodeTimestamp> = fc.record({
 });
 
 function fromHex(hex: string): Uint8Array {
-  return Uint8Array.from(hex.replaceAll(" ", "").match(/../g) ?? [], (pair) => parseInt(pair, 16));
+  return Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 
 function toHex(bytes: Uint8Array): string {
@@ -71,18 +36,27 @@ function toHex(bytes: Uint8Array): string {
 }
 
 Deno.test("encodeSortable(), encodeInteroperable() and encodeText() give the golden forms", () => {
-  for (const [timestamp, node, sortable, interoperable, text] of GOLDEN) {
-    equal(toHex(encodeSortable(timestamp, node)), sortable.replaceAll(" ", ""));
-    equal(toHex(encodeInteroperable(timestamp, node)), interoperable.replaceAll(" ", ""));
-    equal(encodeText(timestamp, node), text);
+  for (const { timestamp, node, physicalUs, logical, ...forms } of GOLDEN) {
+    equal(timestamp, timestampOf(physicalUs, logical));
+    equal(toHex(encodeSortable(timestamp, node)), forms.sortable);
+    equal(toHex(encodeInteroperable(timestamp, node)), forms.interoperable);
+    equal(encodeText(timestamp, node), forms.text);
   }
+  equal(GOLDEN[0].timestamp, 0n);
+  equal(GOLDEN[GOLDEN.length - 1].timestamp, TIMESTAMP_MAX);
 });
 
 Deno.test("decodeSortable(), decodeInteroperable() and decodeText() read the golden forms", () => {
-  for (const [timestamp, node, sortable, interoperable, text] of GOLDEN) {
+  for (const { timestamp, node, sortable, interoperable, text } of GOLDEN) {
     deepEqual(decodeSortable(fromHex(sortable)), { timestamp, node });
     deepEqual(decodeInteroperable(fromHex(interoperable)), { timestamp, node });
     deepEqual(decodeText(text), { timestamp, node });
+  }
+});
+
+Deno.test("decodeInteroperable() refuses the golden bytes that are no timestamp", () => {
+  for (const { interoperable, why } of golden.refused) {
+    throws(() => decodeInteroperable(fromHex(interoperable)), { code: "usage" }, why);
   }
 });
 
