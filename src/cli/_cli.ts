@@ -8,6 +8,7 @@ import { EXIT, type ExitCode, exitCodeOf, suggest, type Validator, VERSION } fro
 import { type Command, parseCall } from "./_command.ts";
 import { helpOf, overview } from "./_help.ts";
 import { writeStderr, writeStdout } from "./_platform.ts";
+import { clockCommands } from "./clock.ts";
 import { compareCommand } from "./compare.ts";
 import { doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
@@ -52,6 +53,7 @@ export async function runCommandLine(
       profileCommand(),
       compareCommand(),
       reportCommand(),
+      ...clockCommands(),
       doctorCommand(),
     ]);
   } catch (error) {

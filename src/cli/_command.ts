@@ -17,6 +17,8 @@ export interface Flag {
   readonly value?: string;
   /** What it does. */
   readonly help: string;
+  /** Whether it may be given more than once. */
+  readonly repeats?: boolean;
 }
 
 /** One command. */
@@ -49,6 +51,8 @@ export interface Call {
   has(flag: string): boolean;
   /** The value of a flag, if it was given. */
   text(flag: string): string | undefined;
+  /** All values of a flag that may be given more than once, in order. */
+  texts(flag: string): readonly string[];
 }
 
 /** How a command is called, after its name. */
@@ -81,7 +85,7 @@ export function parseCall(command: Command, args: readonly string[]): ParsedCall
   });
   // Help wins over whatever else is wrong.
   if (tokens.some((token) => token.kind === "option" && token.name === "help")) return "help";
-  const values = new Map<string, string | undefined>();
+  const values = new Map<string, (string | undefined)[]>();
   const operands: string[] = [];
   for (const token of tokens) {
     if (token.kind === "positional") operands.push(token.value);
@@ -101,13 +105,14 @@ export function parseCall(command: Command, args: readonly string[]): ParsedCall
     operands: operands.slice(0, names.length),
     rest: operands.slice(names.length),
     has: (flag) => values.has(flag),
-    text: (flag) => values.get(flag),
+    text: (flag) => values.get(flag)?.[0],
+    texts: (flag) => (values.get(flag) ?? []).filter((value) => value !== undefined),
   };
 }
 
 function takeFlag(
   command: Command,
-  values: Map<string, string | undefined>,
+  values: Map<string, (string | undefined)[]>,
   token: { name: string; rawName: string; value?: string; inlineValue?: boolean },
 ): void {
   const { name, rawName, value, inlineValue } = token;
@@ -116,7 +121,7 @@ function takeFlag(
     const hint = meant === undefined ? "" : `: did you mean --${meant}?`;
     throw usage(command, `Unknown flag ${rawName}${hint}`);
   }
-  const { value: placeholder } = command.flags[name];
+  const { value: placeholder, repeats } = command.flags[name];
   if (placeholder === undefined && inlineValue) {
     throw usage(command, `Cannot use a value for --${name}: it takes none`);
   }
@@ -126,8 +131,9 @@ function takeFlag(
   if (placeholder !== undefined && (value === undefined || value === "" || isFlagLike)) {
     throw usage(command, `Missing value of --${name}: write --${name} ${placeholder}`);
   }
-  if (values.has(name)) throw usage(command, `Cannot use --${name} twice`);
-  values.set(name, value);
+  const before = values.get(name) ?? [];
+  if (before.length > 0 && !repeats) throw usage(command, `Cannot use --${name} twice`);
+  values.set(name, [...before, value]);
 }
 
 /** An error of a call, with where to look. */

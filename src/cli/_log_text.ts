@@ -4,6 +4,7 @@
  */
 
 import { formatBytes, toHex } from "../base/bytes.ts";
+import { durationText } from "../temporal/sources/duration_text.ts";
 import { physicalUs } from "../temporal/timestamp.ts";
 import { timeText } from "./_values.ts";
 import type { LogDelta, LogEnding, LogSummary, LogVerification } from "./log_tools.ts";
@@ -31,6 +32,9 @@ export function summaryText(directory: string, summary: LogSummary): string {
       ? []
       : [["", missingText(summary.missing)] as [string, string]]),
     ["times", hlc === undefined ? "none" : `${hlcText(hlc.first)} to ${hlcText(hlc.last)}`],
+    ...(summary.clockErrorUs === undefined
+      ? []
+      : [["", boundText(summary.clockErrorUs)] as [string, string]]),
     ["deltas", `${summary.deltas}, ${formatBytes(summary.payloadBytes)} of payload`],
     ...summary.kinds.map(({ kind, deltas }): [string, string] => ["", `${kind}: ${deltas}`]),
     ...summary.rows.map(({ kind, frames, rows }, index): [string, string] => [
@@ -159,6 +163,19 @@ export function verificationText(directory: string, outcome: LogVerification): s
       counted(frames, "frame")
     }, ${counted(deltas, "delta")}, ${formatBytes(bytes)}, last tick ${lastTick}\n`,
   ].join("");
+}
+
+/** How wrong the times may be. */
+function boundText(
+  { least, most, unknown }: NonNullable<LogSummary["clockErrorUs"]>,
+): string {
+  const inTicks = counted(unknown, "tick");
+  if (least === undefined || most === undefined) {
+    return `how far they are from true time is unknown in ${inTicks}`;
+  }
+  const [from, to] = [least, most].map((us) => durationText(us * 1000));
+  const known = from === to ? from : `${from} to ${to}`;
+  return `at most ${known} from true time${unknown === 0 ? "" : `, unknown in ${inTicks}`}`;
 }
 
 function hlcText(hlc: bigint): string {

@@ -192,3 +192,9 @@ function reasonOf(error: unknown): string {
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** Calls back at Ctrl-C, in place of ending the process, until it is disposed of. */
+export function onInterrupt(call: () => void): Disposable {
+  Deno.addSignalListener("SIGINT", call);
+  return { [Symbol.dispose]: () => Deno.removeSignalListener("SIGINT", call) };
+}

@@ -6,6 +6,7 @@
 import { formatBytes, formatCount } from "../base/bytes.ts";
 import { MEMORY_LIMIT_BYTES_DEFAULT } from "../base/limits.ts";
 import { describeMachine, formatFigure } from "../perf/mod.ts";
+import { verdictOf } from "./_clock_text.ts";
 import { type Finding, messageOf, ms, within } from "./_finding.ts";
 import { probeFfi, probeGpu, probeMapping } from "./_probes_devices.ts";
 import { probeSpace, probeSync } from "./_probes_disk.ts";
@@ -176,7 +177,7 @@ function controlGroupLimit(): number | undefined {
 
 const CLOCK_SAMPLES = 20_000;
 
-function probeClock(): Finding {
+async function probeClock(): Promise<Finding> {
   let stepMs = Infinity;
   const started = performance.now();
   let last = started;
@@ -188,16 +189,31 @@ function probeClock(): Finding {
   const callNs = (last - started) / CLOCK_SAMPLES * 1e6;
   const stepUs = stepMs * 1000;
   const isFine = stepUs <= 1;
+  const { ClockSelector } = await import("../temporal/sources/mod.ts");
+  await using clock = await ClockSelector.open();
+  const status = clock.status(), { text, advice } = verdictOf(status);
+  const { synchronised, selected, errorNs } = status;
   return {
     id: "clock",
     name: "clock",
-    status: isFine ? "ok" : "limited",
-    found: `steps of ${formatFigure(stepUs, "number")} µs, ${
+    status: isFine && synchronised ? "ok" : "limited",
+    found: text,
+    meaning: `Steps of ${formatFigure(stepUs, "number")} µs, ${
       formatFigure(callNs, "number")
-    } ns a reading`,
-    meaning: isFine
-      ? "A timestamp's microseconds are real"
-      : "Timestamps count microseconds, finer than this clock: its steps are filled with a counter",
-    figures: { stepUs, callNs },
+    } ns a reading: ${
+      isFine
+        ? "a timestamp's microseconds are real"
+        : "timestamps count microseconds, finer than this, and fill the steps with a counter"
+    }`,
+    ...(advice === undefined
+      ? {}
+      : { advice: "see mmsb clock status, and mmsb clock setup for what to do" }),
+    figures: {
+      stepUs,
+      callNs,
+      source: selected,
+      synchronised,
+      errorMs: errorNs < Infinity ? errorNs / 1e6 : null,
+    },
   };
 }
