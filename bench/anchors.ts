@@ -33,8 +33,12 @@ const SUBJECTS: Readonly<Record<string, () => Promise<Subject>>> = {
   history: async () => (await import("./_subjects_history.ts")).history,
   provenance: async () => (await import("./_subjects_provenance.ts")).provenance,
   graph: async () => (await import("./_subjects_graph.ts")).graph,
+  deadlock: async () => (await import("./_subjects_deadlock.ts")).deadlock,
   spill: async () => (await import("./_subjects_spill.ts")).spill,
+  clock: async () => (await import("./_subjects_clock.ts")).clock,
+  causal: async () => (await import("./_subjects_causal.ts")).causal,
   cost: async () => (await import("./_subjects_cost.ts")).cost,
+  queue: async () => (await import("./_subjects_queue.ts")).queue,
 };
 
 const { values, positionals } = parseArgs({

@@ -18,6 +18,8 @@ import {
   writeReports,
 } from "./_program.ts";
 import { count, scaled, StressLog, type StressOptions, type StressReport } from "./_report.ts";
+import { fuzzClock } from "./clock_fuzz.ts";
+import { runNetworks } from "./causal.ts";
 import { crashSuite } from "./crash.ts";
 import { memorySuite } from "./memory.ts";
 import { stabilitySuite } from "./stability.ts";
@@ -53,6 +55,11 @@ function suitesOf({ kills }: StressArguments): StressSuite[] {
       ({ scale, seed }) => killProcesses({ kills: kills ?? scaled(KILLS, scale), seed }),
     ),
     counted(
+      "clock-fuzz",
+      "1,000,000 random, cut and mutated datagrams against the SNTP client, and its memory",
+      (options) => Promise.resolve(fuzzClock(options)),
+    ),
+    counted(
       "rings",
       "rings between 1x1, 2x2 and 4x4 threads, random capacities and batches, checksums",
       ({ scale, seed }) => runRings({ scale, seed }),
@@ -61,6 +68,11 @@ function suitesOf({ kills }: StressArguments): StressSuite[] {
       "rule-workers",
       "a random program of 1,000 ticks with 0, 1, 2 and 8 workers, and killed on its way",
       ({ scale, seed }) => runRuleWorkers({ scale, seed }),
+    ),
+    counted(
+      "causal",
+      "1,000 simulated networks of 5 nodes: all messages in causal order, none twice, none lost",
+      (options) => runNetworks(options),
     ),
     {
       name: "ring-interleavings",
