@@ -312,6 +312,7 @@ export {
   type TemporalQueueAttachOptions,
   type TemporalQueueHandle,
   type TemporalQueueOptions,
+  type TemporalQueueSizes,
   type TemporalQueueStats,
   type WaitingMessage,
 } from "./src/temporal/messages/mod.ts";

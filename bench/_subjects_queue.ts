@@ -78,14 +78,14 @@ function single(rounds: number): Row {
   };
 }
 
-/** Growth of the heap over a million calls of each kind, without a collection between. */
+/** Growth of the heap over four million calls of each kind, without a collection between. */
 function allocations(): Row {
   const calls = new SingleCalls();
   calls.run(1_000_000);
   collect();
   const before = Deno.memoryUsage().heapUsed;
-  const sum = calls.run(1_000_000);
-  const bytes = Math.max(0, Deno.memoryUsage().heapUsed - before) / 2e6;
+  const sum = calls.run(4_000_000);
+  const bytes = Math.max(0, Deno.memoryUsage().heapUsed - before) / 8e6;
   return {
     subject: "queue: bytes of heap a call",
     ours: `${bytes.toFixed(3)} B`,

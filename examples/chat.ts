@@ -255,11 +255,10 @@ export async function main(
   const graph = graphOf(everybody[0].read), ids = everybody[0].read;
   const deepest = ids.reduce((a, b) => graph.depth(a) >= graph.depth(b) ? a : b);
   const beside = ids.reduce((sum, id) => sum + graph.concurrent(id).count, 0) / ids.length;
+  const depth = graph.depth(deepest) + 1, past = graph.chain(deepest).count - 1;
   print(
-    `Graph     the longest chain has ${
-      graph.depth(deepest) + 1
-    } messages, its last one depends on ` +
-      `${graph.chain(deepest).count - 1}; on average ${beside.toFixed(1)} were written beside each`,
+    `Graph     longest chain ${depth} messages, its last depends on ${past}; ` +
+      `${beside.toFixed(1)} written beside each`,
   );
   const read = (person: Person) => person.read.map((id) => `${id.node}:${id.sequence}`);
   const all = read(everybody[0]).sort().join();

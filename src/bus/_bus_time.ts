@@ -21,7 +21,7 @@ import {
   ClockReading,
   type ClockSource,
   type ClockStatus,
-} from "../temporal/sources/mod.ts";
+} from "../temporal/sources/clock_source.ts";
 import { type BusClock, steadyMs } from "./options.ts";
 import type { BusClockStatistics, ClockReport } from "./reports.ts";
 

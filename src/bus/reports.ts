@@ -15,7 +15,7 @@ import type {
 } from "../propagation/mod.ts";
 import type { EventStatistics } from "./_events.ts";
 import type { TransactionStatistics } from "./_transactions.ts";
-import type { ClockKind } from "../temporal/sources/mod.ts";
+import type { ClockKind } from "../temporal/sources/clock_source.ts";
 import type { StoreDifference } from "./compare.ts";
 import type { Durability } from "./options.ts";
 

@@ -84,7 +84,8 @@ async function dispatch(
     }
     const written = isGroup ? `${first} ${second}` : first;
     const what = first.startsWith("-") ? "flag" : "command";
-    throw unknown(`Unknown ${what} ${JSON.stringify(written)}`, written, commands);
+    const group = isGroup ? `${first} ` : "";
+    throw unknown(`Unknown ${what} ${JSON.stringify(written)}`, written, commands, group);
   }
   const call = parseCall(command, args.slice(words));
   if (call === "help") return print(helpOf(command));

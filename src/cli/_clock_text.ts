@@ -3,11 +3,16 @@
  *
  * Lines are at most 100 columns; what comes from elsewhere (a server's name, a driver's) is escaped.
  */
-import { type ClockStatus, durationText, type SelectorStatus } from "../temporal/sources/mod.ts";
+import {
+  type ClockStatus,
+  durationText,
+  type SelectorStatus,
+  type SntpServerStatus,
+} from "../temporal/sources/mod.ts";
+import { field as fieldOf, wrapped } from "./_columns.ts";
 import { escaped } from "./_log_text.ts";
 import { timeText } from "./_values.ts";
 
-const COLUMNS = 100;
 const NAME_COLUMNS = 11;
 const SECONDS_A_DAY = 86_400;
 
@@ -46,26 +51,48 @@ export function verdictOf(status: SelectorStatus): ClockVerdict {
     }
     : undefined;
   if (dispute !== undefined) return dispute;
-  return kind === "system" || kind === "daemon"
-    ? { text: `This machine's clock is right to within ${bound}: ${keeperOf(kind, selected)} it` }
-    : {
-      text: `The time is known to within ${bound}, from ${selected}; ${
-        Math.abs(status.offsetNs) <= errorNs
-          ? "this machine's own clock agrees"
-          : systemText(status)
-      }`,
+  if (kind === "system" || kind === "daemon") {
+    return {
+      text: `This machine's clock is right to within ${bound}: ${keeperOf(kind, selected)} it`,
     };
+  }
+  const advice = kind === "sntp" ? adviceOnServers(status.servers ?? []) : undefined;
+  return {
+    text: `The time is known to within ${bound}, from ${selected}; ${
+      Math.abs(status.offsetNs) <= errorNs ? "this machine's own clock agrees" : systemText(status)
+    }`,
+    ...(advice === undefined ? {} : { advice }),
+  };
+}
+
+/** What to do about the servers of a time that is known. */
+function adviceOnServers(servers: readonly SntpServerStatus[]): string | undefined {
+  const wrong = servers.filter(({ state }) => state === "falseticker");
+  if (wrong.length > 0) {
+    return `leave out ${
+      wrong.map(({ name }) => name).join(", ")
+    }: most other servers contradict it`;
+  }
+  return servers.length < 3
+    ? "name four servers or more: a wrong one cannot be told where so few are asked"
+    : undefined;
 }
 
 function keeperOf(kind: ClockStatus["kind"], name: string): string {
   return kind === "system" ? "the kernel says that a time service keeps" : `${name} keeps`;
 }
 
-function adviceOf({ kind, sources }: SelectorStatus): string {
+function adviceOf({ kind, sources, reason }: SelectorStatus): string {
   if (kind !== "system") return "see mmsb clock sources for why";
+  // Perhaps a service does keep it: ask first.
+  if (reason?.includes("--allow-ffi")) {
+    return `run with --allow-ffi, so that the kernel can be asked whether somebody keeps it${
+      sources.length > 1 ? "; see below why the others are not used" : ""
+    }`;
+  }
   return sources.length > 1
-    ? "let a time service keep it (chrony, systemd-timesyncd); see why the other sources are not used"
-    : "let a time service keep it (chrony, systemd-timesyncd), or name servers with --sntp HOST";
+    ? "see below why the others are not used, and mmsb clock setup for what to do on this machine"
+    : "mmsb clock setup says what to do on this machine; or name NTP servers with --sntp HOST";
 }
 
 /** How this machine's own clock stands to the time of another source. */
@@ -98,8 +125,13 @@ export function statusText(status: SelectorStatus, verdict: ClockVerdict): strin
     ...field("offset", offsetText(status)),
     ...field("confirmed", ageText(status)),
     ...field("drift", driftText(status.driftPpm)),
-    ...others.flatMap(({ name, status: { errorNs }, why }, index) =>
-      field(index === 0 ? "others" : "", `${name}, ${boundText(errorNs)}: ${why}`)
+    ...others.flatMap(({ name, status: { errorNs, servers }, why }, index) => {
+      // The reason of each server stands below, each by itself.
+      const short = servers === undefined ? why : why.replace(/ \(.*\)$/s, "");
+      return field(index === 0 ? "others" : "", `${name}, ${boundText(errorNs)}: ${short}`);
+    }),
+    ...serversOf(status).flatMap((server, index) =>
+      field(index === 0 ? "servers" : "", serverText(server))
     ),
     ...notes.flatMap((note, index) => field(index === 0 ? "not used" : "", note)),
     ...steps.flatMap(({ stepNs, timeNs, source }, index) =>
@@ -116,14 +148,20 @@ export function statusText(status: SelectorStatus, verdict: ClockVerdict): strin
 export function sourcesText(status: SelectorStatus): string {
   const { sources, notes } = status;
   const width = Math.max(6, ...sources.map(({ name }) => escaped(name).length)) + 2;
-  const lines = sources.flatMap(({ name, state, why, status: { errorNs } }) => {
+  const lines = sources.flatMap(({ name, state, why, status: { errorNs, servers } }) => {
     const sign = state === "selected" ? "*" : state === "ready" ? "+" : "–";
     const bound = boundText(errorNs).padEnd(13);
-    return wrapped(
-      `${sign} ${escaped(name).padEnd(width)}${bound}`,
-      `${STATE_TEXTS[state]}: ${why}`,
-      4,
-    );
+    const short = servers === undefined ? why : why.replace(/ \(.*\)$/s, "");
+    return [
+      ...wrapped(
+        `${sign} ${escaped(name).padEnd(width)}${bound}`,
+        `${STATE_TEXTS[state]}: ${short}`,
+        4,
+      ),
+      ...(servers ?? []).flatMap((server) =>
+        wrapped(`    ${server.state === "selected" ? "*" : "–"} `, serverText(server), 8)
+      ),
+    ];
   });
   const away = notes.flatMap((note) => wrapped("– ", note, 4));
   const legend = "* gives the time, + could, – cannot";
@@ -159,6 +197,35 @@ export function isoText(timeNs: bigint): string {
   return us >= 0 && us < 253_402_300_800e6 ? timeText(us) : `${timeNs} ns since 1970`;
 }
 
+/** The servers that are asked, of whatever source. */
+function serversOf({ sources }: SelectorStatus): readonly SntpServerStatus[] {
+  return sources.flatMap(({ status }) => status.servers ?? []);
+}
+
+const SERVER_TEXTS: Readonly<Record<SntpServerStatus["state"], string>> = {
+  new: "not asked yet",
+  selected: "used",
+  falseticker: "contradicted",
+  refused: "not used",
+  silent: "no answer",
+  kiss: "does not want to be asked",
+  unresolved: "not found",
+};
+
+/** How a server does. */
+function serverText(server: SntpServerStatus): string {
+  const { name, state, reason, stratum, offsetNs, delayNs } = server;
+  const away = Number.isNaN(offsetNs)
+    ? []
+    : [`${durationText(Math.round(Math.abs(offsetNs)))} ${offsetNs < 0 ? "behind" : "ahead"}`];
+  const facts = Number.isNaN(stratum)
+    ? []
+    : [`stratum ${stratum}`, ...away, `round trip ${durationText(delayNs)}`];
+  const how = reason === "" ? SERVER_TEXTS[state] : `${SERVER_TEXTS[state]}: ${reason}`;
+  // Why it is silent says that it is.
+  return [name, state === "silent" ? reason : how, ...facts].join(", ");
+}
+
 function offsetText(status: SelectorStatus): string {
   const { kind, offsetNs } = status;
   return kind === "system" || kind === "daemon"
@@ -182,28 +249,12 @@ function driftText(driftPpm: number): string {
 }
 
 function field(name: string, text: string): string[] {
-  return wrapped(name.padEnd(NAME_COLUMNS), text, NAME_COLUMNS);
+  return fieldOf(name, text, NAME_COLUMNS);
 }
 
 function part(size: string, name: string, meaning: string): string[] {
   const indent = NAME_COLUMNS + 10;
   return wrapped(`${" ".repeat(NAME_COLUMNS)}${size.padEnd(10)}`, `${name}: ${meaning}`, indent);
-}
-
-/** Words behind a beginning, in lines that are not too long. */
-function wrapped(start: string, text: string, indent: number): string[] {
-  const lines: string[] = [];
-  let line = start, isEmpty = true;
-  for (const word of escaped(text).split(" ")) {
-    if (!isEmpty && line.length + 1 + word.length > COLUMNS) {
-      lines.push(line);
-      line = " ".repeat(indent);
-      isEmpty = true;
-    }
-    line += isEmpty ? word : ` ${word}`;
-    isEmpty = false;
-  }
-  return [...lines, line];
 }
 
 function joined(lines: readonly string[]): string {

@@ -9,7 +9,7 @@ import { boundText, isoText } from "./_clock_text.ts";
 import { counted, escaped, json } from "./_log_text.ts";
 import { onInterrupt, writeStdout } from "./_platform.ts";
 
-const TIME_COLUMNS = 29, SOURCE_COLUMNS = 32;
+const TIME_COLUMNS = 29, SOURCE_COLUMNS = 28;
 
 /** How to watch. */
 export interface WatchOptions {
@@ -79,7 +79,11 @@ function sample(clock: ClockSelector, sums: Sums, isJson: boolean): string {
   sums.errorNsMax = Math.max(sums.errorNsMax, errorNs);
   if (isJson) return json({ kind: "reading", nowNs, selected, synchronised, errorNs, offsetNs });
   const isOwn = kind === "system" || kind === "daemon";
-  const offset = isOwn ? "none" : Number.isNaN(offsetNs) ? "unknown" : durationText(offsetNs);
+  const offset = isOwn
+    ? "none"
+    : Number.isNaN(offsetNs)
+    ? "unknown"
+    : `${durationText(Math.abs(offsetNs))} ${offsetNs > 0 ? "behind" : "ahead"}`;
   const name = escaped(selected);
   const source = (name.length < SOURCE_COLUMNS ? name : `${name.slice(0, SOURCE_COLUMNS - 2)}…`)
     .padEnd(SOURCE_COLUMNS);

@@ -54,6 +54,8 @@ function statusCommand(): Command {
       "The bound says how far true time may be away, either way. Its parts are listed with what they mean.\n" +
       "Nobody is asked over the network but the servers named; the machine's clock is not touched.",
       "A machine without a time service is no error: without --max-error the exit code is 0.",
+      "JSON: names end in their unit; nowNs is a string of digits; null is what nobody knows, and as\n" +
+      "errorNs that there is no time at all. docs/clocks.md explains each line.",
     ],
     examples: [
       "mmsb clock status",
@@ -94,6 +96,8 @@ function watchCommand(): Command {
       json: { help: "write a line of JSON for each" },
     },
     details: [
+      "bound: how far true time may be away, either way. It grows until the source is asked again.\n" +
+      "offset: how far this machine's own clock is behind or ahead of the source.",
       "At the end it says how small and how large the bound was, and how often time stepped.",
     ],
     examples: [

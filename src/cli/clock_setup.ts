@@ -13,6 +13,7 @@ import type {
   TimeSetupStep,
 } from "../temporal/sources/mod.ts";
 import type { Call, Command } from "./_command.ts";
+import { field, wrapped } from "./_columns.ts";
 import { escaped, json, shown } from "./_log_text.ts";
 import { writeStdout } from "./_platform.ts";
 
@@ -25,6 +26,14 @@ const HOSTS: Readonly<Record<TimeFacts["host"], string>> = {
   vmware: "a virtual machine on VMware",
   none: "no virtual machine that is known",
 };
+
+const KERNEL_TEXTS: Readonly<Record<TimeFacts["kernelClock"], string>> = {
+  kept: "says that a time service keeps its clock",
+  unkept: "says that nobody keeps its clock",
+  unknown: "not asked how wrong its clock is",
+};
+
+const NAME_COLUMNS = 18, STEP_COLUMNS = 11;
 
 /**
  * The command `clock setup`.
@@ -69,34 +78,49 @@ async function setup(call: Call, options: TimeSetupOptions): Promise<ExitCode> {
 
 function* linesOf(setup: TimeSetup, applied: TimeSetupApplied | undefined): Generator<string> {
   const { facts, ptp, steps } = setup;
-  const name = (text: string) => text.padEnd(18);
   if (applied !== undefined) {
-    yield `${name(applied.written ? "written" : "unchanged")}${shown(applied.path)}`;
+    yield* named(applied.written ? "written" : "unchanged", shown(applied.path));
     yield "";
   }
-  yield `${name("machine")}${
-    facts.seesSystem ? HOSTS[facts.host] : "not seen: Deno shows it only with --allow-all"
-  }${facts.isContainer ? ", in a container" : ""}`;
-  for (const service of facts.services) yield `${name(service.name)}${service.state}`;
-  const count = ptp.devices.length;
-  yield `${name("hardware clocks")}${count === 0 ? `none, as ${escaped(ptp.reason)}` : count}`;
-  for (const { path, clockName, kind, unreadable } of ptp.devices) {
-    yield `  ${shown(path).padEnd(15)} ${kind.title}${
-      clockName === "" ? "" : ` (${shown(clockName)})`
-    }${unreadable === undefined ? "" : `: ${escaped(unreadable)}`}`;
-  }
-  yield `${name("calls by FFI")}${facts.mayCall ? "permitted" : "not permitted"}`;
-  yield `${name("network")}${facts.mayAsk ? "permitted" : "not permitted"}`;
   const open = steps.filter(({ done }) => !done), done = steps.filter(({ done }) => done);
+  yield open.length === 0
+    ? "Nothing is to be done"
+    : `${open.length === 1 ? "One thing" : `${open.length} things`} can be done for better time`;
   yield "";
-  for (const { title } of done) yield `  right    ${title}`;
-  if (open.length === 0) yield "Nothing is to be done.";
+  yield* named(
+    "machine",
+    `${facts.seesSystem ? HOSTS[facts.host] : "not seen: Deno shows it only with --allow-all"}${
+      facts.isContainer ? ", in a container" : ""
+    }`,
+  );
+  yield* named("kernel", KERNEL_TEXTS[facts.kernelClock]);
+  for (const { name, state } of facts.services) {
+    yield* named(name, state === "unseen" ? "not seen: it may not be looked for" : state);
+  }
+  const count = ptp.devices.length;
+  yield* named("hardware clocks", count === 0 ? `none, as ${escaped(ptp.reason)}` : `${count}`);
+  for (const { path, clockName, kind, unreadable } of ptp.devices) {
+    yield* named(
+      `  ${shown(path)}`,
+      `${kind.title}${clockName === "" ? "" : ` (${shown(clockName)})`}${
+        unreadable === undefined ? "" : `: ${escaped(unreadable)}`
+      }`,
+    );
+  }
+  yield* named("calls by FFI", facts.mayCall ? "permitted" : "not permitted");
+  yield* named("network", facts.mayAsk ? "permitted" : "not permitted");
+  yield "";
+  for (const { title } of done) yield* wrapped("  right    ", title, STEP_COLUMNS);
   for (const step of open) yield* linesOfStep(step);
 }
 
+function named(name: string, text: string): string[] {
+  return field(name, text, NAME_COLUMNS);
+}
+
 function* linesOfStep({ title, why, commands, file }: TimeSetupStep): Generator<string> {
-  yield `  to do    ${title}`;
-  yield `           ${why}`;
+  yield* wrapped("  to do    ", title, STEP_COLUMNS);
+  yield* wrapped(" ".repeat(STEP_COLUMNS), why, STEP_COLUMNS);
   for (const command of commands) yield `             $ ${command}`;
   if (file === undefined) return;
   yield `           in ${shown(file.path)}:`;

@@ -2,14 +2,32 @@
 import assert from "node:assert/strict";
 import { Chronyd, freePort, testWithChronyd } from "../temporal/sources/testdata/chronyd.ts";
 import { durationText } from "../temporal/sources/mod.ts";
-import { MAIN, mmsbIn, type Outcome, runIn, testFolder } from "./_mmsb_test.ts";
+import { MAIN, type Outcome, runIn, testFolder } from "./_mmsb_test.ts";
 import { statusText, verdictOf } from "./_clock_text.ts";
 import { type ClockKind, ClockSelector, SimulatedClock } from "../temporal/sources/mod.ts";
 
 const folder = testFolder("mmsb-cli-clock-");
 
-function mmsb(line: string): Promise<Outcome> {
-  return mmsbIn(folder, line);
+/** Runs command lines one after another in one process: each start of one takes longer than most of these calls. */
+async function mmsb(...lines: string[]): Promise<Outcome[]> {
+  const program = `${folder}/calls-${crypto.randomUUID()}.ts`;
+  await Deno.writeTextFile(
+    program,
+    `import { main } from ${JSON.stringify(MAIN)};
+     const say = (to, text) => to.write(new TextEncoder().encode(text));
+     for (const line of ${JSON.stringify(lines)}) {
+       const code = await main(line.split(" "));
+       await say(Deno.stdout, "\0" + code + "\0");
+       await say(Deno.stderr, "\0");
+     }`,
+  );
+  const { out, err } = await runIn(folder, ["run", "-A", "--no-config", "--no-lock", program]);
+  const outs = out.split("\0"), errs = err.split("\0");
+  return lines.map((_, index) => ({
+    code: Number(outs[2 * index + 1]),
+    out: outs[2 * index],
+    err: errs[index],
+  }));
 }
 
 function assertShort(text: string): void {
@@ -18,10 +36,8 @@ function assertShort(text: string): void {
 
 Deno.test("mmsb clock status and sources say how it is here, without any permission too", async () => {
   const bare = (line: string) => runIn(folder, ["run", "--no-prompt", MAIN, ...line.split(" ")]);
-  const [text, json, sources, poor] = await Promise.all([
-    mmsb("clock status"),
-    mmsb("clock status --json"),
-    mmsb("clock sources"),
+  const [[text, json, sources], poor] = await Promise.all([
+    mmsb("clock status", "clock status --json", "clock sources"),
     bare("clock status"),
   ]);
   assert.deepEqual([text.code, json.code, sources.code, poor.code], [0, 0, 0, 0], poor.err);
@@ -46,11 +62,11 @@ Deno.test("mmsb clock status and sources say how it is here, without any permiss
 
 Deno.test("mmsb clock status --max-error is about a bound that somebody vouches for", async () => {
   const port = await freePort();
-  const [above, below, silent] = await Promise.all([
-    mmsb("clock status --max-error 0.000001 --json"),
-    mmsb("clock status --max-error 100000 --json --sources system"),
-    mmsb(`clock status --sntp 127.0.0.1:${port} --max-error 100000 --sources sntp`),
-  ]);
+  const [above, below, silent] = await mmsb(
+    "clock status --max-error 0.000001 --json",
+    "clock status --max-error 100000 --json --sources system",
+    `clock status --sntp 127.0.0.1:${port} --max-error 100000 --sources sntp`,
+  );
   assert.equal(above.code, 1);
   assert.equal(JSON.parse(above.out).ok, false);
   assert.match(above.err, /^mmsb: clock: .* is not within the 0.000001 ms of --max-error\n$/);
@@ -75,37 +91,27 @@ const REFUSED: readonly (readonly [string, RegExp])[] = [
 ];
 
 Deno.test("mmsb clock refuses a wrong call in one line, with exit 2, and each command's help has an example", async () => {
-  // One process for all: each start of one takes longer than all these calls.
   const helps = ["clock status", "clock sources", "clock watch"];
   const lines = [...REFUSED.map(([line]) => line), ...helps.map((name) => `${name} --help`)];
-  await Deno.writeTextFile(
-    `${folder}/calls.ts`,
-    `import { main } from ${JSON.stringify(MAIN)};
-     for (const line of ${JSON.stringify(lines)}) {
-       const code = await main(line.split(" "));
-       await Deno.stdout.write(new TextEncoder().encode("\\0" + code + "\\0"));
-       await Deno.stderr.write(new TextEncoder().encode("\\0"));
-     }`,
-  );
-  const { out, err } = await runIn(folder, ["run", "-A", "--no-config", "--no-lock", "calls.ts"]);
-  const outs = out.split("\0"), errs = err.split("\0");
+  const outcomes = await mmsb(...lines);
   REFUSED.forEach(([line, message], index) => {
-    assert.deepEqual([outs[index * 2], outs[index * 2 + 1]], ["", "2"], `${line}: ${errs[index]}`);
-    assert.match(errs[index], message);
-    assert.match(errs[index], /^mmsb: [a-z-]+: [^\n]+\n$/);
+    const { code, out, err } = outcomes[index];
+    assert.deepEqual([out, code], ["", 2], `${line}: ${err}`);
+    assert.match(err, message);
+    assert.match(err, /^mmsb: [a-z-]+: [^\n]+\n$/);
   });
   helps.forEach((command, index) => {
-    const [text, code] = outs.slice((REFUSED.length + index) * 2);
-    assert.equal(code, "0");
-    assert.match(text, new RegExp(`^mmsb ${command}: [^]*\nExamples:\n {2}mmsb ${command}`));
+    const { code, out } = outcomes[REFUSED.length + index];
+    assert.equal(code, 0);
+    assert.match(out, new RegExp(`^mmsb ${command}: [^]*\nExamples:\n {2}mmsb ${command}`));
   });
 });
 
 Deno.test("mmsb clock watch gives a line each time, and a summary", async () => {
-  const [text, json] = await Promise.all([
-    mmsb("clock watch --count 3 --interval 10"),
-    mmsb("clock watch --count 2 --interval 10 --json --sources system"),
-  ]);
+  const [text, json] = await mmsb(
+    "clock watch --count 3 --interval 10",
+    "clock watch --count 2 --interval 10 --json --sources system",
+  );
   assert.deepEqual([text.code, json.code], [0, 0]);
   assert.match(text.out, /^time +source +bound +offset\n(\d{4}-\S+Z .*\n){3,}\n3 lines, bound ± /);
   assertShort(text.out);
@@ -136,14 +142,15 @@ Deno.test("mmsb clock watch ends at Ctrl-C with its summary, and when nobody rea
 testWithChronyd(
   "mmsb clock status names the servers' time and how this machine stands to it",
   async () => {
-    await using one = await Chronyd.start();
-    await using other = await Chronyd.start();
+    const [first, second] = await Promise.all([Chronyd.start(), Chronyd.start()]);
+    await using one = first;
+    await using other = second;
     const servers = `--sntp ${one.address} --sntp ${other.address}`;
-    const [text, json, watched] = await Promise.all([
-      mmsb(`clock status ${servers} --max-error 1000`),
-      mmsb(`clock status ${servers} --json`),
-      mmsb(`clock watch --sntp ${one.address} --count 2 --interval 20`),
-    ]);
+    const [text, json, watched] = await mmsb(
+      `clock status ${servers} --max-error 1000`,
+      `clock status ${servers} --json`,
+      `clock watch --sntp ${one.address} --count 2 --interval 20`,
+    );
     assert.deepEqual([text.code, json.code, watched.code], [0, 0, 0], text.err);
     assertShort(text.out);
     assert.match(text.out, /^source {5}(sntp 127\.0\.0\.1:\d+ and 1 more|system|chrony)/m);

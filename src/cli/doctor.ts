@@ -10,6 +10,7 @@
  */
 
 import { EXIT, type ExitCode } from "../perf/mod.ts";
+import { wrapped } from "./_columns.ts";
 import type { Call, Command } from "./_command.ts";
 import { requireFolder, stdoutTakesColour, writeStdout } from "./_platform.ts";
 import type { Finding, FindingStatus } from "./_finding.ts";
@@ -66,10 +67,12 @@ async function doctor(call: Call): Promise<ExitCode> {
 function textOf(findings: readonly Finding[], colour: boolean): string {
   const lines = findings.flatMap(({ name, status, found, meaning, advice }) => {
     const [sign, code] = SIGNS[status];
+    const [first, ...others] = wrapped(`${sign} ${name.padEnd(10)}`, found, 12);
     return [
-      `${colour ? `\x1b[${code}m${sign}\x1b[0m` : sign} ${name.padEnd(10)}${found}`,
-      `            ${meaning}`,
-      ...(advice === undefined ? [] : [`            → ${advice}`]),
+      colour ? first.replace(sign, `\x1b[${code}m${sign}\x1b[0m`) : first,
+      ...others,
+      ...wrapped(" ".repeat(12), meaning, 12),
+      ...(advice === undefined ? [] : wrapped(`${" ".repeat(12)}→ `, advice, 14)),
     ];
   });
   const count = (wanted: FindingStatus) =>

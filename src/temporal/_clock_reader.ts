@@ -66,7 +66,8 @@ export class ClockReader {
       this.#lastUs[0] = us;
       return us;
     }
-    return this.#standStill(us);
+    // The sign tells the compiler that this is a number, too: else it allocates one for each result.
+    return +this.#standStill(us);
   }
 
   /**

@@ -8,6 +8,8 @@
 import { checkInteger } from "../base/assert.ts";
 import { MmsbError } from "../base/errors.ts";
 
+const U32_MAX = 0xffff_ffff;
+
 /**
  * Refuses what is no timestamp.
  *
@@ -18,7 +20,9 @@ export function requireTimestamp(timestamp: bigint): void {
   if (typeof timestamp === "bigint" && BigInt.asUintN(64, timestamp) === timestamp) return;
   throw new MmsbError(
     "usage",
-    `Cannot take ${String(timestamp)} as a timestamp: give a bigint of 64 bits without sign`,
+    `Cannot take ${
+      typeof timestamp === "bigint" ? timestamp : typeof timestamp
+    } as a timestamp: give a bigint of 64 bits without sign`,
     { values: { timestamp } },
   );
 }
@@ -31,14 +35,12 @@ export function requireTimestamp(timestamp: bigint): void {
  * @throws {MmsbError} `usage` if one is not a whole number from 0 to 2³² − 1.
  */
 export function requireHalves(hi: number, lo: number): void {
-  if (hi >>> 0 === hi && lo >>> 0 === lo) return;
-  throw new MmsbError(
-    "usage",
-    `Cannot take ${String(hi)} and ${
-      String(lo)
-    } as the halves of a timestamp: give two unsigned 32-bit numbers`,
-    { values: { hi, lo } },
-  );
+  // A bigint cannot be shifted with a number.
+  if (
+    typeof hi === "number" && typeof lo === "number" && hi >>> 0 === hi && lo >>> 0 === lo
+  ) return;
+  checkInteger("upper half of a timestamp", hi, 0, U32_MAX, "usage");
+  checkInteger("lower half of a timestamp", lo, 0, U32_MAX, "usage");
 }
 
 /**
@@ -48,5 +50,7 @@ export function requireHalves(hi: number, lo: number): void {
  * @throws {MmsbError} `usage` if it is not a whole number from 0 to 65535.
  */
 export function requireNode(node: number): void {
+  // In the way of every message, so the common case is one comparison.
+  if (typeof node === "number" && (node & 0xffff) === node) return;
   checkInteger("node id", node, 0, 0xffff, "usage");
 }

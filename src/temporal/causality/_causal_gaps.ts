@@ -113,6 +113,17 @@ export class Gaps {
   }
 }
 
+/** Numbers of the messages of some senders that wait here, rising. */
+export function sequencesHere<T>(
+  gaps: readonly Gap[],
+  waiting: WaitingMessages<T>,
+): Map<number, number[]> {
+  const here = new Map<number, number[]>(gaps.map(({ node }) => [node, []]));
+  waiting.forEach((_, { node, sequence }) => here.get(node)?.push(sequence));
+  for (const sequences of here.values()) sequences.sort((a, b) => a - b);
+  return here;
+}
+
 /** What is missing of some senders: above what is settled, up to what is known, less what waits here. */
 export function missingRanges<T>(
   gaps: readonly Gap[],
@@ -120,12 +131,10 @@ export function missingRanges<T>(
   settledOf: (node: number) => number,
   rangesMax = Infinity,
 ): MissingRange[] {
-  const here = new Map<number, number[]>(gaps.map(({ node }) => [node, []]));
-  waiting.forEach((_, { node, sequence }) => here.get(node)?.push(sequence));
-  const ranges: MissingRange[] = [];
+  const here = sequencesHere(gaps, waiting), ranges: MissingRange[] = [];
   for (const { node, highest } of gaps) {
     let first = settledOf(node) + 1, left = rangesMax;
-    for (const sequence of here.get(node)!.sort((a, b) => a - b)) {
+    for (const sequence of here.get(node)!) {
       if (first < sequence && left-- > 0) ranges.push({ node, first, last: sequence - 1 });
       first = sequence + 1;
     }

@@ -1,9 +1,15 @@
 /**
- * What a causal queue refuses, in words.
+ * What is refused of causal messages and by their queue, in words.
  *
  * Cost: that of an error, where there is one.
  */
+import { checkInteger } from "../../base/assert.ts";
 import { MmsbError } from "../../base/errors.ts";
+
+/** Refuses what is no number of a message, from 1. */
+export function requireSequence(sequence: number): void {
+  checkInteger("sequence", sequence, 1, Number.MAX_SAFE_INTEGER, "usage");
+}
 
 /** Something names a message of this node that it never sent: it has lost its state, or shares its id. */
 export function throwOwn(count: number, sent: number, node: number): never {

@@ -126,19 +126,7 @@ export class WaitingMessages<T> {
     return woken;
   }
 
-  /** Takes one slot out of its chain, where it is not what it waits for that came. */
-  unlink(slot: number): void {
-    const next = this.#nextWaiting, bucket = this.#bucket(this.#nodes[slot], this.#counts[slot]);
-    let at = this.#waitingHeads[bucket], before = NO_SLOT;
-    while (at !== slot) {
-      before = at;
-      at = next[at];
-    }
-    if (before === NO_SLOT) this.#waitingHeads[bucket] = next[slot];
-    else next[before] = next[slot];
-  }
-
-  /** Takes a message out that is in no chain: it was woken or unlinked. */
+  /** Takes a message out that is in no chain: it was woken. */
   remove(slot: number): void {
     const bucket = this.#bucket(this.#senders[slot], this.#sequences[slot]), next = this.#nextTwin;
     let at = this.#twinHeads[bucket], before = NO_SLOT;
@@ -169,14 +157,28 @@ export class WaitingMessages<T> {
     }
   }
 
-  /** What counts all slots wait for between two, of one node. */
-  countsBetween(node: number, above: number, last: number): number[] {
-    const found: number[] = [];
-    this.forEach((slot) => {
-      const count = this.#counts[slot];
-      if (this.#nodes[slot] === node && count > above && count <= last) found.push(count);
-    });
-    return found.sort((a, b) => a - b);
+  /** Calls back with what each slot in use waits for. */
+  forEachAwaited(visit: (node: number, count: number) => void): void {
+    this.forEach((slot) => visit(this.#nodes[slot], this.#counts[slot]));
+  }
+
+  /** Removes messages. All chains are made anew: taking out one by one would look at each long chain many times. */
+  removeWhere(isOut: (sender: number, sequence: number) => boolean): void {
+    this.#waitingHeads.fill(NO_SLOT);
+    this.#twinHeads.fill(NO_SLOT);
+    for (let slot = 0; slot < this.#messages.length; slot++) {
+      if (this.#messages[slot] === undefined) continue;
+      const sender = this.#senders[slot], sequence = this.#sequences[slot];
+      if (isOut(sender, sequence)) {
+        this.#messages[slot] = undefined;
+        this.#byteCount -= this.#bytes[slot];
+        this.#release(slot);
+        this.#count--;
+      } else {
+        this.wait(slot, this.#nodes[slot], this.#counts[slot], this.#places[slot]);
+        this.#addTwin(slot, sender, sequence);
+      }
+    }
   }
 
   /** Every message is in both tables, once, and the counts agree; `isMet` says what is no longer to be waited for. */

@@ -20,6 +20,12 @@
  * - The hybrid clock moves when a message is offered, the vector when it is taken. So every later stamp of this node is after
  *   every message that came, and a time too far ahead is refused at the door, where nothing is changed yet.
  *
+ * **Starting again.** A node goes on where it stopped if it opens its clock with the vector and the last timestamp that it
+ * had: `new HybridCausalClock({ hlc, vector })` and `hlc.restore(last)`, written down as `encodeVector(clock.vector())` and
+ * `hlc.peek()`, of a message that it takes together with what it does with it, of one that it sends before the network has it. What was held back
+ * or not taken is missing again, and comes again. A node that has lost this takes another id: its old numbers are
+ * known to others, who would take its next messages for duplicates; where one of them is named to it, it is told.
+ *
  * **What it trusts.** Members of the group. A message of a liar can wait for what never was, and hold a place; it cannot
  * grow memory past the bounds, nor deliver out of order. With `onTimeout: "skip"` it can have messages declared lost
  * that its sender has yet to send, at most `aheadMax` ahead.
@@ -27,23 +33,14 @@
  * Cost: some 150 ns a message in order and twice that out of order, with 10 nodes; nothing is allocated but when a
  * column grows. Waking looks at each entry of a message's vector once. `deno task anchors causal`.
  */
-import { assert } from "../../base/assert.ts";
 import { CAUSAL_REQUEST_RANGES_MAX } from "../../base/limits.ts";
+import { requireNode } from "../check.ts";
 import { SORTABLE_BYTES } from "../wire.ts";
-import type { Columns } from "./_causal_columns.ts";
-import { requireNode, requireSequence } from "./_causal_check.ts";
-import { NodeCounts } from "./_causal_counts.ts";
-import { type Gap, Gaps, missingRanges } from "./_causal_gaps.ts";
+import { CausalCore } from "./_causal_core.ts";
+import { type Gap, Gaps } from "./_causal_gaps.ts";
+import { loseOverdue, loseUpTo } from "./_causal_losses.ts";
 import { type CausalSettings, causalSettings } from "./_causal_options.ts";
-import { ReadyMessages } from "./_causal_ready.ts";
-import {
-  throwAhead,
-  throwContradicts,
-  throwOwn,
-  throwOwnSkip,
-  throwTooLarge,
-} from "./_causal_refusals.ts";
-import { NO_SLOT, WaitingMessages } from "./_causal_waiting.ts";
+import { requireSequence, throwAhead, throwOwnSkip, throwTooLarge } from "./_causal_refusals.ts";
 import type {
   CausalMessage,
   CausalOutcome,
@@ -55,9 +52,6 @@ import type {
 import { type HybridCausalClock, requireStamp } from "./hybrid_causal_clock.ts";
 import { columnsOf, type Vector } from "./vector_clock.ts";
 import { vectorBytes } from "./vector_clock_wire.ts";
-
-/** Rounds of one `expire`: what a loss sets free may show the next one. What is left is for the next call. */
-const EXPIRE_ROUNDS_MAX = 4;
 
 /**
  * The causal queue of one node.
@@ -92,18 +86,12 @@ export class CausalQueue<T> {
   /** The clock of this node. */
   readonly clock: HybridCausalClock;
   readonly #settings: CausalSettings<T>;
-  readonly #settled = new NodeCounts();
-  readonly #ready = new ReadyMessages<T>();
-  readonly #waiting = new WaitingMessages<T>();
-  readonly #gaps: Gaps;
+  readonly #core: CausalCore<T>;
   #nowMs = 0;
-  /** What the clock last said that this node has sent. */
-  #sentBefore = 0;
   #sent = 0;
   #delivered = 0;
   #duplicates = 0;
   #full = 0;
-  #lost = 0;
 
   /**
    * Opens the queue.
@@ -114,8 +102,12 @@ export class CausalQueue<T> {
   constructor(options: CausalQueueOptions<T>) {
     this.#settings = causalSettings(options);
     this.clock = options.clock;
-    this.#gaps = new Gaps(this.#settings.requestAfterMs, this.#settings.requestEveryMsMax);
-    for (const [node, count] of this.clock.vector().entries()) this.#settled.set(node, count);
+    const { aheadMax, requestAfterMs, requestEveryMsMax } = this.#settings;
+    this.#core = new CausalCore(
+      this.clock,
+      aheadMax,
+      new Gaps(requestAfterMs, requestEveryMsMax),
+    );
     this.#nowMs = this.#now();
   }
 
@@ -144,25 +136,25 @@ export class CausalQueue<T> {
     requireStamp(message);
     requireSequence(message.sequence);
     const { node, sequence } = message;
-    const columns = columnsOf(message.vector), unmet = this.#examine(message, columns);
-    if (this.#isKnown(node, sequence)) {
+    const columns = columnsOf(message.vector), core = this.#core;
+    const unmet = core.examine(message, columns);
+    if (core.isKnown(node, sequence)) {
       this.#duplicates++;
       return "duplicate";
     }
     const bytes = this.#bytesOf(message);
-    if (!this.#hasRoom(unmet === -1 ? this.#ready : this.#waiting, bytes)) {
-      this.#noteMissing(columns);
+    if (!this.#hasRoom(unmet === -1 ? core.ready : core.waiting, bytes)) {
+      core.noteMissing(columns, this.#now);
       this.#full++;
       return "full";
     }
     this.clock.hlc.update(message.hi, message.lo);
     if (unmet === -1) {
-      this.#settle(message, bytes);
-      this.#cascade(this.#ready.count - 1);
+      core.settle(message, bytes);
       return "ready";
     }
-    this.#hold(this.#waiting.add(message, bytes), message, columns, unmet);
-    this.#noteMissing(columns);
+    core.hold(message, columns, unmet, bytes);
+    core.noteMissing(columns, this.#now);
     return "waiting";
   }
 
@@ -172,13 +164,14 @@ export class CausalQueue<T> {
    * @returns The message, or nothing where none is ready.
    */
   take(): CausalMessage<T> | undefined {
-    if (this.#ready.count === 0) return undefined;
-    const message = this.#ready.at(0);
+    const { ready } = this.#core;
+    if (ready.count === 0) return undefined;
+    const message = ready.at(0);
     this.clock.deliver(message.node, message.sequence);
     // Only behind a loss can a message know more than the messages before it.
-    if (this.#lost > 0) this.#deliverAll(message);
+    if (this.#core.lost > 0) this.#deliverAll(message);
     this.#delivered++;
-    return this.#ready.shift();
+    return ready.shift();
   }
 
   /**
@@ -199,8 +192,8 @@ export class CausalQueue<T> {
    */
   learn(vector: Vector): void {
     const columns = columnsOf(vector);
-    this.#requireSent(columns.get(this.clock.node));
-    this.#noteMissing(columns);
+    this.#core.requireSent(columns.get(this.clock.node));
+    this.#core.noteMissing(columns, this.#now);
   }
 
   /**
@@ -210,7 +203,7 @@ export class CausalQueue<T> {
    */
   waiting(): CausalMessage<T>[] {
     const held: CausalMessage<T>[] = [];
-    this.#waiting.forEach((_, message) => held.push(message));
+    this.#core.waiting.forEach((_, message) => held.push(message));
     return held;
   }
 
@@ -220,7 +213,7 @@ export class CausalQueue<T> {
    * @returns Ranges, of one sender by rising number.
    */
   missing(): MissingRange[] {
-    return this.#missingOf([...this.#gaps.all()]);
+    return this.#core.missingOf([...this.#core.gaps.all()]);
   }
 
   /**
@@ -229,12 +222,13 @@ export class CausalQueue<T> {
    * @returns Ranges, of a sender at most 64, the first ones; each sender that is due counts as asked.
    */
   requests(): MissingRange[] {
-    if (this.#gaps.size === 0) return [];
+    const { gaps } = this.#core;
+    if (gaps.size === 0) return [];
     const now = this.#now();
-    const due = [...this.#gaps.all()].filter((gap) => gap.nextRequestMs <= now);
+    const due = [...gaps.all()].filter((gap) => gap.nextRequestMs <= now);
     if (due.length === 0) return [];
-    for (const gap of due) this.#gaps.asked(gap, now);
-    return this.#missingOf(due, CAUSAL_REQUEST_RANGES_MAX);
+    for (const gap of due) gaps.asked(gap, now);
+    return this.#core.missingOf(due, CAUSAL_REQUEST_RANGES_MAX);
   }
 
   /**
@@ -244,19 +238,21 @@ export class CausalQueue<T> {
    * @returns Ranges that were not told before.
    */
   expire(): OverdueRange[] {
-    const found: OverdueRange[] = [];
-    if (this.#gaps.size === 0) return found;
+    const { gaps } = this.#core, { onTimeout, timeoutMs } = this.#settings;
+    if (gaps.size === 0) return [];
     const now = this.#now();
-    for (let round = 0; round < EXPIRE_ROUNDS_MAX; round++) {
-      this.#renewWindows(now);
-      const due = [...this.#gaps.all()].filter((gap) =>
-        !gap.isReported && now - gap.sinceMs >= this.#settings.timeoutMs
-      );
-      const count = found.length;
-      for (const gap of due) gap.triedMs = now;
-      if (due.length > 0) this.#expireAll(due, found);
-      if (found.length === count || this.#settings.onTimeout === "report") break;
-    }
+    this.#renewWindows(now);
+    const due = [...gaps.all()].filter((gap) => !gap.isReported && now - gap.sinceMs >= timeoutMs);
+    if (due.length === 0) return [];
+    for (const gap of due) gap.triedMs = now;
+    if (onTimeout === "report") return this.#report(due);
+    // Without a time to wait, what was noticed later is overdue, too.
+    const found = loseOverdue(
+      this.#core,
+      due,
+      ({ windowLast, highest }) => timeoutMs === 0 ? highest : windowLast,
+    );
+    this.#renewWindows(now);
     return found;
   }
 
@@ -274,19 +270,9 @@ export class CausalQueue<T> {
     requireNode(node);
     requireSequence(last);
     if (node === this.clock.node) throwOwnSkip(node);
-    const settled = this.#settledOf(node), { aheadMax } = this.#settings;
-    if (last <= settled) return 0;
+    const settled = this.#core.settledOf(node), { aheadMax } = this.#settings;
     if (last - settled > aheadMax) throwAhead(node, last, settled, aheadMax);
-    const waiting = this.#waiting, dropped: number[] = [];
-    waiting.forEach((slot, message) => {
-      if (message.node === node && message.sequence <= last) dropped.push(slot);
-    });
-    for (const slot of dropped) {
-      waiting.unlink(slot);
-      waiting.remove(slot);
-    }
-    this.#lose(node, last);
-    return last - settled;
+    return loseUpTo(this.#core, node, last);
   }
 
   /**
@@ -296,7 +282,7 @@ export class CausalQueue<T> {
    */
   nextDueMs(): number {
     let due = Infinity;
-    for (const gap of this.#gaps.all()) {
+    for (const gap of this.#core.gaps.all()) {
       due = Math.min(due, gap.nextRequestMs);
       if (gap.isReported) continue;
       // Where nothing could be lost as it is another sender's turn, not at once again.
@@ -312,18 +298,18 @@ export class CausalQueue<T> {
    * @returns Counts since it was opened, and what is here now.
    */
   stats(): CausalQueueStats {
-    const ready = this.#ready, waiting = this.#waiting;
+    const { ready, waiting, gaps, lost } = this.#core;
     return {
       sent: this.#sent,
       delivered: this.#delivered,
       duplicates: this.#duplicates,
       full: this.#full,
-      lost: this.#lost,
+      lost,
       localEvents: this.clock.localEvents,
       waiting: waiting.count,
       ready: ready.count,
       bytes: ready.byteCount + waiting.byteCount,
-      gaps: this.#gaps.size,
+      gaps: gaps.size,
     };
   }
 
@@ -333,156 +319,32 @@ export class CausalQueue<T> {
    * @throws {MmsbAssertionError} If the queue contradicts itself.
    */
   checkInvariants(): void {
-    const settledOf = (node: number) => this.#settledOf(node);
     this.clock.checkInvariants();
-    this.#ready.checkInvariants();
-    this.#waiting.checkInvariants((node, count) => count <= settledOf(node));
-    this.#waiting.forEach((_, { node, sequence }) => {
-      assert(sequence > settledOf(node), "A waiting message is not settled");
-      assert((this.#gaps.of(node)?.highest ?? 0) >= sequence, "A waiting message is known of");
-    });
-    this.#gaps.checkInvariants(settledOf);
-    for (const [node, count] of this.clock.vector().entries()) {
-      assert(count <= settledOf(node), "What was delivered is settled");
+    this.#core.checkInvariants();
+  }
+
+  #report(due: readonly Gap[]): OverdueRange[] {
+    const gaps = new Map(due.map((gap) => [gap.node, gap])), found: OverdueRange[] = [];
+    for (const gap of due) gap.isReported = true;
+    for (const { node, first, last } of this.#core.missingOf(due)) {
+      const { windowLast, sinceMs } = gaps.get(node)!, end = Math.min(last, windowLast);
+      if (first <= end) found.push({ node, first, last: end, sinceMs, lost: false });
     }
-  }
-
-  #settledOf(node: number): number {
-    return node === this.clock.node ? this.clock.sent : this.#settled.get(node);
-  }
-
-  #isKnown(node: number, sequence: number): boolean {
-    return sequence <= this.#settledOf(node) ||
-      (this.#waiting.count > 0 && this.#waiting.has(node, sequence));
-  }
-
-  /** Looks at all entries, refuses what cannot be, and gives the place of the last that is not met, or −1. Which one is waited for does not matter. */
-  #examine({ node: sender, sequence }: CausalMessage<T>, columns: Columns): number {
-    const { nodes, counts, start, size } = columns, own = this.clock.node;
-    const { aheadMax } = this.#settings;
-    let unmet = -1, named = 0;
-    for (let i = start + size - 1; i >= start; i--) {
-      const node = nodes[i], count = counts[i];
-      if (node === sender) named = count;
-      if (node === own) {
-        this.#requireSent(count);
-        continue;
-      }
-      const ahead = count - this.#settled.get(node);
-      if (ahead <= 0 || (ahead === 1 && node === sender)) continue;
-      if (ahead > aheadMax) throwAhead(node, count, count - ahead, aheadMax);
-      if (unmet === -1) unmet = i;
-    }
-    if (named !== sequence) throwContradicts(sender, sequence, named);
-    return unmet;
-  }
-
-  #nextUnmet({ node: sender }: CausalMessage<T>, columns: Columns, place: number): number {
-    const { nodes, counts, start } = columns, own = this.clock.node;
-    for (let i = place; i >= start; i--) {
-      const node = nodes[i], ahead = counts[i] - this.#settled.get(node);
-      if (ahead > (node === sender ? 1 : 0) && node !== own) return i;
-    }
-    return -1;
-  }
-
-  #settle(message: CausalMessage<T>, bytes: number): void {
-    const { node, sequence } = message;
-    this.#settled.set(node, sequence);
-    this.#ready.push(message, bytes);
-    if (this.#gaps.size > 0) this.#gaps.settled(node, sequence);
-  }
-
-  /** Wakes what waits for the ready messages from a place on; those become ready messages themselves. */
-  #cascade(start: number): void {
-    const ready = this.#ready, waiting = this.#waiting;
-    for (let i = start; i < ready.count && waiting.count > 0; i++) {
-      const { node, sequence } = ready.at(i);
-      this.#lookAgain(waiting.wake(node, sequence));
-    }
-    waiting.shrink();
-  }
-
-  #lookAgain(woken: number): void {
-    const waiting = this.#waiting;
-    for (let slot = woken; slot !== NO_SLOT;) {
-      const next = waiting.next(slot), message = waiting.message(slot);
-      const columns = columnsOf(message.vector);
-      const unmet = this.#nextUnmet(message, columns, waiting.place(slot));
-      if (unmet === -1) {
-        const bytes = waiting.bytes(slot);
-        waiting.remove(slot);
-        this.#settle(message, bytes);
-      } else {
-        this.#hold(slot, message, columns, unmet);
-      }
-      slot = next;
-    }
-  }
-
-  #hold(slot: number, { node: sender }: CausalMessage<T>, columns: Columns, place: number): void {
-    const node = columns.nodes[place], count = columns.counts[place];
-    this.#waiting.wait(slot, node, node === sender ? count - 1 : count, place);
-  }
-
-  /** Notes all that a vector says was sent and that is not settled. */
-  #noteMissing({ nodes, counts, start, size }: Columns): void {
-    const gaps = this.#gaps;
-    for (let i = start; i < start + size; i++) {
-      const node = nodes[i], count = counts[i];
-      if (count <= gaps.noted(node)) continue;
-      const settled = this.#settledOf(node);
-      if (count <= settled) continue;
-      gaps.note(node, Math.min(count, settled + this.#settings.aheadMax), this.#now());
-    }
-  }
-
-  #missingOf(gaps: readonly Gap[], rangesMax?: number): MissingRange[] {
-    return missingRanges(gaps, this.#waiting, (node) => this.#settledOf(node), rangesMax);
+    return found;
   }
 
   #renewWindows(now: number): void {
-    for (const gap of this.#gaps.all()) {
-      if (gap.windowLast <= this.#settledOf(gap.node)) this.#gaps.nextWindow(gap, now);
+    const { gaps } = this.#core;
+    for (const gap of gaps.all()) {
+      if (gap.windowLast <= this.#core.settledOf(gap.node)) gaps.nextWindow(gap, now);
     }
   }
 
-  #expireAll(due: readonly Gap[], found: OverdueRange[]): void {
-    const skips = this.#settings.onTimeout === "skip";
-    const gaps = new Map(due.map((gap) => [gap.node, gap]));
-    if (!skips) { for (const gap of due) gap.isReported = true; }
-    for (const { node, first, last } of this.#missingOf(due)) {
-      const { windowLast, sinceMs } = gaps.get(node)!;
-      const end = Math.min(last, windowLast);
-      // Behind a message that waits for another sender nothing is lost yet: its turn comes when that is settled.
-      if (first > end || (skips && first !== this.#settledOf(node) + 1)) continue;
-      found.push({ node, first, last: end, sinceMs, lost: skips });
-      if (skips) this.#lose(node, end);
-    }
-  }
-
-  /** Takes all of a sender up to a number as settled; none of them waits here. */
-  #lose(node: number, last: number): void {
-    const settled = this.#settledOf(node), start = this.#ready.count;
-    this.#lost += last - settled;
-    this.#settled.set(node, last);
-    this.#gaps.settled(node, last);
-    const waiting = this.#waiting;
-    if (last - settled <= waiting.count) {
-      for (let count = settled + 1; count <= last; count++) {
-        this.#lookAgain(waiting.wake(node, count));
-      }
-    } else {
-      for (const count of waiting.countsBetween(node, settled, last)) {
-        this.#lookAgain(waiting.wake(node, count));
-      }
-    }
-    this.#cascade(start);
-  }
-
+  /** What a loss has brought into the vectors of later messages counts as delivered. */
   #deliverAll({ vector }: CausalMessage<T>): void {
-    for (const [node, count] of vector.entries()) {
-      if (node !== this.clock.node) this.clock.deliver(node, count);
+    const { nodes, counts, start, size } = columnsOf(vector), { clock } = this;
+    for (let i = start; i < start + size; i++) {
+      if (nodes[i] !== clock.node) clock.deliver(nodes[i], counts[i]);
     }
   }
 
@@ -498,16 +360,10 @@ export class CausalQueue<T> {
     return SORTABLE_BYTES + vectorBytes(vector) + this.#settings.bytesOf(payload);
   }
 
-  #now(): number {
+  readonly #now = (): number => {
     const now = this.#settings.monotonicMs();
     // A clock that goes back or fails only makes a request come later.
-    if (now > this.#nowMs) this.#nowMs = now;
+    if (Number.isFinite(now) && now > this.#nowMs) this.#nowMs = now;
     return this.#nowMs;
-  }
-
-  #requireSent(count: number): void {
-    if (count <= this.#sentBefore) return;
-    this.#sentBefore = this.clock.sent;
-    if (count > this.#sentBefore) throwOwn(count, this.#sentBefore, this.clock.node);
-  }
+  };
 }

@@ -428,6 +428,22 @@ Deno.test("CausalQueue goes on from the vector that a node had before", () => {
   equal(queue.send("next").sequence, 2);
 });
 
+Deno.test("CausalQueue that has lost its state is told so by the first that names its old messages", () => {
+  const before = open(2), other = open(1);
+  for (const each of [before.send("one"), before.send("two")]) other.offer(each);
+  taken(other);
+  const answer = other.send("answer"), again = open(2);
+  throws(() => again.offer(answer), { code: "usage", message: /vector that it had/ });
+  throws(() => again.learn(other.clock.vector()), { code: "usage" });
+  again.checkInvariants();
+  // With what all others know of it, it goes on behind them.
+  const queue = new CausalQueue<unknown>({ clock: clockOf(2, other.clock.vector()) });
+  equal(queue.offer(answer), "duplicate");
+  const third = queue.send("three");
+  equal(other.offer(third), "ready");
+  deepEqual(taken(other), ["2:3"]);
+});
+
 Deno.test("CausalQueue refuses options that it does not know or cannot use", () => {
   const clock = clockOf(1);
   const refused: unknown[] = [

@@ -17,7 +17,9 @@
 
 import { checkIterable, checkType } from "../../base/assert.ts";
 import { MmsbError } from "../../base/errors.ts";
+import { requireHalves, requireNode } from "../check.ts";
 import { physicalUs, physicalUsOfHalves } from "../timestamp.ts";
+import { requireSequence } from "./_causal_refusals.ts";
 import type { DeadlockStrategy } from "./deadlock.ts";
 import { type DeadlockResolution, WaitGraph } from "./wait_graph.ts";
 
@@ -75,9 +77,12 @@ export interface HoldingCausalQueue {
 export function waitsOfQueue(queue: Pick<HoldingQueue, "waiting">): WaitGraph {
   const graph = new WaitGraph();
   for (const message of heldBy<HeldMessage>(queue)) {
+    checkType("waiting message", message, "object");
     const { id, dependencies, timestamp, priority } = message;
     const sinceUs = physicalUs(timestamp);
-    for (const holder of dependencies) graph.add({ waiter: id, holder, sinceUs, priority });
+    for (const holder of checkIterable("dependencies", dependencies)) {
+      graph.add({ waiter: id, holder, sinceUs, priority });
+    }
   }
   return graph;
 }
@@ -91,7 +96,8 @@ export function waitsOfQueue(queue: Pick<HoldingQueue, "waiting">): WaitGraph {
  * @throws {MmsbError} `usage` where the queue is none; `limit` where there are more waits than a graph holds.
  */
 export function waitsOfCausalQueue(queue: Pick<HoldingCausalQueue, "waiting">): WaitGraph {
-  const graph = new WaitGraph(), messages = [...heldBy<HeldCausalMessage>(queue)];
+  const graph = new WaitGraph();
+  const messages = Array.from(heldBy<HeldCausalMessage>(queue), checkHeld);
   const held = new Map<number, number[]>();
   for (const { node, sequence } of messages) {
     const ofNode = held.get(node);
@@ -101,7 +107,7 @@ export function waitsOfCausalQueue(queue: Pick<HoldingCausalQueue, "waiting">): 
   for (const sequences of held.values()) sequences.sort((a, b) => a - b);
   for (const { node, sequence, hi, lo, vector } of messages) {
     const sinceUs = physicalUsOfHalves(hi, lo), waiter = `${node}:${sequence}`;
-    for (const [other, count] of vector.entries()) {
+    for (const [other, count] of checkIterable("entries of a vector", vector.entries())) {
       const last = lastUpTo(held.get(other) ?? [], other === node ? sequence - 1 : count);
       if (last > 0) graph.add({ waiter, holder: `${other}:${last}`, sinceUs });
     }
@@ -158,6 +164,24 @@ export function endCausalDeadlocks(
 function heldBy<T>(queue: { waiting(): Iterable<T> }): Iterable<T> {
   checkType("waiting of queue", checkType("queue", queue, "object") && queue.waiting, "function");
   return checkIterable("waiting messages", queue.waiting());
+}
+
+/** Refuses what is no message that a causal queue holds back. */
+function checkHeld(message: HeldCausalMessage): HeldCausalMessage {
+  const { node, sequence, hi, lo, vector } = checkType(
+    "waiting message",
+    message,
+    "object",
+  ) as HeldCausalMessage;
+  requireNode(node);
+  requireSequence(sequence);
+  requireHalves(hi, lo);
+  checkType(
+    "entries of a vector",
+    checkType("vector", vector, "object") && vector.entries,
+    "function",
+  );
+  return message;
 }
 
 /** The largest of some rising numbers that is not above a bound; 0 for none. */

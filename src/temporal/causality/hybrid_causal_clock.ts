@@ -22,7 +22,7 @@ import { checkIterable, checkKeys, checkType } from "../../base/assert.ts";
 import { MmsbError } from "../../base/errors.ts";
 import type { HybridClock } from "../hybrid_clock.ts";
 import { compare, timestampFromHalves } from "../timestamp.ts";
-import { requireHalves, requireNode } from "./_causal_check.ts";
+import { requireHalves, requireNode } from "../check.ts";
 import { Columns } from "./_causal_columns.ts";
 import {
   columnsOf,
@@ -52,7 +52,10 @@ export interface HybridCausalStamp {
 export interface HybridCausalClockOptions {
   /** The hybrid clock; its node id is that of this clock. May be shared with other things that happen on the node. */
   readonly hlc: HybridClock;
-  /** What was sent and delivered before, where the node starts again; nothing if left out. */
+  /**
+   * What was sent and delivered before, where the node starts again; nothing if left out. Restore the hybrid clock as well
+   * ({@linkcode HybridClock.restore}): its stamps must be after those of before.
+   */
   readonly vector?: Vector;
 }
 

@@ -15,7 +15,7 @@
 import { checkBytes } from "../../base/assert.ts";
 import { MmsbError } from "../../base/errors.ts";
 import { SORTABLE_BYTES } from "../wire.ts";
-import { requireSequence } from "./_causal_check.ts";
+import { requireSequence } from "./_causal_refusals.ts";
 import type { CausalMessage } from "./causal_message.ts";
 import { type HybridCausalStamp, requireStamp } from "./hybrid_causal_clock.ts";
 import {

@@ -26,7 +26,7 @@
  */
 import { checkInteger, checkIterable, checkType } from "../../base/assert.ts";
 import { MmsbError } from "../../base/errors.ts";
-import { requireNode } from "./_causal_check.ts";
+import { requireNode } from "../check.ts";
 import { Columns, FIRST_MORE } from "./_causal_columns.ts";
 
 /** How two vectors stand: the first is equal to, before or after the second, or neither. */

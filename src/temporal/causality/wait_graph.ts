@@ -25,6 +25,7 @@
 import {
   assert,
   checkInteger,
+  checkIterable,
   checkKeys,
   checkNumber,
   checkOneOf,
@@ -431,11 +432,16 @@ export class WaitGraph {
    *
    * @param order The participants.
    * @returns Whether it is such an order.
+   * @throws {MmsbError} `usage` if it is no list.
    */
-  isOrder(order: readonly WaitId[]): boolean {
-    const table = this.#table, place = new Map<number, number>();
-    for (const id of order) place.set(table.slotOf(id), place.size);
-    if (place.size !== order.length || order.length !== this.participants || place.has(-1)) {
+  isOrder(order: Iterable<WaitId>): boolean {
+    const table = this.#table, place = new Map<number, number>(), { participants } = this;
+    let count = 0;
+    for (const id of checkIterable("order", order)) {
+      place.set(table.slotOf(id), place.size);
+      if (++count > participants) return false;
+    }
+    if (place.size !== count || count !== participants || place.has(-1)) {
       return false;
     }
     for (const [slot, at] of place) {

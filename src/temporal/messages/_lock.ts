@@ -1,15 +1,15 @@
 /**
  * A lock between threads: one word, 0 free, 1 held, 2 held and somebody may sleep (Drepper, "Futexes Are Tricky",
- * 2011). The word behind it names the holder, so that a thread that waits too long can say for whom.
+ * 2011). The word behind it names the last holder, so that a thread that waits too long can say for whom.
  *
  * A thread that dies while it holds the lock leaves the structure half changed, and nobody can take it over
  * safely: the others get an error after a limit in place of hanging, each call anew. Locked parts
  * are short (some 50 µs for a thousand messages) and run no code of a caller, so only a killed thread can do that.
  *
- * Cost: one compare-and-swap and one subtraction where nobody else is there, some 10 ns together.
+ * Cost: one compare-and-swap and one exchange where nobody else is there, some 25 ns together.
  */
 import { MmsbError } from "../../base/errors.ts";
-import { LOCK, LOCK_HOLDER } from "./_queue_memory.ts";
+import { LOCK, LOCK_HOLDER } from "./_queue_layout.ts";
 
 /** How long a thread waits for the lock before it takes the holder for dead, in ms. */
 export const LOCK_WAIT_MS = 10_000;
@@ -22,11 +22,7 @@ export function lock(words: Int32Array, handle: number, spins: number, waitMs: n
 
 /** Gives it back. */
 export function unlock(words: Int32Array): void {
-  words[LOCK_HOLDER] = 0;
-  if (Atomics.sub(words, LOCK, 1) !== 1) {
-    Atomics.store(words, LOCK, 0);
-    Atomics.notify(words, LOCK, 1);
-  }
+  if (Atomics.exchange(words, LOCK, 0) !== 1) Atomics.notify(words, LOCK, 1);
 }
 
 function lockSlowly(words: Int32Array, spins: number, waitMs: number): void {

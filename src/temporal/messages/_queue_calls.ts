@@ -6,6 +6,7 @@
 import { checkInteger, checkKeys } from "../../base/assert.ts";
 import { MmsbError } from "../../base/errors.ts";
 import type { QueueMemory } from "./_queue_memory.ts";
+import { blocksOf, wordsOf } from "./_rows.ts";
 import { checkWait } from "./_queue_waiting.ts";
 import type { MessageBatch } from "./message_batch.ts";
 import type { QueuePopOptions, QueuePushOptions } from "./queue_types.ts";
@@ -15,6 +16,15 @@ export interface PushNeed {
   blocks: number;
   edges: number;
   isTimed: boolean;
+}
+
+/** Adds up what the rows of a batch need. */
+export function addNeed(need: PushNeed, batch: MessageBatch): void {
+  const { count, dependencyCount, payloadBytes } = batch;
+  for (let row = 0; row < count; row++) {
+    need.edges += dependencyCount[row];
+    need.blocks += blocksOf(wordsOf(dependencyCount[row], payloadBytes[row]));
+  }
 }
 
 /** Checks how long a push waits. */
@@ -42,7 +52,7 @@ export function refuseClosed(what: "push" | "pop"): never {
     "closed",
     what === "push"
       ? "Cannot push as the queue is closed: nothing of this call is in"
-      : "Cannot wait for a message as the queue is closed and empty: nothing will come any more",
+      : "Cannot wait for a message as the queue is closed and nothing in it will be ready: drop or release what waits in vain",
   );
 }
 

@@ -90,7 +90,9 @@ export function checkWait(waitMs: unknown, otherwise: number): number {
   if (typeof waitMs === "number" && waitMs >= 0) return waitMs;
   throw new MmsbError(
     "usage",
-    `Cannot wait ${String(waitMs)} ms: give a number from 0, Infinity to wait for ever`,
+    `Cannot wait ${
+      typeof waitMs === "number" ? waitMs : typeof waitMs
+    } ms: give a number from 0, Infinity to wait for ever`,
     { values: { waitMs } },
   );
 }

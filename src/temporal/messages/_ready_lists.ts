@@ -1,6 +1,6 @@
 /**
- * Messages that may be delivered: 16 lists, one for each deadline class and priority, each in order of timestamp,
- * sequence, node and id.
+ * Messages in slots that may be delivered: 16 lists, one for each deadline class and priority, each in order of timestamp,
+ * sequence, node and id. Messages without a window that come in order are in lanes (`_lanes.ts`), not here.
  *
  * Timestamps of one producer rise, so what comes from a few producers is a few sorted sequences. A list
  * is eight sorted runs and a heap. A message goes to the end of its producer's run if it belongs there, else to the end of
@@ -16,21 +16,17 @@ import { assert } from "../../base/assert.ts";
 import {
   CHILD,
   FLAGS,
-  HI,
-  ID_HI,
-  ID_LO,
-  LO,
   NEXT,
   PREVIOUS,
-  type QueueMemory,
   READY_AT,
   READY_COUNT,
   READY_LIST_WORDS,
   READY_LISTS,
   READY_MASK,
   RUNS,
-  SEQUENCE,
-} from "./_queue_memory.ts";
+} from "./_queue_layout.ts";
+import type { QueueMemory } from "./_queue_memory.ts";
+import { isBefore } from "./_record_order.ts";
 
 const ROOT = 2 * RUNS;
 const RUN_MASK = ROOT + 1;
@@ -40,14 +36,12 @@ const ALL_RUNS = (1 << RUNS) - 1;
 
 /** The lists. */
 export class ReadyLists {
+  readonly #memory: QueueMemory;
   readonly #words: Int32Array;
-  readonly #u32: Uint32Array;
-  readonly #f64: Float64Array;
 
   constructor(memory: QueueMemory) {
+    this.#memory = memory;
     this.#words = memory.words;
-    this.#u32 = memory.u32;
-    this.#f64 = memory.f64;
   }
 
   /** Adds a record to the list that its flags name. */
@@ -59,7 +53,7 @@ export class ReadyLists {
     words[READY_MASK] |= 1 << number;
     let run = (flags >>> 24) & (RUNS - 1);
     let tail = words[list + RUNS + run];
-    if (tail !== 0 && this.#isBefore(slot, tail)) {
+    if (tail !== 0 && isBefore(this.#memory, slot, tail)) {
       run = this.#otherRun(list, run, slot);
       if (run === HEAP) return this.#addToHeap(list, slot);
       tail = words[list + RUNS + run];
@@ -103,7 +97,7 @@ export class ReadyLists {
     let best = words[list + ROOT];
     for (let left = words[list + RUN_MASK]; left !== 0; left &= left - 1) {
       const head = words[list + 31 - Math.clz32(left & -left)];
-      if (best === 0 || this.#isBefore(head, best)) best = head;
+      if (best === 0 || isBefore(this.#memory, head, best)) best = head;
     }
     return best;
   }
@@ -119,7 +113,7 @@ export class ReadyLists {
     if (best === first) best = 0;
     for (let left = words[list + RUN_MASK]; left !== 0; left &= left - 1) {
       const head = words[list + 31 - Math.clz32(left & -left)];
-      if (head !== first && (best === 0 || this.#isBefore(head, best))) best = head;
+      if (head !== first && (best === 0 || isBefore(this.#memory, head, best))) best = head;
     }
     return best;
   }
@@ -129,7 +123,7 @@ export class ReadyLists {
     const words = this.#words;
     if (((words[slot + FLAGS] >>> 20) & 15) === HEAP) return 0;
     const next = words[slot + NEXT];
-    return next !== 0 && (limit === 0 || this.#isBefore(next, limit)) ? next : 0;
+    return next !== 0 && (limit === 0 || isBefore(this.#memory, next, limit)) ? next : 0;
   }
 
   /** Counts the records, and sees that they are in order. */
@@ -143,7 +137,6 @@ export class ReadyLists {
       count += inList;
     }
     assert(words[READY_MASK] === mask, "The mask says which ready lists hold something");
-    assert(words[READY_COUNT] === count, "As many messages are ready as are counted");
     return count;
   }
 
@@ -154,7 +147,7 @@ export class ReadyLists {
       let previous = 0;
       for (let slot = words[list + run]; slot !== 0; slot = words[slot + NEXT]) {
         assert(words[slot + PREVIOUS] === previous, "A run is linked both ways");
-        assert(previous === 0 || this.#isBefore(previous, slot), "A run is in order");
+        assert(previous === 0 || isBefore(this.#memory, previous, slot), "A run is in order");
         const flags = words[slot + FLAGS];
         assert(listOf(flags) === number && ((flags >>> 20) & 15) === run, "A record names its run");
         previous = slot;
@@ -178,7 +171,7 @@ export class ReadyLists {
       let previous = slot;
       for (let child = words[slot + CHILD]; child !== 0; child = words[child + NEXT]) {
         assert(words[child + PREVIOUS] === previous, "Siblings are linked both ways");
-        assert(this.#isBefore(slot, child), "A parent comes before its children");
+        assert(isBefore(this.#memory, slot, child), "A parent comes before its children");
         stack.push(child);
         previous = child;
       }
@@ -191,7 +184,7 @@ export class ReadyLists {
     const words = this.#words, used = words[list + RUN_MASK];
     for (let left = used & ~(1 << not); left !== 0; left &= left - 1) {
       const run = 31 - Math.clz32(left & -left);
-      if (!this.#isBefore(slot, words[list + RUNS + run])) return run;
+      if (!isBefore(this.#memory, slot, words[list + RUNS + run])) return run;
     }
     const empty = ~used & ALL_RUNS;
     return empty === 0 ? HEAP : 31 - Math.clz32(empty);
@@ -221,7 +214,7 @@ export class ReadyLists {
   /** Joins two trees without siblings; gives the root. */
   #joined(a: number, b: number): number {
     const words = this.#words;
-    const parent = this.#isBefore(a, b) ? a : b, child = parent === a ? b : a;
+    const parent = isBefore(this.#memory, a, b) ? a : b, child = parent === a ? b : a;
     const sibling = words[parent + CHILD];
     words[child + PREVIOUS] = parent;
     words[child + NEXT] = sibling;
@@ -254,26 +247,6 @@ export class ReadyLists {
       pairs = rest;
     }
     return root;
-  }
-
-  /** Whether a record comes before another by timestamp, sequence, node and id. */
-  #isBefore(a: number, b: number): boolean {
-    const u32 = this.#u32;
-    const aHi = u32[a + HI], bHi = u32[b + HI];
-    if (aHi !== bHi) return aHi < bHi;
-    const aLo = u32[a + LO], bLo = u32[b + LO];
-    if (aLo !== bLo) return aLo < bLo;
-    return this.#isBeforeAtOnce(a, b);
-  }
-
-  #isBeforeAtOnce(a: number, b: number): boolean {
-    const u32 = this.#u32, f64 = this.#f64;
-    const aSequence = f64[(a >> 1) + SEQUENCE], bSequence = f64[(b >> 1) + SEQUENCE];
-    if (aSequence !== bSequence) return aSequence < bSequence;
-    const aNode = u32[a + FLAGS] & 0xffff, bNode = u32[b + FLAGS] & 0xffff;
-    if (aNode !== bNode) return aNode < bNode;
-    if (u32[a + ID_HI] !== u32[b + ID_HI]) return u32[a + ID_HI] < u32[b + ID_HI];
-    return u32[a + ID_LO] < u32[b + ID_LO];
   }
 }
 

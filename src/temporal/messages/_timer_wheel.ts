@@ -14,7 +14,6 @@
  */
 import { assert } from "../../base/assert.ts";
 import {
-  type QueueMemory,
   TIME_US,
   TIMER_COUNT,
   TIMER_NEXT,
@@ -23,7 +22,8 @@ import {
   TIMER_US,
   WHEEL_AT,
   WHEEL_LEVELS,
-} from "./_queue_memory.ts";
+} from "./_queue_layout.ts";
+import type { QueueMemory } from "./_queue_memory.ts";
 
 const PLACES = WHEEL_LEVELS * 64;
 const OCCUPIED = WHEEL_AT + PLACES;

@@ -8,8 +8,9 @@
  * Cost: 32 bytes an edge; one look at a bucket a delivery while anybody waits, none otherwise.
  */
 import { assert } from "../../base/assert.ts";
-import { bucketOf } from "./_id_table.ts";
-import { DEPENDENCIES, EDGE, EDGE_COUNT, EDGE_HEAD, type QueueMemory } from "./_queue_memory.ts";
+import { bucketOf } from "./_bucket.ts";
+import { DEPENDENCIES, EDGE, EDGE_COUNT, EDGE_HEAD } from "./_queue_layout.ts";
+import type { QueueMemory } from "./_queue_memory.ts";
 
 // Words of an edge; the first is the link of a free one.
 /** The next edge of the same message. */

@@ -142,7 +142,7 @@ export function requireTimes(errorUs: number, fromUs: number, untilUs: number): 
   ) return;
   throw new MmsbError(
     "usage",
-    `Cannot use error ${String(errorUs)}, window ${String(fromUs)} to ${String(untilUs)}: ` +
+    `Cannot use error ${shown(errorUs)}, window ${shown(fromUs)} to ${shown(untilUs)}: ` +
       "give an error from 0, whole µs before 2^52, and an end not before the beginning or Infinity",
     { values: { errorUs, validFromUs: fromUs, validUntilUs: untilUs } },
   );
@@ -156,6 +156,11 @@ function copyOf(dependencies: readonly bigint[]): bigint[] {
   }
   checkInteger("dependencies", dependencies.length, 0, MESSAGE_DEPENDENCIES_MAX, "limit");
   return [...dependencies];
+}
+
+/** A number, or what else it is: an object may have no text. */
+function shown(value: unknown): string {
+  return typeof value === "number" ? `${value}` : typeof value;
 }
 
 function isTime(us: number): boolean {

@@ -10,17 +10,10 @@
  *
  * Cost: all memory is taken when it is made, 75 bytes a row and the payloads; filling a row's columns costs some ns.
  */
-import { checkBytes, checkInteger, checkKeys, checkType } from "../../base/assert.ts";
-import { MmsbError } from "../../base/errors.ts";
-import {
-  BATCH_PAYLOAD_BYTES_MAX,
-  BATCH_ROWS_MAX,
-  MESSAGE_DEPENDENCIES_MAX,
-  MESSAGE_PAYLOAD_BYTES_MAX,
-} from "../../base/limits.ts";
+import { checkBytes, checkInteger, checkKeys } from "../../base/assert.ts";
+import { BATCH_PAYLOAD_BYTES_MAX, BATCH_ROWS_MAX } from "../../base/limits.ts";
 import { timestampFromHalves } from "../timestamp.ts";
 import {
-  areTimes,
   type MessageOptions,
   type Priority,
   type TemporalMessage,
@@ -262,72 +255,4 @@ export class MessageBatch {
     checkInteger("row", row, 0, this.count - 1);
     return PUSH_OUTCOMES[this.outcome[row]];
   }
-}
-
-/** Refuses a value that is no batch. */
-export function checkBatch(batch: unknown): MessageBatch {
-  checkType("batch", batch, "object");
-  if (batch instanceof MessageBatch && Object.hasOwn(batch, "payloadWords")) return batch;
-  throw new MmsbError("usage", "Cannot use the batch: give a MessageBatch", { values: {} });
-}
-
-/**
- * Refuses a batch with a row that is no message, before any of them is taken.
- *
- * @returns Whether the window of a row begins after 0 or ends: then the time matters.
- */
-export function checkRows(batch: MessageBatch): boolean {
-  const { priority, sequence, errorUs, validFromUs, validUntilUs } = batch;
-  const { dependencyCount, payloadBytes } = batch;
-  const count = checkInteger("count of a batch", batch.count, 0, batch.capacity);
-  let isTimed = false;
-  for (let row = 0; row < count; row++) {
-    const number = sequence[row], fromUs = validFromUs[row], untilUs = validUntilUs[row];
-    if (
-      priority[row] > 3 || !(number >= 0 && number <= Number.MAX_SAFE_INTEGER) ||
-      Math.floor(number) !== number || !areTimes(errorUs[row], fromUs, untilUs)
-    ) refuseRow(batch, row);
-    if (fromUs > 0 || untilUs !== Infinity) isTimed = true;
-    if (dependencyCount[row] !== 0) checkDependencies(batch, row);
-    if (payloadBytes[row] !== 0) checkPayload(batch, row);
-  }
-  return isTimed;
-}
-
-function checkDependencies(batch: MessageBatch, row: number): void {
-  const { dependencies, dependencyEnd } = batch;
-  const first = batch.dependencyStart[row], end = first + batch.dependencyCount[row];
-  if (!(end <= dependencyEnd && 2 * dependencyEnd <= dependencies.length)) refuseRow(batch, row);
-  for (let i = first; i < end; i++) {
-    const isSelf = dependencies[2 * i] === batch.idHi[row] &&
-      dependencies[2 * i + 1] === batch.idLo[row];
-    if (isSelf) refuseRow(batch, row);
-  }
-}
-
-function checkPayload(batch: MessageBatch, row: number): void {
-  const start = batch.payloadStart[row], bytes = batch.payloadBytes[row];
-  if (
-    (start & 3) !== 0 || start + bytes > batch.payload.length || bytes > MESSAGE_PAYLOAD_BYTES_MAX
-  ) refuseRow(batch, row);
-}
-
-function refuseRow(batch: MessageBatch, row: number): never {
-  const values = {
-    row,
-    priority: batch.priority[row],
-    sequence: batch.sequence[row],
-    errorUs: batch.errorUs[row],
-    validFromUs: batch.validFromUs[row],
-    validUntilUs: batch.validUntilUs[row],
-    dependencies: `${batch.dependencyCount[row]} from ${batch.dependencyStart[row]}`,
-    payload: `${batch.payloadBytes[row]} bytes from ${batch.payloadStart[row]}`,
-  };
-  throw new MmsbError(
-    "usage",
-    `Cannot push row ${row} as it is no message: give a priority from 0 to 3, a whole sequence, an error ` +
-      "from 0, a window of whole µs that ends no sooner than it begins, at most " +
-      `${MESSAGE_DEPENDENCIES_MAX} dependencies other than itself, a payload at a multiple of 4`,
-    { values },
-  );
 }

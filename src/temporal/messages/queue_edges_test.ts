@@ -145,13 +145,19 @@ Deno.test("TemporalQueue takes all of a batch or nothing, and counts what it ref
 
 Deno.test("TemporalQueue remembers as many delivered ids as it says", () => {
   const queue = TemporalQueue.create({ nowUs, capacity: 2, remembered: 3 });
-  for (let id = 1n; id <= 10n; id++) {
-    assert.equal(queue.push({ id, timestamp: id }), "ready");
-    assert.equal(queue.pop()?.id, id);
+  const idOf = (index: bigint): bigint => index << 40n; // Far apart: ids of one 32 are remembered together.
+  for (let index = 1n; index <= 10n; index++) {
+    assert.equal(queue.push({ id: idOf(index), timestamp: index }), "ready");
+    assert.equal(queue.pop()?.id, idOf(index));
+    queue.checkInvariants();
   }
-  for (const id of [8n, 9n, 10n]) assert.equal(queue.push({ id, timestamp: id }), "duplicate");
-  assert.equal(queue.push({ id: 1n, timestamp: 1n, dependencies: [10n] }), "ready");
-  assert.equal(queue.push({ id: 2n, timestamp: 1n, dependencies: [3n] }), "waiting");
+  for (const index of [8n, 9n, 10n]) {
+    assert.equal(queue.push({ id: idOf(index), timestamp: index }), "duplicate");
+  }
+  const push = (id: bigint, on: bigint): string =>
+    queue.push({ id, timestamp: 1n, dependencies: [idOf(on)] });
+  assert.equal(push(1n, 10n), "ready");
+  assert.equal(push(2n, 3n), "waiting");
   queue.checkInvariants();
 });
 

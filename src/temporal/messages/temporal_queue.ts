@@ -20,7 +20,7 @@
  * ## Dependencies
  *
  * A message waits until each message it names was delivered: taken out of this queue. Ids of delivered messages are
- * remembered, at least the last `remembered` of them; a dependency that was forgotten counts as not
+ * remembered, at least the last `remembered` of them (more where ids differ in their lower five bits only); a dependency that was forgotten counts as not
  * delivered. One that never comes is waited for till the window is over (expired) or `dependencyTimeoutUs` after the message
  * could have been delivered (timed out). An id is refused as a duplicate while its message is in the queue, or delivered and
  * remembered; the id of a message that expired or timed out may come again.
@@ -32,19 +32,17 @@
  *
  * ## Threads
  *
- * One lock, taken once a push and twice a pop of more than a few; payloads are copied out outside it. A thread that is
- * ended in the middle of a call may hold it: the others throw `worker` after 10 s and the queue is lost. One that is
- * ended while it copies out takes the messages of that batch along: they count as delivered.
+ * One lock, taken once a call; only payloads of more than 256 bytes are copied out after it, and it is then taken again. A thread that is
+ * ended in the middle of a call may hold it: the others throw `worker` after 10 to 20 s and the queue is lost.
  *
  * Cost: see the figures of `deno task anchors queue`. Nothing is allocated a message.
  */
 import { assert, checkKeys, checkType } from "../../base/assert.ts";
 import { MmsbError } from "../../base/errors.ts";
 import { timestampFromHalves } from "../timestamp.ts";
-import { lock, LOCK_WAIT_MS, unlock } from "./_lock.ts";
-import { QueueCore } from "./_queue_core.ts";
+import { checkBatch } from "./_batch_checks.ts";
+import { popWait, pushWait } from "./_queue_calls.ts";
 import {
-  checkSizes,
   CLOSED,
   DELIVERED,
   DROPPED,
@@ -56,34 +54,22 @@ import {
   ENDED_WRITTEN,
   EXPIRED,
   FLAGS,
-  HANDLES,
   HELD_COUNT,
   HI,
   ID_HI,
   ID_LO,
-  ITEM_SIGNAL,
   ITEM_SLEEPERS,
   LO,
   PUSHED,
-  QueueMemory,
   READY_COUNT,
   REFUSED,
-  ROOM_SIGNAL,
   ROOM_SLEEPERS,
   TIMED_OUT,
-  TIMER_COUNT,
   WAITING_COUNT,
-} from "./_queue_memory.ts";
-import { type SleepPlace, sleepUntil, sleepUntilAsync, wake } from "./_queue_waiting.ts";
-import { blocksOf, wordsOf } from "./_rows.ts";
-import {
-  popWait,
-  type PushNeed,
-  pushWait,
-  refuseClosed,
-  refuseLong,
-  refuseNever,
-} from "./_queue_calls.ts";
+} from "./_queue_layout.ts";
+import { checkSizes, QueueMemory } from "./_queue_memory.ts";
+import { QueueSide } from "./_queue_side.ts";
+import { sleepUntil, sleepUntilAsync } from "./_queue_waiting.ts";
 import { type MessageOptions, type Priority, requireId, type TemporalMessage } from "./message.ts";
 import type {
   EndedMessage,
@@ -95,15 +81,9 @@ import type {
   TemporalQueueStats,
   WaitingMessage,
 } from "./queue_types.ts";
-import { checkBatch, checkRows, MessageBatch, type PushOutcome } from "./message_batch.ts";
-
-/** Longest sleep for room, in ms: the wake-up comes only with a quarter of it. */
-const ROOM_LOOK_MS = 10;
+import { MessageBatch, type PushOutcome } from "./message_batch.ts";
 
 const REASONS: readonly EndedMessage["reason"][] = ["expired", "timed-out", "dropped"];
-
-/** Rows up to which a pop copies under the lock, in place of taking it twice. */
-const FEW = 16;
 
 /**
  * A queue of temporal messages, as one thread sees it.
@@ -157,27 +137,11 @@ const FEW = 16;
  * ```
  */
 export class TemporalQueue {
-  readonly #memory: QueueMemory;
-  readonly #words: Int32Array<SharedArrayBuffer>;
-  readonly #f64: Float64Array<SharedArrayBuffer>;
-  readonly #core: QueueCore;
-  readonly #nowUs: () => number;
-  readonly #handle: number;
-  readonly #items: SleepPlace;
-  readonly #room: SleepPlace;
+  readonly #side: QueueSide;
   #single = new MessageBatch({ capacity: 1, payloadBytes: 256, dependencies: 8 });
-  #lockWaitMs = LOCK_WAIT_MS;
 
   private constructor(memory: QueueMemory, nowUs: () => number) {
-    this.#memory = memory;
-    const { words } = memory;
-    this.#words = words;
-    this.#f64 = memory.f64;
-    this.#core = new QueueCore(memory);
-    this.#nowUs = checkType("nowUs", nowUs, "function") as () => number;
-    this.#handle = Atomics.add(words, HANDLES, 1) + 1;
-    this.#items = { words, signalAt: ITEM_SIGNAL, sleepersAt: ITEM_SLEEPERS, lookMs: Infinity };
-    this.#room = { words, signalAt: ROOM_SIGNAL, sleepersAt: ROOM_SLEEPERS, lookMs: ROOM_LOOK_MS };
+    this.#side = new QueueSide(memory, nowUs);
   }
 
   /**
@@ -211,22 +175,22 @@ export class TemporalQueue {
 
   /** Gives what another thread attaches, for `postMessage`. */
   share(): TemporalQueueHandle {
-    return { kind: "temporal-queue", memory: this.#memory.memory };
+    return { kind: "temporal-queue", memory: this.#side.memory.memory };
   }
 
   /** Most messages in the queue at a time. */
   get capacity(): number {
-    return this.#memory.capacity;
+    return this.#side.memory.capacity;
   }
 
   /** Messages in the queue now: held, waiting and ready. */
   get size(): number {
-    return this.#locked(this.#readTime(false), () => this.#core.size);
+    return this.#side.locked(true, () => this.#side.core.size);
   }
 
   /** Whether {@linkcode close} was called, in any thread. */
   get closed(): boolean {
-    return Atomics.load(this.#words, CLOSED) !== 0;
+    return Atomics.load(this.#side.memory.words, CLOSED) !== 0;
   }
 
   /**
@@ -255,15 +219,11 @@ export class TemporalQueue {
    * `usage` where a row is no message. Nothing is in then.
    */
   pushBatch(batch: MessageBatch, options?: QueuePushOptions): number {
-    const waitMs = options === undefined ? 0 : pushWait(options, 0);
-    const need = this.#needOf(batch);
-    const taken = this.#tryPush(batch, need);
+    const side = this.#side, waitMs = options === undefined ? 0 : pushWait(options, 0);
+    let taken = side.push(batch);
     if (taken >= 0) return taken;
-    if (waitMs > 0) {
-      const later = sleepUntil(this.#room, () => this.#pushAttempt(batch, need), waitMs);
-      if (later >= 0) return later;
-    }
-    this.#refuseFull(batch.count, waitMs);
+    if (waitMs > 0) taken = sleepUntil(side.room, () => side.pushAttempt(batch), waitMs);
+    return taken >= 0 ? taken : side.refuseFull(batch.count, waitMs);
   }
 
   /**
@@ -274,12 +234,10 @@ export class TemporalQueue {
    * @returns As {@linkcode pushBatch}; rejects as that throws.
    */
   async pushBatchAsync(batch: MessageBatch, options?: QueuePushOptions): Promise<number> {
-    const waitMs = pushWait(options ?? {}, Infinity);
-    // A copy: other pushes come while this one waits.
-    const need = { ...this.#needOf(batch) };
-    const taken = await sleepUntilAsync(this.#room, () => this.#pushAttempt(batch, need), waitMs);
-    if (taken < 0) this.#refuseFull(batch.count, waitMs);
-    return taken;
+    const side = this.#side, waitMs = pushWait(options ?? {}, Infinity);
+    const attempt = (): number => side.pushAttempt(batch);
+    const taken = await sleepUntilAsync(side.room, attempt, waitMs);
+    return taken >= 0 ? taken : side.refuseFull(batch.count, waitMs);
   }
 
   /**
@@ -287,7 +245,7 @@ export class TemporalQueue {
    *
    * @param options How long to wait for one, blocking this thread.
    * @returns The message; undefined where none may be delivered.
-   * @throws {MmsbError} `closed` where it would wait for a queue that is closed and empty.
+   * @throws {MmsbError} `closed` where it would wait for a queue that is closed and has nothing to come.
    */
   pop(options?: QueuePopOptions): TemporalMessage | undefined {
     const batch = this.#singleForFirst();
@@ -304,7 +262,8 @@ export class TemporalQueue {
    * Takes the message that comes first, and waits without blocking while there is none.
    *
    * @param options How long to wait; for ever if left out.
-   * @returns The message; undefined where time is up. Rejects with `closed` where the queue is closed and empty.
+   * @returns The message; undefined where time is up. Rejects with `closed` where the queue is closed and has
+   * nothing to come.
    */
   async popAsync(options?: QueuePopOptions): Promise<TemporalMessage | undefined> {
     const batch = new MessageBatch({ capacity: 1, payloadBytes: 0, dependencies: 0 });
@@ -313,9 +272,9 @@ export class TemporalQueue {
     let message: TemporalMessage | undefined;
     const attempt = (): number => {
       message = this.pop();
-      return message === undefined ? this.#untilDue(waitMs) : 1;
+      return message === undefined ? this.#side.untilDue(waitMs) : 1;
     };
-    await sleepUntilAsync(this.#items, attempt, waitMs);
+    await sleepUntilAsync(this.#side.items, attempt, waitMs);
     return message;
   }
 
@@ -325,16 +284,17 @@ export class TemporalQueue {
    * @param batch Takes them; what it held is dropped first.
    * @param options How many at most, and how long to wait for the first, blocking this thread.
    * @returns How many were taken; fewer than there are where the batch has no room for the next one.
-   * @throws {MmsbError} `closed` where it would wait for a queue that is closed and empty, `out-of-bounds` where the first
+   * @throws {MmsbError} `closed` where it would wait for a queue that is closed and has nothing to come, `out-of-bounds` where the first
    * message is longer than the whole batch; it stays in the queue.
    */
   popBatch(batch: MessageBatch, options?: QueuePopOptions): number {
     checkBatch(batch);
-    if (options === undefined) return this.#tryPop(batch, batch.capacity);
+    const side = this.#side;
+    if (options === undefined) return side.pop(batch, batch.capacity);
     const { waitMs, max } = popWait(options, batch, 0);
-    const taken = this.#tryPop(batch, max);
+    const taken = side.pop(batch, max);
     if (taken > 0 || waitMs === 0 || max === 0) return taken;
-    return Math.max(0, sleepUntil(this.#items, () => this.#popAttempt(batch, max, waitMs), waitMs));
+    return Math.max(0, sleepUntil(side.items, () => side.popAttempt(batch, max, waitMs), waitMs));
   }
 
   /**
@@ -348,8 +308,9 @@ export class TemporalQueue {
     checkBatch(batch);
     const { waitMs, max } = popWait(options ?? {}, batch, Infinity);
     if (max === 0) return 0;
-    const attempt = (): number => this.#popAttempt(batch, max, waitMs);
-    return Math.max(0, await sleepUntilAsync(this.#items, attempt, waitMs));
+    const side = this.#side;
+    const attempt = (): number => side.popAttempt(batch, max, waitMs);
+    return Math.max(0, await sleepUntilAsync(side.items, attempt, waitMs));
   }
 
   /**
@@ -359,8 +320,8 @@ export class TemporalQueue {
    * @returns Ids and reasons, the oldest first.
    */
   drainEnded(): EndedMessage[] {
-    const words = this.#words, u32 = this.#memory.u32;
-    return this.#locked(this.#readTime(false), () => {
+    const { words, u32 } = this.#side.memory;
+    return this.#side.locked(true, () => {
       const written = words[ENDED_WRITTEN];
       const count = Math.min(ENDED_KEPT, (written - words[ENDED_READ]) >>> 0);
       const ended: EndedMessage[] = [];
@@ -381,11 +342,11 @@ export class TemporalQueue {
    * @returns What each of them still waits for, in no order.
    */
   waiting(): WaitingMessage[] {
-    const { u32 } = this.#memory, core = this.#core, found: WaitingMessage[] = [];
-    return this.#locked(this.#readTime(false), () => {
-      core.eachWaiting((slot) => {
+    const { u32 } = this.#side.memory, { core } = this.#side, found: WaitingMessage[] = [];
+    return this.#side.locked(true, () => {
+      core.slots.eachWaiting((slot) => {
         const dependencies: bigint[] = [];
-        core.eachNeed(slot, (hi, lo) => dependencies.push(timestampFromHalves(hi, lo)));
+        core.slots.waits.eachOf(slot, (hi, lo) => dependencies.push(timestampFromHalves(hi, lo)));
         found.push({
           id: timestampFromHalves(u32[slot + ID_HI], u32[slot + ID_LO]),
           dependencies: dependencies.reverse(),
@@ -405,7 +366,8 @@ export class TemporalQueue {
    * @throws {MmsbError} `usage` if `id` does not fit 64 unsigned bits.
    */
   drop(id: bigint): boolean {
-    return this.#change(id, (hi, lo) => this.#core.drop(hi, lo));
+    const [hi, lo] = halvesOf(id);
+    return this.#side.change(() => this.#side.core.drop(hi, lo));
   }
 
   /**
@@ -417,7 +379,8 @@ export class TemporalQueue {
    * @throws {MmsbError} `usage` if `id` does not fit 64 unsigned bits.
    */
   release(id: bigint): boolean {
-    return this.#change(id, (hi, lo) => this.#core.letGo(hi, lo));
+    const [hi, lo] = halvesOf(id);
+    return this.#side.change(() => this.#side.core.letGo(hi, lo));
   }
 
   /**
@@ -426,8 +389,8 @@ export class TemporalQueue {
    * @returns Where the messages are, and what became of the others.
    */
   stats(): TemporalQueueStats {
-    const words = this.#words, f64 = this.#f64;
-    return this.#locked(this.#readTime(false), () => ({
+    const { words, f64 } = this.#side.memory;
+    return this.#side.locked(true, () => ({
       pushed: f64[PUSHED],
       delivered: f64[DELIVERED],
       expired: f64[EXPIRED],
@@ -443,154 +406,25 @@ export class TemporalQueue {
 
   /**
    * Closes the queue for all, from any thread: pushes throw `closed` from now on, what is in can still be taken, and whoever
-   * sleeps wakes. Again: nothing.
+   * sleeps wakes. Who waits for a message gets `closed` when none is ready and time alone makes none ready: what then waits for
+   * others waits in vain, and leaves only by {@linkcode drop} or {@linkcode release}. Again: nothing.
    */
   close(): void {
-    // Under the lock: when it is over, no push that began before is still under way.
-    this.#locked(NaN, () => Atomics.store(this.#words, CLOSED, 1));
-    for (const at of [ITEM_SIGNAL, ROOM_SIGNAL]) {
-      Atomics.add(this.#words, at, 1);
-      Atomics.notify(this.#words, at);
-    }
+    this.#side.close();
   }
 
   /** Checks what must always hold; takes the lock, and looks at every record. */
   checkInvariants(): void {
-    this.#locked(NaN, () => this.#core.checkInvariants());
+    const { words } = this.#side.memory;
+    this.#side.locked(false, () => this.#side.core.checkInvariants());
     for (const at of [ITEM_SLEEPERS, ROOM_SLEEPERS]) {
-      assert(Atomics.load(this.#words, at) >= 0, "No fewer than none sleep");
+      assert(Atomics.load(words, at) >= 0, "No fewer than none sleep");
     }
   }
-
-  #change(id: bigint, work: (idHi: number, idLo: number) => boolean): boolean {
-    requireId("id of a message", id);
-    const words = this.#words, hi = Number(id >> 32n) | 0, lo = Number(id & 0xffff_ffffn) | 0;
-    const isDone = this.#locked(this.#readTime(false), () => work(hi, lo));
-    // Others may have become ready, and there may be room.
-    if (isDone && Atomics.load(words, ITEM_SLEEPERS) > 0) wake(this.#items, Infinity);
-    if (isDone && Atomics.load(words, ROOM_SLEEPERS) > 0) wake(this.#room, Infinity);
-    return isDone;
-  }
-
-  #tryPush(batch: MessageBatch, need: PushNeed): number {
-    const nowUs = this.#readTime(need.isTimed), core = this.#core, words = this.#words;
-    lock(words, this.#handle, this.#memory.spins, this.#lockWaitMs);
-    let taken = -1, hasSleepers = false;
-    try {
-      if (words[CLOSED] !== 0) refuseClosed("push");
-      core.advance(nowUs);
-      if (core.hasRoom(batch.count, need.blocks, need.edges)) {
-        taken = core.push(batch, this.#handle & 0xff);
-      }
-      hasSleepers = taken > 0 && words[ITEM_SLEEPERS] > 0;
-    } finally {
-      unlock(words);
-    }
-    if (hasSleepers) wake(this.#items, taken);
-    return taken;
-  }
-
-  #tryPop(batch: MessageBatch, max: number): number {
-    const nowUs = this.#readTime(false), core = this.#core, words = this.#words;
-    const { spins } = this.#memory;
-    batch.clear();
-    lock(words, this.#handle, spins, this.#lockWaitMs);
-    let first = 0, isStuck = false, forRoom = false, forItems = false;
-    try {
-      core.advance(nowUs);
-      first = core.take(batch, max);
-      isStuck = first === 0 && max > 0 && words[READY_COUNT] > 0;
-      if (first !== 0 && max <= FEW) {
-        core.read(first, batch);
-        core.release(first);
-      }
-      forRoom = words[ROOM_SLEEPERS] > 0 && core.isWorthWaking();
-      forItems = words[ITEM_SLEEPERS] > 0 && words[READY_COUNT] > 0;
-    } finally {
-      unlock(words);
-    }
-    if (isStuck) refuseLong(batch);
-    if (first === 0) return 0;
-    if (max > FEW) {
-      core.read(first, batch);
-      lock(words, this.#handle, spins, this.#lockWaitMs);
-      try {
-        core.release(first);
-        forRoom = words[ROOM_SLEEPERS] > 0 && core.isWorthWaking();
-      } finally {
-        unlock(words);
-      }
-    }
-    if (forRoom) wake(this.#room, Infinity);
-    if (forItems) wake(this.#items, 1);
-    return batch.count;
-  }
-
-  #pushAttempt(batch: MessageBatch, need: PushNeed): number {
-    const taken = this.#tryPush(batch, need);
-    return taken >= 0 ? taken : this.#msUntilNext();
-  }
-
-  #popAttempt(batch: MessageBatch, max: number, waitMs: number): number {
-    const taken = this.#tryPop(batch, max);
-    return taken > 0 ? taken : this.#untilDue(waitMs);
-  }
-
-  /** What an attempt to pop says where there was nothing. */
-  #untilDue(waitMs: number): number {
-    if (waitMs > 0 && this.closed && this.size === 0) refuseClosed("pop");
-    return this.#msUntilNext();
-  }
-
-  /** −1 less the ms until the next timer is due. */
-  #msUntilNext(): number {
-    const nowUs = this.#readTime(true);
-    const nextUs = this.#locked(NaN, () => this.#core.nextUs());
-    return nextUs === Infinity ? -Infinity : -1 - Math.max(0, (nextUs - nowUs) / 1000 || 0);
-  }
-
-  #locked<T>(nowUs: number, work: () => T): T {
-    lock(this.#words, this.#handle, this.#memory.spins, this.#lockWaitMs);
-    try {
-      if (nowUs >= 0) this.#core.advance(nowUs);
-      return work();
-    } finally {
-      unlock(this.#words);
-    }
-  }
-
-  /** Reads the clock, where the time matters: a timer is set, or is to be. */
-  #readTime(isTimed: boolean): number {
-    if (!isTimed && this.#words[TIMER_COUNT] === 0) return NaN;
-    const us = this.#nowUs();
-    return typeof us === "number" && us >= 0 && us < 2 ** 52 ? Math.floor(us) : NaN;
-  }
-
-  /** Checks a batch, and adds up what it needs. */
-  #needOf(batch: MessageBatch): PushNeed {
-    checkBatch(batch);
-    const need = this.#need, { count } = batch;
-    const isTimed = checkRows(batch);
-    need.blocks = need.edges = 0;
-    for (let row = 0; row < count; row++) {
-      const dependencies = batch.dependencyCount[row];
-      need.edges += dependencies;
-      need.blocks += blocksOf(wordsOf(dependencies, batch.payloadBytes[row]));
-    }
-    need.isTimed = isTimed || need.edges > 0 && this.#memory.dependencyTimeoutUs !== Infinity;
-    const { capacity, blocks, edges } = this.#memory;
-    if (count > capacity || need.blocks > blocks || need.edges > edges) {
-      refuseNever(this.#memory, count, need);
-    }
-    return need;
-  }
-
-  readonly #need: PushNeed = { blocks: 0, edges: 0, isTimed: false };
 
   /** A batch with one message. */
   #singleFor(message: MessageOptions): MessageBatch {
-    const bytes = message?.payload?.length ?? 0, count = message?.dependencies?.length ?? 0;
-    this.#growSingle(Number(bytes), Number(count));
+    this.#growSingle(lengthOf(message?.payload), lengthOf(message?.dependencies));
     this.#single.clear();
     this.#single.add(message);
     return this.#single;
@@ -598,7 +432,7 @@ export class TemporalQueue {
 
   /** A batch with room for the message that comes first. */
   #singleForFirst(): MessageBatch {
-    const size = this.#locked(this.#readTime(false), () => this.#core.firstSize());
+    const side = this.#side, size = side.locked(true, () => side.core.firstSize());
     if (size !== undefined) this.#growSingle(size.payloadBytes, size.dependencies);
     return this.#single;
   }
@@ -608,15 +442,16 @@ export class TemporalQueue {
     if (!(payloadBytes > payload.length || 2 * dependencies > ids.length)) return;
     this.#single = new MessageBatch({ capacity: 1, payloadBytes, dependencies });
   }
+}
 
-  #refuseFull(count: number, waitMs: number): never {
-    const { size, capacity } = this;
-    this.#locked(NaN, () => this.#f64[REFUSED] += count);
-    throw new MmsbError(
-      "memory-pressure",
-      `Cannot push ${count} messages as the queue holds ${size} of ${capacity} and had no room for ${waitMs} ms: ` +
-        "take some out, or wait longer",
-      { values: { count, size, capacity, waitMs } },
-    );
-  }
+/** The length of what may be an array; what else it is, is refused later. */
+function lengthOf(value: unknown): number {
+  const length = (value as { length?: unknown } | null | undefined)?.length;
+  return typeof length === "number" ? length : 0;
+}
+
+/** The halves of an id, as signed words. */
+function halvesOf(id: bigint): [hi: number, lo: number] {
+  requireId("id of a message", id);
+  return [Number(id >> 32n) | 0, Number(id & 0xffff_ffffn) | 0];
 }

@@ -165,3 +165,30 @@ function compareCounts(queue: TemporalQueue, model: QueueModel): void {
   assert.equal(queue.size, model.entries.length);
   queue.checkInvariants();
 }
+
+Deno.test("messages of one list come out in order, however they came in, and any of them can expire", () => {
+  const word = fc.integer({ min: 0, max: 200 });
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(word, fc.boolean()), { minLength: 50, maxLength: 200, size: "max" }),
+      fc.nat(100),
+      (all, taken) => {
+        let nowUs = 0;
+        const queue = TemporalQueue.create({ nowUs: () => nowUs, capacity: 200 });
+        all.forEach(([time, ends], id) => {
+          const validUntilUs = ends ? 1e9 + id : Infinity;
+          queue.push({ id: BigInt(id), timestamp: BigInt(time), validUntilUs, sequence: id });
+        });
+        const wanted = all.map(([time, ends], id) => ({ time, ends, id }))
+          .sort((a, b) => a.time - b.time || a.id - b.id);
+        for (const { id } of wanted.splice(0, taken)) assert.equal(queue.pop()?.id, BigInt(id));
+        nowUs = 2e9;
+        queue.checkInvariants();
+        for (const { id, ends } of wanted) if (!ends) assert.equal(queue.pop()?.id, BigInt(id));
+        assert.equal(queue.size, 0);
+        queue.checkInvariants();
+      },
+    ),
+    { numRuns: 200 },
+  );
+});

@@ -6,8 +6,6 @@
  *
  * Each question has a socket of its own, so that no late answer of an earlier one is in the way and nothing stays open.
  */
-import { execFile } from "node:child_process";
-import { createSocket } from "node:dgram";
 import { clearTimeout, setTimeout } from "node:timers";
 import { isGranted } from "./_platform.ts";
 import { type ChronyTracking, decodeLine, decodeReply, encodeRequest } from "./_chrony_packet.ts";
@@ -64,8 +62,10 @@ export async function askChrony(address: ChronyAddress): Promise<ChronyAnswer> {
   return { tracking: reasons.join(", and "), via: "none" };
 }
 
-function askSocket(address: ChronyAddress): Promise<ChronyTracking | string> {
+async function askSocket(address: ChronyAddress): Promise<ChronyTracking | string> {
   const { port, timeoutMs } = address;
+  // Loaded when first used: it takes some 20 ms.
+  const { createSocket } = await import("node:dgram");
   const sequence = crypto.getRandomValues(new Uint32Array(1))[0];
   const socket = createSocket("udp4");
   const { promise, resolve } = Promise.withResolvers<ChronyTracking | string>();
@@ -88,14 +88,15 @@ function askSocket(address: ChronyAddress): Promise<ChronyTracking | string> {
   } catch (error) {
     resolve(`the socket fails (${error instanceof Error ? error.message : String(error)})`);
   }
-  return promise.finally(() => {
+  return await promise.finally(() => {
     clearTimeout(timer);
     return new Promise<void>((closed) => socket.close(() => closed()));
   });
 }
 
-function askProgram(address: ChronyAddress): Promise<ChronyTracking | string> {
+async function askProgram(address: ChronyAddress): Promise<ChronyTracking | string> {
   const { port, chronyc, timeoutMs } = address;
+  const { execFile } = await import("node:child_process");
   const where = port === CHRONY_PORT ? [] : ["-h", HOST, "-p", String(port)];
   const { promise, resolve } = Promise.withResolvers<ChronyTracking | string>();
   try {
@@ -113,5 +114,5 @@ function askProgram(address: ChronyAddress): Promise<ChronyTracking | string> {
   } catch (error) {
     resolve(`${chronyc} fails (${error instanceof Error ? error.message : String(error)})`);
   }
-  return promise;
+  return await promise;
 }

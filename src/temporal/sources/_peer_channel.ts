@@ -2,11 +2,11 @@
  * The two ways to a peer: datagrams and a stream. Each is opened at the first question and again after it broke; neither
  * keeps the process alive while nothing is asked.
  */
-import { createSocket, type Socket as UdpSocket } from "node:dgram";
-import { lookup } from "node:dns/promises";
-import { connect, isIPv6, type Socket } from "node:net";
+import type { Socket as UdpSocket } from "node:dgram";
+import type { connect as Connect, Socket } from "node:net";
 import { reasonOf } from "../../base/errors.ts";
 import type { SteadyCounter } from "./clock_source.ts";
+import { isIPv6 } from "./_ip_address.ts";
 import { isGranted } from "./_platform.ts";
 import { PeerPackets } from "./_peer_packet.ts";
 
@@ -94,10 +94,15 @@ export class UdpChannel implements PeerChannel {
   async #open(): Promise<{ socket: UdpSocket; address: string }> {
     const { host, port, steady } = this.#place;
     requirePermission(hostText(host, port));
+    // Loaded when first used: each takes some 10 ms or more.
+    const { lookup } = await import("node:dns/promises");
+    const { createSocket } = await import("node:dgram");
     const { address, family } = await lookup(host);
     requirePermission(hostText(address, port));
     requirePermission(family === 6 ? "[::]:0" : "0.0.0.0:0");
     const socket = createSocket(family === 6 ? "udp6" : "udp4");
+    // Before it is bound: later, the runtime does so only once a datagram has come.
+    socket.unref();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     socket.on("error", (error) => {
       reject(error);
@@ -109,7 +114,6 @@ export class UdpChannel implements PeerChannel {
     });
     socket.bind(0, resolve);
     await promise;
-    socket.unref();
     return { socket, address };
   }
 }
@@ -129,8 +133,9 @@ export class TcpChannel implements PeerChannel {
   }
 
   async send(packet: Uint8Array, sent: (steadyNs: number) => void): Promise<void> {
+    const net = await import("node:net");
     if (this.#isClosed) throw new Error("it is closed");
-    const socket = await (this.#opening ??= this.#open());
+    const socket = await (this.#opening ??= this.#open(net));
     if (this.#isClosed) throw new Error("it is closed");
     sent(this.#place.steady.nowNs());
     socket.write(packet);
@@ -147,7 +152,7 @@ export class TcpChannel implements PeerChannel {
   }
 
   // Not async up to the socket's making, so that `close` always finds the socket.
-  #open(): Promise<Socket> {
+  #open({ connect }: { connect: typeof Connect }): Promise<Socket> {
     const { host, port, steady, timeoutMs } = this.#place;
     const { promise, resolve, reject } = Promise.withResolvers<Socket>();
     const fail = (error: unknown): void => {

@@ -37,7 +37,6 @@ const MONOTONIC_RAW = 4;
 const NS_PER_S = 1_000_000_000;
 const INTERRUPTED_TRIES = 3;
 const PAIR_TRIES = 3;
-const TWO_32 = 2 ** 32;
 
 const EPERM = 1,
   ENOENT = 2,
@@ -95,6 +94,8 @@ export class PtpReader {
   readonly #view = new DataView(this.#bytes.buffer);
   /** Seconds where counter and time of day begin, so that ns fit a number. */
   readonly #origins = new Float64Array(2);
+  /** Lower word of the counter's. */
+  readonly #originLo: number;
   readonly #hasRaw: boolean;
   readonly #gettime: (clock: number) => number;
   readonly #timespec: Uint32Array;
@@ -111,6 +112,7 @@ export class PtpReader {
     this.#coarse = calls.clocks.realtimeCoarse ?? calls.clocks.realtime;
     this.#hasRaw = calls.clockGettime(MONOTONIC_RAW) === 0;
     this.#origins[0] = timespecSeconds(calls.timespec);
+    this.#originLo = calls.timespec[0] | 0;
     calls.clockGettime(calls.clocks.realtime);
     this.#origins[1] = timespecSeconds(calls.timespec);
   }
@@ -119,14 +121,15 @@ export class PtpReader {
   rawNs(): number {
     if (!this.#hasRaw || this.#gettime(MONOTONIC_RAW) !== 0) return runtimeSteadyNs();
     const timespec = this.#timespec;
-    return (timespec[1] * TWO_32 + timespec[0] - this.#origins[0]) * NS_PER_S + timespec[2];
+    // Seconds since the origin fit 31 bits, so their difference is exact in the lower words.
+    return ((timespec[0] - this.#originLo) | 0) * NS_PER_S + timespec[2];
   }
 
   /** The time of day as of the last interrupt, in ns since its origin: cheap; NaN where there is none. Allocates nothing. */
   coarseNs(): number {
     const timespec = this.#timespec;
     if (this.#gettime(this.#coarse) !== 0) return NaN;
-    return (timespec[1] * TWO_32 + timespec[0] - this.#origins[1]) * NS_PER_S + timespec[2];
+    return (timespecSeconds(timespec) - this.#origins[1]) * NS_PER_S + timespec[2];
   }
 
   /** Compares; gives why it cannot be done, to go on after `as`. */

@@ -1,10 +1,11 @@
 /**
  * The chain of sources that this machine has, and what it has not, in words.
  *
- * Looked for once: a daemon that is started later, or a device that is plugged in, is found by the next opening.
+ * What is missing at first may come later: a daemon that is started after the program, a device that is plugged in. So the
+ * chain can be looked over again; it gives what it has not given before, and says anew what is missing.
  * A daemon that answers and has no time itself yet is taken, as it will have it.
  *
- * Cost: some file reads, and a datagram to this machine; 250 ms at most where nobody answers.
+ * Cost: some file reads, and a datagram to this machine; 250 ms at most where nobody answers. A later look starts no process.
  */
 import { askChrony, CHRONY_PORT } from "./_chrony_ask.ts";
 import { ChronyClock } from "./chrony_clock.ts";
@@ -15,62 +16,107 @@ import { SntpClock } from "./sntp_clock.ts";
 import { systemCallsMissing } from "./system_calls.ts";
 import { SystemClock } from "./system_clock.ts";
 
-const CHRONY = { port: CHRONY_PORT, chronyc: "chronyc", via: "auto", timeoutMs: 250 } as const;
+const CHRONYC = "chronyc", TIMEOUT_MS = 250;
 
-/** Sources, and what could not be had. */
-export interface MachineSources {
-  /** The sources, best kind first. */
-  readonly sources: readonly ClockSource[];
-  /** What could not be had, each in a sentence. */
-  readonly notes: readonly string[];
+/** What to look for. */
+export interface MachineChainOptions {
+  /** NTP servers to ask; none are asked where it is empty. */
+  readonly servers?: readonly string[];
+  /** Kinds to look for. */
+  readonly kinds: readonly ClockKind[];
+  /** Port of chronyd's command protocol. */
+  readonly chronyPort?: number;
+  /** Folder that stands for `/` where devices are looked for, for tests. */
+  readonly root?: string;
 }
 
-/**
- * Looks for the sources of this machine.
- *
- * @param servers NTP servers to ask; none are asked where it is empty.
- * @param kinds Kinds to look for.
- * @returns The sources, not started, and what could not be had.
- * @throws {MmsbError} `usage` or `limit` where a server is none.
- */
-export async function machineSources(
-  servers: readonly string[],
-  kinds: readonly ClockKind[],
-): Promise<MachineSources> {
-  const notes: string[] = [];
-  const missing = systemCallsMissing();
-  if (missing !== undefined) {
-    notes.push(
-      `The kernel cannot be asked about its clock, as ${missing}: the bound is 100 ms, and clocks are slower to read`,
-    );
+/** Looks for the sources of this machine, again and again. */
+export class MachineChain {
+  readonly #kinds: readonly ClockKind[];
+  readonly #chronyPort: number;
+  readonly #root: string;
+  readonly #servers: readonly string[];
+  /** What cannot change while the process lives. */
+  readonly #lasting: string[] = [];
+  readonly #devices = new Set<string>();
+  #hasDaemon = false;
+  #notes: readonly string[] = [];
+
+  /** Looks for nothing yet. */
+  constructor({ servers = [], kinds, chronyPort = CHRONY_PORT, root = "/" }: MachineChainOptions) {
+    this.#servers = servers;
+    this.#kinds = kinds;
+    this.#chronyPort = chronyPort;
+    this.#root = root;
   }
-  // First, as it is the one that can be refused.
-  const sntp = kinds.includes("sntp") ? sntpSources(servers, notes) : [];
-  const ptp = kinds.includes("ptp") ? ptpSources(notes) : [];
-  const daemon = kinds.includes("daemon") ? await daemonSources(notes) : [];
-  const system = kinds.includes("system") ? [new SystemClock()] : [];
-  return { sources: [...ptp, ...daemon, ...sntp, ...system], notes };
-}
 
-function sntpSources(servers: readonly string[], notes: string[]): ClockSource[] {
-  if (servers.length > 0) return [new SntpClock({ servers })];
-  notes.push("No NTP server is asked, as none was named");
-  return [];
-}
+  /** What could not be had at the last look, each in a sentence. */
+  get notes(): readonly string[] {
+    return this.#notes;
+  }
 
-function ptpSources(notes: string[]): ClockSource[] {
-  const { devices, reason } = findPtpDevices();
-  if (devices.length === 0) notes.push(`No hardware clock is used, as ${reason}`);
-  return devices.flatMap(({ path, name, unreadable }) => {
-    if (unreadable === undefined) return [new PtpClock({ device: path })];
-    notes.push(`The hardware clock ${name} is not used, as ${unreadable}`);
+  /**
+   * Looks for the first time.
+   *
+   * @returns The sources, not started, best kind first.
+   * @throws {MmsbError} `usage` or `limit` where a server is none.
+   */
+  async first(): Promise<readonly ClockSource[]> {
+    const missing = systemCallsMissing();
+    if (missing !== undefined) {
+      this.#lasting.push(
+        `The kernel cannot be asked about its clock, as ${missing}: the bound is 100 ms, and clocks are slower to read`,
+      );
+    }
+    // First, as it is the one that can be refused.
+    const sntp = this.#kinds.includes("sntp") ? this.#sntp() : [];
+    const hardware = await this.#hardware("auto");
+    const system = this.#kinds.includes("system") ? [new SystemClock()] : [];
+    return [...hardware, ...sntp, ...system];
+  }
+
+  /** Looks for daemon and devices again; gives those that it has not given before, not started. */
+  again(): Promise<readonly ClockSource[]> {
+    return this.#hardware("socket");
+  }
+
+  async #hardware(via: "auto" | "socket"): Promise<readonly ClockSource[]> {
+    const notes = [...this.#lasting];
+    const ptp = this.#kinds.includes("ptp") ? this.#ptp(notes) : [];
+    const daemon = this.#kinds.includes("daemon") ? await this.#daemon(via, notes) : [];
+    this.#notes = notes;
+    return [...ptp, ...daemon];
+  }
+
+  #sntp(): ClockSource[] {
+    if (this.#servers.length > 0) return [new SntpClock({ servers: this.#servers })];
+    this.#lasting.push("No NTP server is asked, as none was named");
     return [];
-  });
-}
+  }
 
-async function daemonSources(notes: string[]): Promise<ClockSource[]> {
-  const { tracking } = await askChrony(CHRONY);
-  if (typeof tracking !== "string") return [new ChronyClock()];
-  notes.push(`No time daemon is asked, as ${tracking}`);
-  return [];
+  #ptp(notes: string[]): ClockSource[] {
+    const { devices, reason } = findPtpDevices({ root: this.#root });
+    if (devices.length === 0) notes.push(`No hardware clock is used, as ${reason}`);
+    return devices.flatMap(({ path, name, unreadable }) => {
+      if (this.#devices.has(path)) return [];
+      if (unreadable === undefined) {
+        this.#devices.add(path);
+        return [new PtpClock({ device: path, root: this.#root })];
+      }
+      notes.push(`The hardware clock ${name} is not used, as ${unreadable}`);
+      return [];
+    });
+  }
+
+  async #daemon(via: "auto" | "socket", notes: string[]): Promise<ClockSource[]> {
+    if (this.#hasDaemon) return [];
+    const port = this.#chronyPort;
+    const { tracking } = await askChrony({ port, chronyc: CHRONYC, via, timeoutMs: TIMEOUT_MS });
+    if (typeof tracking !== "string") {
+      this.#hasDaemon = true;
+      return [new ChronyClock({ port })];
+    }
+    notes.push(`No time daemon is asked, as ${tracking}`);
+    return [];
+  }
 }

@@ -35,6 +35,12 @@ export class SelectorNews {
     return [...this.#steps];
   }
 
+  /** There is one source more, behind the others: `sights` holds it already. */
+  add(): void {
+    this.#isGood.push(false);
+    this.#wasEverGood.push(false);
+  }
+
   /** Tells what changed in a look; `before` is the place of the one that was selected, -1 for none. */
   tell(before: number): void {
     this.#sights.forEach((sight, index) => this.#tellStanding(sight, index));

@@ -1,17 +1,28 @@
 /** Checks of what a selector is given. */
-import { checkKeys, checkNumber, checkType, MmsbError } from "../../base/mod.ts";
+import {
+  checkInteger,
+  checkIterable,
+  checkKeys,
+  checkNumber,
+  checkOneOf,
+  checkType,
+  MmsbError,
+} from "../../base/mod.ts";
 import type {
+  ClockSelectorOpenOptions,
   ClockSelectorOptions,
   ClockSelectorSettings,
   RepeatingTimer,
 } from "./clock_selector_status.ts";
 import type { ClockSource, SteadyCounter } from "./clock_source.ts";
+import type { MachineChainOptions } from "./_selector_chain.ts";
 import type { RuleSettings } from "./_selector_rule.ts";
 import { runtimeTimer } from "./_selector_timer.ts";
+import { requireNoText } from "./sntp_options.ts";
 import { steadyCounter } from "./system_calls.ts";
 
 /** Names of the settings. */
-export const SETTING_KEYS: readonly (keyof ClockSelectorSettings)[] = [
+const SETTING_KEYS: readonly (keyof ClockSelectorSettings)[] = [
   "checkMs",
   "betterFactor",
   "holdMs",
@@ -20,6 +31,11 @@ export const SETTING_KEYS: readonly (keyof ClockSelectorSettings)[] = [
   "steady",
   "timer",
 ];
+/** Options of `open` that say what to look for. */
+const MACHINE_KEYS = ["sntp", "kinds", "chronyPort", "findMs"] as const;
+const KINDS = ["ptp", "daemon", "sntp", "system"] as const;
+/** Time between two looks for further sources of the machine: a daemon that is started later is found within a minute. */
+const FIND_MS = 60_000;
 const SOURCES_MAX = 32;
 const DAY_MS = 86_400_000;
 const METHODS = ["read", "nowUs", "errorUs", "start", "sync", "status", "close"] as const;
@@ -40,6 +56,43 @@ export interface CheckedOptions {
   readonly steady: SteadyCounter;
   /** What calls the looks. */
   readonly timer: RepeatingTimer;
+}
+
+/** What `open` is to do. */
+export interface CheckedOpenOptions {
+  /** The rule, not checked yet. */
+  readonly settings: ClockSelectorSettings;
+  /** The sources; `undefined` where the machine's are to be found. */
+  readonly sources: readonly ClockSource[] | undefined;
+  /** What to look for. */
+  readonly machine: MachineChainOptions;
+  /** Milliseconds between two looks for more. */
+  readonly findMs: number;
+}
+
+/** Checks what `open` is given; throws `usage`, `out-of-bounds` or `limit`. */
+export function checkOpenOptions(options: ClockSelectorOpenOptions): CheckedOpenOptions {
+  checkKeys("ClockSelector.open", options, [...SETTING_KEYS, "sources", ...MACHINE_KEYS]);
+  const { sources, sntp = [], kinds = KINDS, chronyPort, findMs = FIND_MS, ...settings } = options;
+  if (sources !== undefined && MACHINE_KEYS.some((key) => options[key] !== undefined)) {
+    throw new MmsbError(
+      "usage",
+      "Cannot look for sources where sources are given: give one or the other",
+    );
+  }
+  requireNoText("sntp", sntp);
+  return {
+    settings,
+    sources,
+    machine: {
+      servers: [...checkIterable("sntp", sntp)],
+      kinds: [...checkIterable("kinds", kinds)].map((kind) => checkOneOf("kind", kind, KINDS)),
+      chronyPort: chronyPort === undefined
+        ? undefined
+        : checkInteger("chronyPort", chronyPort, 1, 65_535),
+    },
+    findMs: checkNumber("findMs", findMs, 100, 86_400_000),
+  };
 }
 
 /** Checks the options of a selector; throws `usage`, `out-of-bounds` or `limit`. */

@@ -47,7 +47,7 @@ const CHAIN: readonly ClockKind[] = ["ptp", "daemon", "sntp", "system", "simulat
 /** Chooses among sources, time after time. */
 export class SelectionRule {
   /** How each source stands, by its place. */
-  readonly standings: readonly Standing[];
+  readonly standings: Standing[] = [];
   /** The place of the selected one; −1 before the first choice. */
   selected = -1;
   /** The place of the one that somebody chose by hand; −1 for none. */
@@ -59,14 +59,19 @@ export class SelectionRule {
   /** Nothing is selected yet. */
   constructor(count: number, settings: RuleSettings) {
     this.#settings = settings;
-    this.standings = Array.from({ length: count }, () => ({
-      tier: 0 as const,
+    for (let index = 0; index < count; index++) this.add();
+  }
+
+  /** There is one source more, behind the others. */
+  add(): void {
+    this.standings.push({
+      tier: 0,
       isFalse: false,
       wasGood: false,
       isOnProbation: false,
       goodSinceNs: NaN,
       betterSinceNs: NaN,
-    }));
+    });
   }
 
   /**
@@ -91,6 +96,12 @@ export class SelectionRule {
   }
 
   #judge(nowNs: number, candidates: readonly Candidate[]): void {
+    candidates.forEach((candidate, index) => {
+      const { kind, hasTime, isSynchronised } = candidate;
+      // What the system's clock states while nobody keeps it is a guess.
+      const wasKept = this.standings[index].wasGood && kind !== "system";
+      candidate.isHeard = hasTime && (isSynchronised || wasKept);
+    });
     const { isDisputed, falsetickers } = vote(candidates);
     this.isDisputed = isDisputed;
     candidates.forEach(({ kind, hasTime, isSynchronised }, index) => {

@@ -49,6 +49,7 @@ export class Sight implements Candidate {
   readonly kind: ClockKind;
   hasTime = false;
   isSynchronised = false;
+  isHeard = false;
   low = 0;
   high = 0;
   errorNs = Infinity;

@@ -9,6 +9,9 @@
  * The system's clock and the daemon that sets it are one witness, not two: with a daemon there, the system's clock
  * is judged and does not vote.
  *
+ * A source that was good and that nobody vouches for any more is heard as long as it has a time: its bound has gone on growing.
+ * Else a liar that the others had outvoted would be believed as soon as they fall silent.
+ *
  * Cost: n² comparisons for n sources; there are a handful.
  */
 import type { ClockKind } from "./clock_source.ts";
@@ -21,6 +24,8 @@ export interface Candidate {
   hasTime: boolean;
   /** Whether somebody vouches for it. */
   isSynchronised: boolean;
+  /** Whether its interval counts in the vote; the rule says it, as it knows who was good before. */
+  isHeard: boolean;
   /** Earliest moment that true time can be by it, in ns from any moment that all share. */
   low: number;
   /** Latest moment that true time can be by it. */
@@ -47,7 +52,7 @@ const DISPUTED: Vote = { isDisputed: true, falsetickers: new Set() };
  * @returns Who is false, and whether it is disputed.
  */
 export function vote(candidates: readonly Candidate[]): Vote {
-  const heard = candidates.filter((candidate) => candidate.hasTime && candidate.isSynchronised);
+  const heard = candidates.filter(({ isHeard }) => isHeard);
   const hasDaemon = heard.some(({ kind }) => kind === "daemon");
   const voters = heard.filter(({ kind }) => !(hasDaemon && kind === "system"));
   if (voters.length === 0) return AGREED;
@@ -68,7 +73,7 @@ export function vote(candidates: readonly Candidate[]): Vote {
   const falsetickers = new Set<number>();
   candidates.forEach((candidate, index) => {
     const isAway = candidate.low > region.high || candidate.high < region.low;
-    if (candidate.hasTime && candidate.isSynchronised && isAway) falsetickers.add(index);
+    if (candidate.isHeard && isAway) falsetickers.add(index);
   });
   return falsetickers.size === 0 ? AGREED : { isDisputed: false, falsetickers };
 }

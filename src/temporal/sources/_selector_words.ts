@@ -1,4 +1,6 @@
 /** Why a source of a selector is selected or not, in words. */
+import { reasonOf } from "../../base/errors.ts";
+import type { ClockSource, ClockStatus } from "./clock_source.ts";
 import type { SourceStanding, SourceState } from "./clock_selector_status.ts";
 import type { SelectionRule } from "./_selector_rule.ts";
 import type { Sight } from "./_selector_sight.ts";
@@ -17,8 +19,31 @@ export function standingOf(
     kind,
     state,
     why: whyState(state, index, sights, rule),
-    status: source.status(),
+    status: statusOf(source),
   };
+}
+
+/** What a source says of itself; one that breaks its word and throws has no time. */
+export function statusOf(source: ClockSource): ClockStatus {
+  try {
+    return source.status();
+  } catch (error) {
+    return {
+      name: source.name,
+      kind: source.kind,
+      synchronised: false,
+      reason: `it fails: ${reasonOf(error)}`,
+      nowNs: 0n,
+      errorNs: Infinity,
+      bound: [],
+      offsetNs: NaN,
+      driftPpm: NaN,
+      lastSyncAgeS: Infinity,
+      syncs: 0,
+      failures: 0,
+      details: {},
+    };
+  }
 }
 
 function stateOf(index: number, sights: readonly Sight[], rule: SelectionRule): SourceState {
@@ -75,6 +100,6 @@ export function whyBad(index: number, sights: readonly Sight[], rule: SelectionR
         awayNs < 0 ? "behind" : "ahead of"
       } ${fair.source.name}`;
   }
-  const said = sight.source.status().reason;
+  const said = statusOf(sight.source).reason;
   return said ?? (sight.hasTime ? "nobody vouches for its time" : "it has no time");
 }

@@ -1,14 +1,18 @@
 /**
- * What a machine has to keep time with, read off its files: who hosts it, which time services it has, what this process may do.
+ * What a machine has to keep time with, read off its files and asked of its kernel: who hosts it, which time services it has,
+ * whether one keeps the clock, what this process may do.
  *
- * All of it is below a root folder, so that a test can show any machine. What may not be read counts as absent, and
- * `seesSystem` says so: Deno opens `/sys` and `/proc` only with all permissions.
+ * All files are below a root folder, so that a test can show any machine. What may not be read is `unseen`, not absent:
+ * Deno opens `/sys` and `/proc` only with all permissions. The kernel knows of a service that no file here tells of, as below a
+ * container.
  *
  * Cost: some twenty looks at files.
  */
 import { statSync } from "node:fs";
 import { isGranted } from "./_platform.ts";
 import { textOf } from "./_setup_files.ts";
+import { KernelReport } from "./kernel_report.ts";
+import type { SystemCalls } from "./system_calls.ts";
 
 /** Who hosts the machine. */
 export type TimeHost =
@@ -24,8 +28,8 @@ export type TimeHost =
 export interface TimeService {
   /** Its name. */
   readonly name: "chronyd" | "ntpd" | "systemd-timesyncd" | "ptp4l";
-  /** Whether it is there. */
-  readonly state: "running" | "installed" | "absent";
+  /** Whether it is there; `unseen` where this process may not look. */
+  readonly state: "running" | "installed" | "absent" | "unseen";
 }
 
 /** What a machine has to keep time with. */
@@ -38,6 +42,8 @@ export interface TimeFacts {
   readonly seesSystem: boolean;
   /** Its time services. */
   readonly services: readonly TimeService[];
+  /** Whether the kernel says that somebody keeps its clock; `unknown` where it cannot be asked. */
+  readonly kernelClock: "kept" | "unkept" | "unknown";
   /** Whether calls into the system are permitted. */
   readonly mayCall: boolean;
   /** Whether time servers and chronyd may be asked. */
@@ -75,7 +81,7 @@ const SERVICES: readonly {
 const AZURE_TAG = "7783-7084-3265-9085-8269-3286-77";
 
 /** Looks at the machine; `root` stands for `/`, without a slash at its end. */
-export function detectFacts(root: string): TimeFacts {
+export function detectFacts(root: string, calls: SystemCalls | null): TimeFacts {
   const clocks = textOf(
     `${root}/sys/devices/system/clocksource/clocksource0/available_clocksource`,
   );
@@ -91,8 +97,11 @@ export function detectFacts(root: string): TimeFacts {
         ? "running"
         : installed.some((path) => exists(root + path))
         ? "installed"
-        : "absent",
+        : [...running, ...installed].every((path) => mayRead(root + path))
+        ? "absent"
+        : "unseen",
     })),
+    kernelClock: kernelClock(calls),
     mayCall: isGranted({ name: "ffi" }),
     mayAsk: isGranted({ name: "net" }),
     chronySettings: textOf(chronyPath),
@@ -113,9 +122,19 @@ function hostOf(root: string, clocks: string): TimeHost {
   return /kvm-clock/.test(clocks) || /KVM|QEMU/.test(`${vendor} ${product}`) ? "kvm" : "none";
 }
 
+function kernelClock(calls: SystemCalls | null): TimeFacts["kernelClock"] {
+  const report = new KernelReport();
+  if (calls === null || !report.ask(calls)) return "unknown";
+  return report.isSynchronised ? "kept" : "unkept";
+}
+
+function mayRead(path: string): boolean {
+  return isGranted({ name: "read", path });
+}
+
 /** Whether something is there; not, where this may not be seen. */
 function exists(path: string): boolean {
-  if (!isGranted({ name: "read", path })) return false;
+  if (!mayRead(path)) return false;
   try {
     statSync(path);
     return true;

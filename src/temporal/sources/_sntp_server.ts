@@ -9,7 +9,7 @@
  *
  * Cost: a socket and 48 bytes a question.
  */
-import { isIP } from "node:net";
+import { isIPv4, isIPv6 } from "./_ip_address.ts";
 import { judgeAnswer, type SntpQuestion, type SntpSample, type SntpVerdict } from "./sntp_check.ts";
 import { ClockFilter } from "./clock_filter.ts";
 import { decodeSntp, encodeSntpRequest, SNTP_PACKET_BYTES, SntpPacket } from "./sntp_packet.ts";
@@ -21,6 +21,9 @@ const ADDRESSES_MAX = 4;
 /** First pause after a kiss of death RATE, s; it doubles with each. */
 const RATE_PAUSE_S = 64;
 const RATE_PAUSE_S_MAX = 4096;
+
+/** Between two questions on a short way, in round trips. */
+const GAP_ROUND_TRIPS = 8;
 
 /** What no answer is worth where nobody waits for it any more. */
 const GIVEN_UP: SntpVerdict = { kind: "foreign", reason: "it was slower than the others" };
@@ -138,7 +141,7 @@ export class SntpServer {
 
   async #addresses(burst: SntpBurst): Promise<readonly string[]> {
     if (this.#address !== undefined) return [this.#address];
-    if (isIP(this.host) !== 0) return [this.host];
+    if (isIPv4(this.host) || isIPv6(this.host)) return [this.host];
     const found = await this.#resolved(burst);
     const addresses = "addresses" in found ? found.addresses : [];
     if (addresses.length > 0) return addresses.slice(0, ADDRESSES_MAX);
@@ -179,14 +182,41 @@ export class SntpServer {
     return [...found, ...await this.#ask(this.#address, burst.samples - 1, burst)];
   }
 
-  /** Sends some questions, a gap apart, and waits for all answers. */
+  /** Sends some questions, a gap apart, and waits for all answers. A server that wants no more gets no more. */
   async #ask(address: string, count: number, burst: SntpBurst): Promise<readonly SntpVerdict[]> {
     const asked: Promise<SntpVerdict>[] = [];
     for (let i = 0; i < count && !burst.signal.aborted; i++) {
-      if (i > 0) await burst.sleep(burst.gapMs, burst.signal, false);
+      if (i > 0 && (await this.#gap(asked[i - 1], burst))?.kind === "kiss") break;
       asked.push(this.#question(address, burst));
     }
     return await Promise.all(asked);
+  }
+
+  /**
+   * Waits until the next question is due. Questions are apart so that not all are held up by the same thing; on a short
+   * way that is shorter, too, so there it is some round trips instead of the whole gap.
+   */
+  async #gap(asked: Promise<SntpVerdict>, burst: SntpBurst): Promise<SntpVerdict | undefined> {
+    const { gapMs, nowNs, signal, sleep } = burst;
+    const beganNs = nowNs();
+    const done = new AbortController();
+    const gap = sleep(gapMs, AbortSignal.any([signal, done.signal]), false).then(() => undefined);
+    const verdict = await Promise.race([asked, gap]);
+    done.abort(); // ends the sleep
+    if (verdict?.kind !== "sample") {
+      // Silence and refusals come early, too, and are no reason to hurry.
+      if (verdict !== undefined && verdict.kind !== "kiss") await this.#rest(gapMs, beganNs, burst);
+      return verdict;
+    }
+    const wantedMs = Math.min(gapMs, verdict.sample.delayNs * GAP_ROUND_TRIPS / 1e6);
+    await this.#rest(wantedMs, beganNs, burst);
+    return verdict;
+  }
+
+  /** Waits for what is left of some time that began at a moment. */
+  async #rest(ms: number, beganNs: number, { nowNs, signal, sleep }: SntpBurst): Promise<void> {
+    const leftMs = ms - (nowNs() - beganNs) / 1e6;
+    if (leftMs > 0) await sleep(leftMs, signal, false);
   }
 
   async #question(address: string, burst: SntpBurst): Promise<SntpVerdict> {

@@ -1,4 +1,4 @@
-/** What a server's state is for people and monitors, as fields and as a line of text. */
+/** What a server's state is for people and monitors. */
 import type { SntpServer } from "./_sntp_server.ts";
 import type { SntpServerStatus } from "./sntp_server_status.ts";
 
@@ -26,21 +26,4 @@ export function serverStatus(server: SntpServer, offsetNs: number): SntpServerSt
     jitterNs: filter.jitterNs,
     foreign,
   };
-}
-
-/**
- * The same in one line.
- *
- * @param status It.
- * @returns Text for people.
- */
-export function serverStatusText(status: SntpServerStatus): string {
-  const { state, reason, reach, stratum, referenceId, offsetNs, delayNs } = status;
-  const answers = Number.isNaN(stratum) ? [] : [
-    `stratum ${stratum} of ${referenceId}`,
-    `offset ${(offsetNs / 1000).toFixed(1)} µs`,
-    `delay ${(delayNs / 1000).toFixed(1)} µs`,
-  ];
-  const told = reason === "" ? state : `${state}: ${reason}`;
-  return [told, `reach ${reach.toString(8)}`, ...answers].join(", ");
 }

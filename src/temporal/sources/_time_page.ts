@@ -2,8 +2,8 @@
  * The page of the cached clock: shared memory where a thread leaves the time for all who read it.
  *
  * Two rings stand in it. A number is written into the next place of a ring, and then the ring's counter, by an atomic store, says that
- * it is there; so a reader that has loaded the counter finds a whole entry, without a lock and without a second
- * look, as an entry is not written again for a full round.
+ * it is there; so a reader that has loaded the counter finds a whole entry, without a lock. An entry is written again
+ * after a full round, so who has read one sees by the counter that it was not that long on the way.
  *
  * - **Ticks**, by the ticker: time, bound, the steady counter at that moment, and for how long the time is good. A round is 256 ticks.
  * - **Anchors**, by the owner of the source: what the source said at which count of the steady counter. The ticker and
@@ -38,7 +38,13 @@ const TICKS = 256;
 const TICK_MASK = TICKS - 1;
 /** Doubles of a tick, and their places: the middle of the interval, µs; its half, µs; the steady counter, ns; how long it is good, ns. */
 const TICK_DOUBLES = 4;
-export const T_US = 0, T_ERROR_US = 1, T_STEADY = 2, T_GOOD_NS = 3;
+const T_US = 0, T_ERROR_US = 1, T_STEADY = 2, T_GOOD_NS = 3;
+
+/** Places of a copy of a tick, as readers want it: µs; the same as whole seconds and nanoseconds; the bound, ns; how
+ * long it is good, ns, and until which count of the steady counter. */
+export const S_US = 0, S_SECONDS = 1, S_NANOSECONDS = 2, S_ERROR_NS = 3;
+export const S_GOOD_NS = 4, S_UNTIL_NS = 5;
+export const SIGHT_DOUBLES = 6;
 
 const ANCHORS = 64;
 const ANCHOR_DOUBLES = 3;
@@ -146,6 +152,27 @@ export class TimePage {
     doubles[at + T_STEADY] = steadyNs;
     doubles[at + T_GOOD_NS] = goodNs;
     Atomics.store(this.words, W_TICK, next);
+  }
+
+  /** Copies a tick; gives whether it is good at a moment of the steady counter. Else the copy is all NaN. */
+  see(tick: number, steadyNs: number, out: Float64Array): boolean {
+    const { doubles } = this;
+    const at = this.tickAt(tick);
+    const us = doubles[at + T_US];
+    const seconds = Math.floor(us / 1e6);
+    const goodNs = doubles[at + T_GOOD_NS];
+    const untilNs = doubles[at + T_STEADY] + goodNs;
+    out[S_US] = us;
+    out[S_SECONDS] = seconds;
+    out[S_NANOSECONDS] = Math.floor((us - seconds * 1e6) * 1e3);
+    out[S_ERROR_NS] = doubles[at + T_ERROR_US] * 1e3;
+    out[S_GOOD_NS] = goodNs;
+    out[S_UNTIL_NS] = untilNs;
+    // Written again meanwhile? Only if this thread stood still for half a round, which the age shows as well.
+    const since = (Atomics.load(this.words, W_TICK) - tick) & COUNTER_MASK;
+    if (tick >= 0 && steadyNs <= untilNs && since < TICKS / 2) return true;
+    out.fill(NaN);
+    return false;
   }
 
   /** Leaves a tick that is good for nothing, so that no reader trusts the one before. */

@@ -383,6 +383,59 @@ Deno.test("ChronyClock's bound is the sum of chrony's words, and a step of the c
   await clock.close();
 });
 
+Deno.test("ChronyClock keeps a step that chronyd knows nothing of until it has measured again", async () => {
+  let measuredS = Math.floor(Date.now() / 1000), correctionS = 0, lastOffsetS = 0, stepS = 0;
+  await using server = await responder((request, socket, port) => {
+    const bytes = replyTo(request, (view) => {
+      view.setUint32(60, measuredS);
+      [correctionS, lastOffsetS, 0, 0, 0, 0, 0, 0, 16].forEach((value, index) =>
+        view.setUint32(68 + 4 * index, chronyFloat(value))
+      );
+    });
+    socket.send(bytes, port, "127.0.0.1");
+  });
+  const calls = systemCalls()!;
+  const stepped = {
+    ...calls,
+    clockGettime(clock: number) {
+      const result = calls.clockGettime(clock);
+      if (clock === calls.clocks.realtime) calls.timespec[0] += stepS;
+      return result;
+    },
+  };
+  const clock = new ChronyClock({ port: server.port, via: "socket", calls: stepped });
+  await clock.sync();
+  equal(clock.isSynchronised, true);
+  stepS = 5;
+  equal(clock.isSynchronised, false, "at once");
+  for (let asked = 0; asked < 3; asked++) {
+    await clock.sync();
+    ok(leastErrorUs(clock) > 4.9e6, "chronyd answers, and has not measured");
+    equal(clock.isSynchronised, false);
+    match(clock.status().reason ?? "", /somebody has set/);
+    const { bound, errorNs } = clock.status();
+    ok(Math.abs(bound.reduce((sum, { ns }) => sum + ns, 0) - errorNs) < 1e3);
+  }
+  measuredS++;
+  await clock.sync();
+  ok(leastErrorUs(clock) < 1e5);
+  equal(clock.isSynchronised, true);
+  // What chronyd sets itself is no surprise: it was to be corrected, or was just found.
+  correctionS = 2;
+  await clock.sync();
+  stepS += 2;
+  correctionS = 0;
+  await clock.sync();
+  ok(leastErrorUs(clock) < 1e5, `${leastErrorUs(clock)}`);
+  stepS -= 3;
+  lastOffsetS = 3;
+  measuredS++;
+  await clock.sync();
+  ok(leastErrorUs(clock) < 3.1e6);
+  equal(clock.isSynchronised, true);
+  await clock.close();
+});
+
 Deno.test("ChronyClock's bound grows by the drift that a daemon sees and does not correct", async () => {
   const started = performance.now();
   let drifts = true;

@@ -6,9 +6,13 @@
  *
  * ```text
  * cpu   = device + ahead + drift · (device − first device)
- * bound = half width of the narrowest pairs + scatter of the pairs about the line + (3 · standard deviation of the drift + 0.1 ppm)
- *         · distance from the middle of the pairs
+ * bound = the larger of  what two pairs far apart allow: the true line passes each within half its width, so it is no further from
+ *                        the fitted one than half its width and the pair's own distance, and between or beyond the two in proportion
+ *                   and  half the median width + 3 · scatter about the line + 3 · standard deviation of the drift · distance
+ *         + 0.1 ppm · distance from the middle of the pairs
  * ```
+ *
+ * The first of the two is certain if the widths are, whatever the pairs' scatter looks like; the second is there for widths that were not told.
  *
  * It is stale 5 minutes after its last pair: the oscillators' temperatures have moved on. A drift beyond 1000 ppm is no oscillator's:
  * the device's unit is not what was said, or it was reset; then there is no relation until it is reset here as well.
@@ -91,6 +95,9 @@ export class ClockCalibration {
   #errorBase = Infinity;
   #errorSlope = 0;
   #middle = 0;
+  /** The two pairs far apart by which the bound goes: device's time, and how far the fitted line may be from the true one there, ns. */
+  readonly #early = Float64Array.of(0, Infinity);
+  readonly #late = Float64Array.of(0, Infinity);
 
   /**
    * Makes an empty calibration.
@@ -224,7 +231,12 @@ export class ClockCalibration {
   }
 
   #errorAt(deviceNs: number): number {
-    return this.#errorBase + this.#errorSlope * Math.abs(deviceNs - this.#middle);
+    const away = Math.abs(deviceNs - this.#middle);
+    const [earlyNs, earlyError] = this.#early, [lateNs, lateError] = this.#late;
+    const certain = (earlyError * Math.abs(deviceNs - lateNs) +
+      lateError * Math.abs(deviceNs - earlyNs)) / (lateNs - earlyNs);
+    return Math.max(certain, this.#errorBase + this.#errorSlope * away) + WANDER_PPM * 1e-6 * away +
+      1;
   }
 
   #require(ns: number): void {
@@ -242,10 +254,14 @@ export class ClockCalibration {
   #unusable(): string | undefined {
     if (this.#count < PAIRS_MIN) return `There are ${this.#count} pairs, and it takes ${PAIRS_MIN}`;
     if (Number.isNaN(this.#slope)) return "The device's clock stands still";
-    const ppm = Math.abs(this.#slope) * 1e6;
+    // Pairs that are wide and close together say little about the drift: that is no reason to refuse them.
+    const unsure = (this.#early[1] + this.#late[1]) / (this.#late[0] - this.#early[0]);
+    const ppm = (Math.abs(this.#slope) - unsure) * 1e6;
     return ppm <= this.#driftPpmMax
       ? undefined
-      : `The clocks drift apart by ${Math.round(ppm)} ppm, which no oscillator does: is it in ns?`;
+      : `The clocks drift apart by ${
+        Math.round(ppm)
+      } ppm or more, which no oscillator does: is it in ns?`;
   }
 
   #fit(): void {
@@ -263,8 +279,24 @@ export class ClockCalibration {
     this.#slope = slope;
     this.#ahead = intercept;
     this.#middle = (device0 + this.#device[last]) / 2;
-    this.#errorBase = this.#medianWidth() / 2 + DEVIATIONS * residual + 1;
-    this.#errorSlope = DEVIATIONS * slopeError + WANDER_PPM * 1e-6;
+    this.#errorBase = this.#medianWidth() / 2 + DEVIATIONS * residual;
+    this.#errorSlope = DEVIATIONS * slopeError;
+    this.#choose();
+  }
+
+  /** Takes the pair that is nearest to the line, its half width included, of the first third of the time and of the last. */
+  #choose(): void {
+    const last = this.#count - 1, span = this.#x[last];
+    this.#early[1] = this.#late[1] = Infinity;
+    for (let i = 0; i <= last; i++) {
+      const x = this.#x[i];
+      if (x > span / 3 && x < 2 * span / 3) continue;
+      const place = x <= span / 3 ? this.#early : this.#late;
+      const error = Math.abs(this.#y[i] - this.#ahead - this.#slope * x) + this.#width[i] / 2;
+      if (error >= place[1]) continue;
+      place[0] = this.#device[i];
+      place[1] = error;
+    }
   }
 
   /** The line goes by the middle of the pairs: one that was interrupted does not widen it. */

@@ -9,7 +9,7 @@
  * A sync finds time₀ and error₀ at the counter's s₀, and, with some history, the rate: true seconds a second of the
  * counter. The error grows by what the rate may be wrong by.
  *
- * Cost of a reading: some multiplications and a division; nothing is allocated.
+ * Cost of a reading: some multiplications; nothing is allocated.
  */
 import type { ClockReading } from "./clock_source.ts";
 
@@ -22,6 +22,8 @@ const NANOSECONDS = 2;
 const RATE = 3;
 const ERROR = 4;
 const GROWTH = 5;
+/** Whole seconds from the start of the first second to that of the last reading, as ns, and that second. */
+const CARRIED_NS = 6, CARRIED_S = 7;
 
 /** Where a line begins and how it goes on. */
 export interface ClockLineStart {
@@ -41,7 +43,7 @@ export interface ClockLineStart {
 
 /** A line; before the first `set` it has no time: its bound is Infinity. */
 export class ClockLine {
-  readonly #values = Float64Array.of(0, 0, 0, 1, Infinity, 0);
+  readonly #values = Float64Array.of(0, 0, 0, 1, Infinity, 0, 0, 0);
 
   /** Whether it has a time. */
   get isSet(): boolean {
@@ -66,6 +68,8 @@ export class ClockLine {
     values[RATE] = 1 + start.ratePpm * 1e-6;
     values[ERROR] = start.errorNs;
     values[GROWTH] = start.growthPpm * 1e-6;
+    values[CARRIED_NS] = 0;
+    values[CARRIED_S] = start.seconds;
   }
 
   /** Forgets the time. */
@@ -83,8 +87,18 @@ export class ClockLine {
     const values = this.#values;
     const passedNs = steadyNs - values[STEADY];
     const ns = Math.floor(values[NANOSECONDS] + passedNs * values[RATE]);
-    const carry = Math.floor(ns / NS_PER_S);
     const errorNs = values[ERROR] + Math.abs(passedNs) * values[GROWTH];
-    out.set(values[SECONDS] + carry, ns - carry * NS_PER_S, errorNs);
+    const rest = ns - values[CARRIED_NS];
+    if (rest >= 0 && rest < NS_PER_S) out.set(values[CARRIED_S], rest, errorNs);
+    else this.#carry(ns, errorNs, out);
+  }
+
+  /** A reading in another second than the one before. */
+  #carry(ns: number, errorNs: number, out: ClockReading): void {
+    const values = this.#values;
+    const carry = Math.floor(ns / NS_PER_S);
+    values[CARRIED_NS] = carry * NS_PER_S;
+    values[CARRIED_S] = values[SECONDS] + carry;
+    out.set(values[CARRIED_S], ns - values[CARRIED_NS], errorNs);
   }
 }

@@ -14,7 +14,7 @@
  *
  * Cost: a reading is one field and one call more than the source's own; a look reads each source once, some µs.
  */
-import { checkIterable, checkKeys, checkOneOf, checkType, MmsbError } from "../../base/mod.ts";
+import { checkType, MmsbError } from "../../base/mod.ts";
 import type { ClockEventStream } from "./clock_event.ts";
 import type {
   ClockSelectorOpenOptions,
@@ -24,14 +24,13 @@ import type {
   SourceStanding,
 } from "./clock_selector_status.ts";
 import type { ClockKind, ClockReading, ClockSource, SteadyCounter } from "./clock_source.ts";
-import { machineSources } from "./_selector_chain.ts";
+import { runtimeNowUs } from "./_platform.ts";
+import { MachineChain } from "./_selector_chain.ts";
 import { SelectorNews } from "./_selector_news.ts";
-import { checkOptions, SETTING_KEYS } from "./_selector_options.ts";
+import { checkOpenOptions, checkOptions } from "./_selector_options.ts";
 import { SelectionRule } from "./_selector_rule.ts";
 import { offsetBetween, Sight } from "./_selector_sight.ts";
-import { standingOf, whyBad } from "./_selector_words.ts";
-
-const KINDS = ["ptp", "daemon", "sntp", "system"] as const;
+import { standingOf, statusOf, whyBad } from "./_selector_words.ts";
 
 /**
  * Several sources of time as one.
@@ -54,13 +53,18 @@ export class ClockSelector implements ClockSource, AsyncDisposable {
   readonly name = "selector";
   /** The source that is read. */
   #active: ClockSource;
-  readonly #sights: readonly Sight[];
+  readonly #sights: Sight[];
   readonly #rule: SelectionRule;
   readonly #steady: SteadyCounter;
   readonly #timer: RepeatingTimer;
   readonly #checkMs: number;
   readonly #startMsMax: number;
-  readonly #notes: readonly string[];
+  #notes: readonly string[];
+  /** Where sources come from that appear later; none where the sources were given. */
+  #chain: MachineChain | undefined;
+  #findMs = 0;
+  #stopFinding: (() => void) | undefined;
+  #finding: Promise<void> | undefined;
   readonly #news: SelectorNews;
   #stopTimer: (() => void) | undefined;
   #stopWaiting: (() => void) | undefined;
@@ -109,30 +113,28 @@ export class ClockSelector implements ClockSource, AsyncDisposable {
    * ```
    */
   static async open(options: ClockSelectorOpenOptions = {}): Promise<ClockSelector> {
-    checkKeys("ClockSelector.open", options, [...SETTING_KEYS, "sources", "sntp", "kinds"]);
-    const { sources, sntp, kinds, ...settings } = options;
-    const found = sources === undefined
-      ? await machineSources(serversOf(sntp), kindsOf(kinds))
-      : { sources, notes: [] };
-    if (sources !== undefined && (sntp !== undefined || kinds !== undefined)) {
-      throw new MmsbError(
-        "usage",
-        "Cannot look for sources where sources are given: give one or the other",
-      );
-    }
-    if (sources === undefined && found.sources.length === 0) {
-      const { notes } = found;
+    const { settings, sources, machine, findMs } = checkOpenOptions(options);
+    if (sources !== undefined) return await new ClockSelector({ ...settings, sources }).#opened();
+    const chain = new MachineChain(machine);
+    const found = await chain.first(), { notes } = chain;
+    if (found.length === 0) {
       throw new MmsbError(
         "clock",
         `Cannot open a clock as there is no source of these kinds: ${notes.join("; ")}`,
-        { values: { kinds, notes } },
+        { values: { kinds: machine.kinds, notes } },
       );
     }
-    const selector = new ClockSelector({ ...settings, ...found });
-    await selector.start();
+    const selector = new ClockSelector({ ...settings, sources: found, notes });
+    selector.#chain = chain;
+    selector.#findMs = findMs;
+    return await selector.#opened();
+  }
+
+  async #opened(): Promise<this> {
+    await this.start();
     // Nobody has read it yet, so no time has stepped.
-    selector.#news.forget();
-    return selector;
+    this.#news.forget();
+    return this;
   }
 
   /** Kind of the selected source. */
@@ -147,22 +149,40 @@ export class ClockSelector implements ClockSource, AsyncDisposable {
 
   /** Whether somebody vouches for the selected source now. */
   get isSynchronised(): boolean {
-    return this.#closing === undefined && this.#active.isSynchronised && !this.#isContradicted;
+    try {
+      return this.#closing === undefined && this.#active.isSynchronised && !this.#isContradicted;
+    } catch {
+      return false;
+    }
   }
 
   /** Reads the selected source; see {@linkcode ClockSource.read}. */
   read(out: ClockReading): void {
-    this.#active.read(out);
+    try {
+      this.#active.read(out);
+    } catch {
+      // It breaks its word; the next look leaves it.
+      const us = runtimeNowUs(), seconds = Math.floor(us / 1e6);
+      out.set(seconds, (us - seconds * 1e6) * 1e3, Infinity);
+    }
   }
 
   /** The time of the selected source; see {@linkcode ClockSource.nowUs}. */
   nowUs(): number {
-    return this.#active.nowUs();
+    try {
+      return this.#active.nowUs();
+    } catch {
+      return runtimeNowUs();
+    }
   }
 
   /** The bound of the selected source; see {@linkcode ClockSource.errorUs}. */
   errorUs(): number {
-    return this.#active.errorUs();
+    try {
+      return this.#active.errorUs();
+    } catch {
+      return Infinity;
+    }
   }
 
   /** Starts all sources, and looks at them from now on. Resolves after their first syncs; never rejects. */
@@ -252,7 +272,7 @@ export class ClockSelector implements ClockSource, AsyncDisposable {
   /** The selected source's status, how the others stand, and the last steps of time. */
   status(): SelectorStatus {
     const { selected, manual, isDisputed } = this.#rule;
-    const status = this.#active.status();
+    const status = statusOf(this.#active);
     const reason = this.#closing !== undefined
       ? "the selector is closed"
       : this.#isContradicted
@@ -308,12 +328,11 @@ export class ClockSelector implements ClockSource, AsyncDisposable {
     const late = Promise.withResolvers<void>();
     this.#stopWaiting = late.resolve;
     const stopWaiting = this.#timer.every(this.#startMsMax, late.resolve);
-    const all = this.#sights.map(async ({ source }) => {
-      try {
-        await source.start();
-      } catch { /* It says itself that it has no time. */ }
-      this.#look(false);
-    });
+    const chain = this.#chain;
+    if (chain !== undefined) {
+      this.#stopFinding = this.#timer.every(this.#findMs, () => this.#find(chain));
+    }
+    const all = this.#sights.map(({ source }) => this.#begun(source));
     await Promise.race([Promise.all(all), late.promise]);
     stopWaiting();
     this.#look(true);
@@ -341,9 +360,37 @@ export class ClockSelector implements ClockSource, AsyncDisposable {
 
   async #end(): Promise<void> {
     this.#stopTimer?.();
+    this.#stopFinding?.();
     this.#stopWaiting?.();
     this.#news.hub.end();
+    await this.#finding;
     await Promise.allSettled(this.#sights.map(async ({ source }) => await source.close()));
+  }
+
+  /** Looks for sources that were not there before, one look at a time. */
+  #find(chain: MachineChain): void {
+    if (this.#closing !== undefined) return;
+    this.#finding ??= this.#findMore(chain).finally(() => this.#finding = undefined);
+  }
+
+  async #findMore(chain: MachineChain): Promise<void> {
+    const found = await chain.again();
+    this.#notes = chain.notes;
+    // Those that are found while the selector closes are closed with the others.
+    for (const source of found) {
+      this.#sights.push(new Sight(source));
+      this.#rule.add();
+      this.#news.add();
+    }
+    if (this.#closing === undefined) { for (const source of found) this.#begun(source); }
+  }
+
+  /** Starts a source, and looks when it has started; never rejects. */
+  async #begun(source: ClockSource): Promise<void> {
+    try {
+      await source.start();
+    } catch { /* It says itself that it has no time. */ }
+    this.#look(false);
   }
 
   /** Sees each source, lets the rule choose, and tells what changed. */
@@ -365,12 +412,4 @@ export class ClockSelector implements ClockSource, AsyncDisposable {
     if (this.#closing === undefined) return;
     throw new MmsbError("closed", `Cannot ${what} as the clock selector is closed: open one`);
   }
-}
-
-function serversOf(servers: readonly string[] = []): readonly string[] {
-  return [...checkIterable("sntp", servers)];
-}
-
-function kindsOf(kinds: readonly string[] = KINDS): readonly ClockKind[] {
-  return [...checkIterable("kinds", kinds)].map((kind) => checkOneOf("kind", kind, KINDS));
 }

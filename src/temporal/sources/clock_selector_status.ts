@@ -48,6 +48,13 @@ export interface ClockSelectorOpenOptions extends ClockSelectorSettings {
   readonly sntp?: readonly string[];
   /** Kinds to look for; only where `sources` is left out. Default: all. */
   readonly kinds?: readonly Exclude<ClockKind, "simulated">[];
+  /** Port of chronyd's command protocol, `cmdport` of its settings; only where `sources` is left out. Default 323. */
+  readonly chronyPort?: number;
+  /**
+   * Milliseconds between two looks for a daemon or device that was not there before, 100 to 86,400,000; only where `sources`
+   * is left out. Default 60,000.
+   */
+  readonly findMs?: number;
 }
 
 /**

@@ -1,5 +1,6 @@
 /** The selector over sources that do as they are told, and under a hybrid logical clock. */
 import { deepEqual, equal, match, ok, rejects, throws } from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { HybridLogicalClock } from "../hlc.ts";
 import { ClockReading, type ClockSource } from "./clock_source.ts";
@@ -7,8 +8,10 @@ import type { ClockEvent, ClockEventStream } from "./clock_event.ts";
 import { ClockSelector } from "./clock_selector.ts";
 import { testClockSource } from "./clock_source_conformance.ts";
 import { SimulatedClock } from "./simulated_clock.ts";
+import { SntpClock } from "./sntp_clock.ts";
 import { SystemClock } from "./system_clock.ts";
 import { FakeSource, FakeTime, FakeTimer } from "./_selector_fakes_test.ts";
+import { Chronyd, freePort, testWithChronyd } from "./testdata/chronyd.ts";
 
 const US = 1e3, MS = 1e6;
 
@@ -294,6 +297,9 @@ Deno.test("ClockSelector.open() takes what the machine has, and says what it has
   await rejects(ClockSelector.open({ sntp: 7 as never }), { code: "usage" });
   await rejects(ClockSelector.open({ sntp: ["a"], sources: [] }), { code: "usage" });
   await rejects(ClockSelector.open({ servers: ["a"] } as never), { code: "usage" });
+  for (const wrong of [{ findMs: 1 }, { findMs: NaN }, { chronyPort: 0 }, { chronyPort: "x" }]) {
+    await rejects(ClockSelector.open(wrong as never), { name: "MmsbError" });
+  }
 });
 
 Deno.test("ClockSelector.status() says how the selected source stands to the system's clock", async () => {
@@ -452,3 +458,63 @@ class Steered extends ClockSelector {
     this.clocks = clocks;
   }
 }
+
+Deno.test("ClockSelector over a source that breaks its word and throws: no time until the next look, then the others", async () => {
+  const { ptp, selector, pass } = chain();
+  const reading = new ClockReading();
+  const fail = () => {
+    throw new Error("the device burnt");
+  };
+  Object.assign(ptp, { read: fail, nowUs: fail, errorUs: fail, status: fail });
+  selector.read(reading);
+  deepEqual([reading.errorNs, selector.errorUs()], [Infinity, Infinity]);
+  ok(reading.ns > 1_700_000_000_000_000_000n && selector.nowUs() > 1.7e15);
+  const { synchronised, reason } = selector.status();
+  deepEqual([synchronised, reason], [false, "it fails: the device burnt"]);
+  pass(1);
+  equal(selector.selected, "chrony");
+  match(selector.status().sources[0].why, /the device burnt/);
+  await selector.close();
+});
+
+testWithChronyd("ClockSelector.open() finds a daemon that is started after it", async () => {
+  const chronyPort = await freePort();
+  const find = { kinds: ["daemon", "system"], chronyPort, findMs: 100 } as const;
+  await using selector = await ClockSelector.open(find);
+  const names = () => selector.status().sources.map(({ name }) => name);
+  deepEqual(names(), ["system"]);
+  match(selector.status().notes.join(), /No time daemon is asked, as nothing answers/);
+  await using _chronyd = await Chronyd.start({ commandPort: chronyPort });
+  for (let tries = 0; tries < 500 && names().length < 2; tries++) await sleep(10);
+  deepEqual(names(), ["system", "chrony"]);
+  deepEqual(selector.status().notes, []);
+  // It serves its own clock, and is not synchronised to anybody.
+  match(selector.status().sources[1].why, /follows nobody|was never asked/);
+});
+
+Deno.test("ClockSelector does not believe a liar when those who had outvoted it fall silent", async () => {
+  const time = new FakeTime(), timer = new FakeTimer();
+  const honest = ["a", "b", "c"].map((name) => new FakeSource(time, name, "sntp", 5 * MS));
+  const liar = new FakeSource(time, "liar", "ptp", 1 * US);
+  const clock = new ClockSelector({ sources: [...honest, liar], steady: time, timer });
+  liar.offsetNs = 3600e9;
+  clock.check();
+  equal(clock.selected, "a");
+  for (const source of honest) source.isSynchronised = false;
+  clock.check();
+  equal(clock.selected, "a");
+  equal(clock.status().sources[3].state, "false");
+  // One that has no time any more is no witness.
+  for (const source of honest.slice(1)) source.errorNs = Infinity;
+  clock.check();
+  equal(clock.selected, "liar");
+  equal(clock.status().isDisputed, true);
+  await clock.close();
+});
+
+Deno.test("ClockSelector.open() and SntpClock take a list of servers, not a text of one", async () => {
+  const text = "time.example" as unknown as string[];
+  const refused = { code: "usage", message: /^Cannot use "time\.example" as .*: give an array/ };
+  await rejects(ClockSelector.open({ sntp: text }), refused);
+  throws(() => new SntpClock({ servers: text }), refused);
+});

@@ -12,6 +12,8 @@
  * A source has `nowUs` and `errorUs`, so it fits where a bus wants a clock.
  */
 
+import type { SntpServerStatus } from "./sntp_server_status.ts";
+
 /** Where time comes from, best first: the order in which a selector prefers equals. */
 export type ClockKind = "ptp" | "daemon" | "sntp" | "system" | "simulated";
 
@@ -51,6 +53,8 @@ export interface ClockStatus {
   readonly syncs: number;
   /** Syncs that failed. */
   readonly failures: number;
+  /** How each server does that it asks; left out where it asks none. */
+  readonly servers?: readonly SntpServerStatus[];
   /** Further facts, by name, for `--json` and a detailed view. */
   readonly details: Readonly<Record<string, string | number | boolean>>;
 }
@@ -91,7 +95,7 @@ export class ClockReading {
 
   /** The time in µs since the Unix epoch, rounded to steps of 0.25 µs. */
   get us(): number {
-    return this.#values[0] * 1e6 + this.#values[1] / 1e3;
+    return this.#values[0] * 1e6 + this.#values[1] * 1e-3;
   }
 
   /** The time in ns since the Unix epoch, exact. Allocates. */

@@ -125,9 +125,8 @@ export class IntervalClock {
    * @throws {MmsbError} `clock` if the source has no time now.
    */
   now(): TimeInterval {
-    const reading = this.#reading;
-    this.#source.read(reading);
-    if (!(reading.errorNs < Infinity)) {
+    const reading = this.#read();
+    if (!hasTime(reading)) {
       throw new MmsbError("clock", `Cannot tell the time as ${this.#source.name} has none now`);
     }
     const ns = reading.ns;
@@ -144,8 +143,8 @@ export class IntervalClock {
    */
   after(t: bigint): boolean {
     checkType("t", t, "bigint");
-    const { errorNs, ns } = this.#read();
-    return errorNs < Infinity && ns - BigInt(Math.ceil(errorNs)) > t;
+    const reading = this.#read();
+    return hasTime(reading) && reading.ns - BigInt(Math.ceil(reading.errorNs)) > t;
   }
 
   /**
@@ -157,8 +156,8 @@ export class IntervalClock {
    */
   before(t: bigint): boolean {
     checkType("t", t, "bigint");
-    const { errorNs, ns } = this.#read();
-    return errorNs < Infinity && ns + BigInt(Math.ceil(errorNs)) < t;
+    const reading = this.#read();
+    return hasTime(reading) && reading.ns + BigInt(Math.ceil(reading.errorNs)) < t;
   }
 
   /**
@@ -193,39 +192,54 @@ export class IntervalClock {
 
   /** How long to sleep: as long as it takes at least, if the clock runs right. */
   #waitMs(t: bigint): number {
-    const { ns, errorNs } = this.#read();
-    if (!(errorNs < Infinity)) return SLEEP_MS_MAX;
+    const reading = this.#read();
+    if (!hasTime(reading)) return SLEEP_MS_MAX;
+    const { ns, errorNs } = reading;
     const ms = (Number(t - ns) + errorNs) / NS_PER_MS;
     return Math.min(Math.max(ms, 0) + 1e-3, SLEEP_MS_MAX);
   }
 
   #requireNear(t: bigint, limitMs: number): void {
-    const { ns, errorNs } = this.#read();
-    const aheadMs = Number(t - ns) / NS_PER_MS;
-    if (aheadMs <= limitMs || !(errorNs < Infinity)) return;
+    const reading = this.#read();
+    if (!hasTime(reading)) return;
+    const aheadMs = Number(t - reading.ns) / NS_PER_MS;
+    if (aheadMs <= limitMs) return;
     throw new MmsbError(
       "limit",
-      `Cannot wait until ${t} ns has passed as that is ${aheadMs} ms ahead: at most ${limitMs} ms are waited, so check where the time comes from`,
+      `Cannot wait until ${t} ns has passed as that is ${aheadMs} ms ahead: at most ${limitMs} ms are waited, so give ns since 1970 (of a hybrid timestamp take physicalUs) and check the clock`,
       { values: { t, aheadMs, limitMs } },
     );
   }
 
   #giveUp(t: bigint, limitMs: number): never {
-    const { errorNs, ns } = this.#read();
-    const state = errorNs < Infinity
-      ? `it says ${ns} ns, give or take ${Math.ceil(errorNs)}`
+    const reading = this.#read(), { errorNs } = reading;
+    const isKnown = hasTime(reading);
+    const nowNs = isKnown ? reading.ns : undefined;
+    const state = isKnown
+      ? `it says ${nowNs} ns, give or take ${Math.ceil(errorNs)}`
       : "it has no time now";
     throw new MmsbError(
       "clock",
       `Cannot be sure that ${t} ns has passed after waiting ${limitMs} ms by ${this.#source.name}: ${state}`,
-      { values: { t, limitMs, nowNs: ns, errorNs, source: this.#source.name } },
+      { values: { t, limitMs, nowNs, errorNs, source: this.#source.name } },
     );
   }
 
   #read(): ClockReading {
-    this.#source.read(this.#reading);
+    try {
+      this.#source.read(this.#reading);
+    } catch {
+      // It breaks its word: that is no time either.
+      this.#reading.set(0, 0, Infinity);
+    }
     return this.#reading;
   }
+}
+
+/** Whether a source gave a time: one of somebody else's making may give what is none. */
+function hasTime({ seconds, nanoseconds, errorNs }: ClockReading): boolean {
+  return errorNs >= 0 && errorNs < Infinity && Number.isInteger(seconds) &&
+    Number.isInteger(nanoseconds);
 }
 
 function sleepByTimer(ms: number, signal: AbortSignal | undefined): Promise<void> {

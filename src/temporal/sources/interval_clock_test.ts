@@ -2,7 +2,7 @@
 import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
 import fc from "fast-check";
 import { COMMIT_WAIT_MS_MAX } from "../../base/mod.ts";
-import type { ClockSource } from "./clock_source.ts";
+import type { ClockReading, ClockSource } from "./clock_source.ts";
 import { compareIntervals, IntervalClock, type TimeInterval } from "./interval_clock.ts";
 import { SimulatedClock, type SimulatedClockOptions } from "./simulated_clock.ts";
 import { SystemClock } from "./system_clock.ts";
@@ -155,4 +155,55 @@ Deno.test("IntervalClock refuses what is no moment, no source, no limit", async 
   await rejects(clock.commitWait(0n, { signal: {} as AbortSignal }), { code: "usage" });
   await rejects(clock.commitWait(0n, { patience: 1 } as never), { code: "usage" });
   throws(() => new IntervalClock({} as ClockSource), { code: "usage" });
+});
+
+Deno.test("IntervalClock takes what is no time for none, and is never sure by it", async () => {
+  const bad: [number, number, number][] = [
+    [NaN, 0, 5],
+    [0, NaN, 5],
+    [Infinity, 0, 5],
+    [0, 0.5, 5],
+    [5e9, 0, NaN],
+    [5e9, 0, -1],
+    [5e9, 0, -Infinity],
+  ];
+  const broken = () => {
+    throw new Error("burnt");
+  };
+  const reads = [...bad.map((values) => (out: ClockReading) => out.set(...values)), broken];
+  let ns = 0;
+  const time = {
+    steady: { nowNs: () => ns },
+    sleep: async (ms: number) => void (ns += ms * 1e6),
+  };
+  for (const read of reads) {
+    const clock = new IntervalClock({ name: "bad", read } as unknown as ClockSource, time);
+    throws(() => clock.now(), { code: "clock" });
+    deepEqual([clock.after(0n), clock.before(1n << 62n)], [false, false]);
+    await rejects(clock.commitWait(0n, { limitMs: 600 }), {
+      code: "clock",
+      message: /no time now/,
+    });
+  }
+});
+
+Deno.test("IntervalClock holds at the ends: a huge bound, before 1970, the year 2112", async () => {
+  let now: [number, number, number] = [0, 0, 0];
+  const source = { name: "ends", read: (out: ClockReading) => out.set(...now) };
+  const clock = new IntervalClock(source as unknown as ClockSource);
+  const NS = 1_000_000_000n;
+  now = [1e9, 0, Number.MAX_VALUE];
+  const { earliest, latest } = clock.now();
+  ok(earliest < -(10n ** 300n) && latest > 10n ** 300n);
+  deepEqual([clock.after(0n), clock.before(1n << 80n)], [false, false]);
+  now = [-5, 999_999_999, 3];
+  deepEqual(clock.now(), { earliest: -4n * NS - 4n, latest: -4n * NS + 2n });
+  equal(clock.after(-4n * NS - 5n), true);
+  equal(clock.after(-4n * NS - 4n), false);
+  now = [4_480_000_000, 1, 0];
+  await clock.commitWait(4_480_000_000n * NS);
+  equal(clock.after(4_480_000_000n * NS + 1n), false);
+  // A moment that no clock reaches is refused at once, or waited for by nobody.
+  await rejects(clock.commitWait(1n << 200n), { code: "limit" });
+  await clock.commitWait(-(1n << 200n));
 });

@@ -3,7 +3,7 @@
  *
  * A daemon that keeps the time (chronyd, ntpd, ptp4l with phc2sys) tells the kernel how wrong the clock may be, and
  * the kernel lets that grow by 500 ppm from then on, the most that it believes an oscillator to be off. After 16 s of such growth,
- * nine hours, or if no daemon ever came, it calls its clock unsynchronised (RFC 5905, appendix A.5.6; adjtimex(2)).
+ * nine hours, or if no daemon ever came, it calls its clock unsynchronised (RFC 1589; Linux, `kernel/time/ntp.c`; adjtimex(2)).
  *
  * Cost: some 1.3 µs a question; nothing is allocated.
  */

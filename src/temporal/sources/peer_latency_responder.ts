@@ -6,10 +6,11 @@
  *
  * Cost: a datagram or 24 bytes of a stream for each question; 64 connections at most.
  */
-import { createSocket, type Socket as UdpSocket } from "node:dgram";
-import { createServer, isIPv6, type Server, type Socket } from "node:net";
+import type { Socket as UdpSocket } from "node:dgram";
+import type { Server, Socket } from "node:net";
 import { checkInteger, checkKeys, checkType } from "../../base/mod.ts";
 import { MmsbError, reasonOf } from "../../base/errors.ts";
+import { isIPv6 } from "./_ip_address.ts";
 import { isGranted } from "./_platform.ts";
 import { peerAnswer, PeerPackets } from "./_peer_packet.ts";
 
@@ -152,6 +153,7 @@ export class PeerLatencyResponder implements AsyncDisposable {
 }
 
 async function listenTcp(host: string, port: number): Promise<Server> {
+  const { createServer } = await import("node:net");
   const server = createServer();
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once("error", reject);
@@ -161,6 +163,7 @@ async function listenTcp(host: string, port: number): Promise<Server> {
 }
 
 async function listenUdp(host: string, port: number): Promise<UdpSocket> {
+  const { createSocket } = await import("node:dgram");
   const socket = createSocket(isIPv6(host) ? "udp6" : "udp4");
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   socket.once("error", reject);

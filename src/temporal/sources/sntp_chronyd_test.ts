@@ -31,7 +31,10 @@ testWithChronyd(
     const firstMs = performance.now() - began;
     ok(firstMs < 500, `the first sync took ${firstMs} ms`);
     const figures = await compareWithTrueTime(clock, { syncs: 50, readings: 200 });
-    ok(Number(clock.status().details.lastSyncMs) < 500);
+    const { details, offsetNs, errorNs } = clock.status();
+    ok(Number(details.lastSyncMs) < 500);
+    // The server serves this machine's own clock, and two readings of both are a µs apart at most.
+    if (figures !== undefined) ok(Math.abs(offsetNs) <= errorNs + 1000, `${offsetNs} ± ${errorNs}`);
     await clock.close();
     if (figures === undefined) return; // no FFI
     ok(figures.contained >= 0.999, `${figures.contained} of the readings are within the bound`);
@@ -90,7 +93,7 @@ testWithChronyd(
 testWithChronyd(
   "SntpClock is content with what a chronyd that limits its rate answers",
   async () => {
-    await using server = await Chronyd.start({ lines: ["ratelimit interval 12 burst 2 leak 4"] });
+    await using server = await Chronyd.start({ lines: ["ratelimit interval 12 burst 6 leak 4"] });
     const clock = new SntpClock({ servers: [server.address], timeoutMs: 100, samples: 8 });
     await clock.sync();
     equal(clock.servers()[0].state, "selected");

@@ -155,6 +155,32 @@ Deno.test("SntpClock finds the time from a system clock that is years off, exact
   }
 });
 
+Deno.test("SntpClock whose counter stands still while the machine sleeps widens its bound by the sleep", async () => {
+  for (const sleptNs of [60e9, 3600e9, 0.01e9, 0.001e9]) {
+    const network = new SimulatedNetwork([SERVER], CRYSTAL, 5);
+    let stoodStillNs = 0;
+    const counter = { nowNs: () => network.nowNs() - stoodStillNs };
+    const clock = new SntpClock({ servers: network.names }, {
+      ...network.surroundings,
+      counter,
+      countsSleep: false,
+    });
+    const reading = new ClockReading();
+    await clock.sync();
+    network.advance(1e9);
+    clock.read(reading);
+    const usualNs = reading.errorNs;
+    network.advance(sleptNs);
+    stoodStillNs = sleptNs;
+    clock.read(reading);
+    if (sleptNs > 3e6) ok(Math.abs(Number(reading.ns - network.trueNs)) <= reading.errorNs);
+    ok(sleptNs > 3e6 ? reading.errorNs > 0.999 * sleptNs : reading.errorNs < usualNs + 1e7);
+    const { bound, errorNs } = clock.status();
+    ok(Math.abs(bound.reduce((sum, { ns }) => sum + ns, 0) - errorNs) < 1e3);
+    await clock.close();
+  }
+});
+
 Deno.test("SntpClock does the same from the same seed", async () => {
   const times = [];
   for (let i = 0; i < 2; i++) {

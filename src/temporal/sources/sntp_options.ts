@@ -5,7 +5,6 @@
  * distribute, and the pool gives zones of their own to those who do: who runs the program names the servers, best those of
  * his own network or of his cloud, and at least four so that one that is wrong can be told (RFC 8633 section 3.2).
  */
-import { isIPv6 } from "node:net";
 import {
   checkInteger,
   checkIterable,
@@ -14,6 +13,7 @@ import {
   checkType,
 } from "../../base/assert.ts";
 import { MmsbError } from "../../base/errors.ts";
+import { isIPv6 } from "./_ip_address.ts";
 import { SNTP_PORT } from "./sntp_packet.ts";
 
 /** Most servers of one client: RFC 8633 finds more than ten of no use. */
@@ -35,7 +35,7 @@ export interface SntpClockOptions {
   readonly name?: string;
   /** Questions a sync to each server, 1 to 8; 4 if left out. */
   readonly samples?: number;
-  /** Between two of them, ms, 0 to 50; 8 if left out. */
+  /** Between two of them, ms, 0 to 50; 8 if left out. Where answers come sooner it is eight round trips. */
   readonly gapMs?: number;
   /** How long to wait for an answer, ms, 10 to 10,000; 1,000 if left out. */
   readonly timeoutMs?: number;
@@ -109,7 +109,18 @@ export function sntpSettings(options: SntpClockOptions): SntpClockSettings {
   };
 }
 
+/** Refuses a string where servers are to be listed: it has letters to go through, which are none. */
+export function requireNoText(name: string, servers: Iterable<unknown>): void {
+  if (typeof servers !== "string") return;
+  throw new MmsbError(
+    "usage",
+    `Cannot use ${JSON.stringify(servers)} as ${name}: give an array of servers`,
+    { values: { [name]: servers } },
+  );
+}
+
 function placesOf(servers: SntpClockOptions["servers"]): readonly Required<SntpServerPlace>[] {
+  requireNoText("servers", servers);
   const places = [...checkIterable("servers", servers)].map(placeOf);
   if (places.length === 0) {
     throw new MmsbError(

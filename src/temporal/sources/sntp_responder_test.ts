@@ -40,15 +40,23 @@ async function askOnce(
 function refuses(name: string, reason: RegExp, answer: (request: Uint8Array) => Uint8Array): void {
   // What is no answer to the question is not the end of waiting.
   const isForeign = /origin|packet/.test(reason.source);
+  const waits = isForeign ? [SILENCE_MS, 10 * SILENCE_MS, ANSWER_MS] : [ANSWER_MS];
   Deno.test(`SntpClock refuses ${name}`, async () => {
-    await askOnce((request, send) => send(answer(request)), (clock, server, error) => {
-      ok(isMmsbError(error, "clock"), String(error));
-      match(error.message, reason);
-      match(server.reason, reason);
-      equal(clock.isSynchronised, false);
-      equal(clock.errorUs(), Infinity);
-      equal(clock.status().failures, 1);
-    }, isForeign ? SILENCE_MS : ANSWER_MS);
+    let isLate = true;
+    // The lie of a machine under load may come after a short wait.
+    while (isLate) {
+      const waitMs = waits.shift();
+      await askOnce((request, send) => send(answer(request)), (clock, server, error) => {
+        isLate = server.reason.startsWith("no answer") && waits.length > 0;
+        if (isLate) return;
+        ok(isMmsbError(error, "clock"), String(error));
+        match(error.message, reason);
+        match(server.reason, reason);
+        equal(clock.isSynchronised, false);
+        equal(clock.errorUs(), Infinity);
+        equal(clock.status().failures, 1);
+      }, waitMs);
+    }
   });
 }
 
@@ -179,6 +187,17 @@ Deno.test("SntpClock never asks again after the kiss of death DENY", async () =>
     equal(responder.asked, asked);
     match(clock.servers()[0].reason, /DENY/);
   });
+});
+
+Deno.test("SntpClock sends no more of a burst once a kiss of death has come", async () => {
+  await using responder = await Responder.open((request, send) => {
+    send(honest(request, { stratum: 0, referenceId: 0x44454e59 }));
+  });
+  const clock = new SntpClock({ servers: [responder.address], samples: 8, gapMs: 50 });
+  await rejects(clock.sync(), { code: "clock" });
+  // One, but for a machine that is busy for longer than a gap.
+  ok(responder.asked < 8, `${responder.asked} questions`);
+  await clock.close();
 });
 
 Deno.test("SntpClock asks less often after the kiss of death RATE", async () => {

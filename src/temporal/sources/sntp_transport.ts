@@ -9,13 +9,12 @@
  * The counter is read just before the datagram is handed to the system and as the first thing when one has arrived. What
  * the event loop adds on both ways is part of the delay that is measured, and so of the bound.
  *
- * Cost: a socket a question, some 100 µs.
+ * Cost: a socket a question, some 100 µs, and 64 KB of the runtime that are garbage afterwards.
  */
-import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
-import { lookup } from "node:dns/promises";
-import { isIPv6 } from "node:net";
+import type { RemoteInfo, Socket } from "node:dgram";
 import { clearTimeout, setTimeout } from "node:timers";
 import { reasonOf } from "../../base/errors.ts";
+import { isIPv6 } from "./_ip_address.ts";
 import { isGranted } from "./_platform.ts";
 import type { SteadyCounter } from "./clock_source.ts";
 
@@ -76,9 +75,10 @@ export class UdpTransport implements SntpTransport {
     try {
       if (!isGranted({ name: "net", host })) {
         return {
-          reason: `finding the addresses of ${host} needs --allow-net, or that for ${host}`,
+          reason: `its address may not be looked up: grant --allow-net, or --allow-net=${host}`,
         };
       }
+      const { lookup } = await import("node:dns/promises");
       const found = await lookup(host, { all: true });
       return { addresses: found.map(({ address }) => address) };
     } catch (error) {
@@ -87,10 +87,12 @@ export class UdpTransport implements SntpTransport {
   }
 
   /** See {@linkcode SntpTransport.ask}. */
-  ask(ask: SntpAsk): Promise<string | undefined> {
+  async ask(ask: SntpAsk): Promise<string | undefined> {
     const reason = permissionFault(ask);
-    if (reason !== undefined) return Promise.resolve(reason);
-    if (ask.signal.aborted) return Promise.resolve("it was slower than the others");
+    if (reason !== undefined) return reason;
+    // Loaded when first used: it takes some 20 ms.
+    const { createSocket } = await import("node:dgram");
+    if (ask.signal.aborted) return "it was slower than the others";
     const { promise, resolve } = Promise.withResolvers<string | undefined>();
     const socket = createSocket(isIPv6(ask.address) ? "udp6" : "udp4");
     const timeout = setTimeout(() => end("silent"), ask.timeoutMs);
@@ -115,7 +117,7 @@ export class UdpTransport implements SntpTransport {
     } catch (error) {
       end(reasonOf(error));
     }
-    return promise;
+    return await promise;
   }
 
   #send(socket: Socket, ask: SntpAsk, end: (reason: string) => void): void {
@@ -133,10 +135,12 @@ export class UdpTransport implements SntpTransport {
 /** Asked before a socket is made: without a permission, the runtime throws where nobody can catch it. */
 function permissionFault({ address, port }: SntpAsk): string | undefined {
   const server = isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
-  const own = isIPv6(address) ? "[::]:0" : "0.0.0.0:0";
+  const own = isIPv6(address) ? "[::]:0" : "0.0.0.0:0"; // where the runtime binds the socket
   try {
     for (const host of [server, own]) {
-      if (!isGranted({ name: "net", host })) return `asking needs --allow-net, or that for ${host}`;
+      if (!isGranted({ name: "net", host })) {
+        return `it may not be asked: grant --allow-net, or --allow-net=${server},${own}`;
+      }
     }
   } catch (error) {
     return `${server} is no address to ask: ${reasonOf(error)}`; // a zone the runtime does not know

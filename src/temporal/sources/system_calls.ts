@@ -79,8 +79,9 @@ export function systemCallsMissing(): string | undefined {
  * @returns Whole seconds.
  */
 export function timespecSeconds(timespec: Uint32Array): number {
-  // The upper word is signed: a clock may stand before 1970.
-  return (timespec[1] | 0) * TWO_32 + timespec[0];
+  const upper = timespec[1];
+  // Until 2106 and from 1970 the lower word is all. The upper one is signed: a clock may stand before 1970.
+  return upper === 0 ? timespec[0] : (upper | 0) * TWO_32 + timespec[0];
 }
 
 /**
@@ -104,8 +105,11 @@ export class SystemSteadyCounter implements SteadyCounter {
   readonly originS: number | undefined;
   readonly #calls: SystemCalls | undefined;
   readonly #clock: number;
-  /** The last count and the origin; an array so that storing it never allocates. */
-  readonly #last = new Float64Array(2);
+  readonly #timespec: Uint32Array;
+  /** Lower word of the origin. */
+  readonly #originLo: number;
+  /** The last count; an array so that storing it never allocates. */
+  readonly #last = new Float64Array(1);
 
   /**
    * Opens the counter.
@@ -119,13 +123,16 @@ export class SystemSteadyCounter implements SteadyCounter {
     if (calls === null || calls.clockGettime(clock) !== 0) {
       this.#calls = undefined;
       this.#clock = 0;
+      this.#timespec = new Uint32Array(4);
+      this.#originLo = 0;
       this.originS = undefined;
       return;
     }
     this.#calls = calls;
     this.#clock = clock;
+    this.#timespec = calls.timespec;
     this.originS = originS ?? timespecSeconds(calls.timespec);
-    this.#last[1] = this.originS;
+    this.#originLo = this.originS | 0;
   }
 
   /** Reads the counter; see {@linkcode SteadyCounter.nowNs}. */
@@ -135,8 +142,9 @@ export class SystemSteadyCounter implements SteadyCounter {
     if (calls === undefined) return last[0] = runtimeSteadyNs();
     // A device of the system that stops answering holds the count: it must not go back.
     if (calls.clockGettime(this.#clock) !== 0) return last[0];
-    const { timespec } = calls;
-    return last[0] = (timespecSeconds(timespec) - last[1]) * NS_PER_S + timespec[2];
+    const timespec = this.#timespec;
+    // Seconds since the origin fit 31 bits, so their difference is exact in the lower words.
+    return last[0] = ((timespec[0] - this.#originLo) | 0) * NS_PER_S + timespec[2];
   }
 }
 
@@ -147,6 +155,6 @@ let steady: SystemSteadyCounter | undefined;
  *
  * @returns The counter.
  */
-export function steadyCounter(): SystemSteadyCounter {
+export function steadyCounter(): SteadyCounter & { readonly originS: number | undefined } {
   return steady ??= new SystemSteadyCounter();
 }

@@ -35,7 +35,6 @@ import {
 export const UNSYNCHRONISED_ERROR_NS = 100_000_000;
 
 const NS_PER_S = 1_000_000_000;
-const TWO_32 = 2 ** 32;
 
 /** Seconds after which the kernel is asked again. */
 const ASK_AFTER_S = 1;
@@ -138,7 +137,7 @@ export class SystemClock implements ClockSource {
     if (this.#calls === null) return this.#readRuntime(out);
     const timespec = this.#timespec;
     if (this.#gettime(this.#realtime) !== 0) return this.#readRuntime(out);
-    const seconds = (timespec[1] | 0) * TWO_32 + timespec[0];
+    const seconds = timespecSeconds(timespec);
     const nanoseconds = timespec[2];
     const values = this.#values;
     const ageS = seconds + nanoseconds * 1e-9 - values[ASKED];
@@ -154,7 +153,8 @@ export class SystemClock implements ClockSource {
       return this.#reading.us;
     }
     const timespec = this.#timespec;
-    return ((timespec[1] | 0) * TWO_32 + timespec[0]) * 1e6 + timespec[2] / 1e3;
+    // A product is cheaper than a quotient; where they differ, the sum's steps of 0.25 µs swallow it.
+    return timespecSeconds(timespec) * 1e6 + timespec[2] * 1e-3;
   }
 
   /** The bound in µs; see {@linkcode ClockSource.errorUs}. */

@@ -77,7 +77,7 @@ export interface TimeSetupApplied {
 export function inspectTimeSetup(options: TimeSetupOptions = {}): TimeSetup {
   const root = rootOf("inspectTimeSetup", options);
   const { calls = systemCalls() ?? null } = options;
-  const facts = detectFacts(root);
+  const facts = detectFacts(root, calls);
   const ptp = findPtpDevices({ root: root === "" ? "/" : root, calls });
   const steps = [
     serviceStep(facts, ptp),
@@ -107,47 +107,77 @@ function rootOf(name: string, options: TimeSetupOptions): string {
   return checkType("root", options.root ?? "/", "string").replace(/\/+$/, "");
 }
 
-function serviceStep(
-  { services, isContainer, chronyPath }: TimeFacts,
-  ptp: PtpDevices,
-): TimeSetupStep {
-  const step = { id: "chrony", commands: [] };
-  const running = services.filter(({ state, name }) => state === "running" && name !== "ptp4l");
-  const chrony = services.find(({ name }) => name === "chronyd");
+/** Who keeps the system's clock, or is to. */
+function serviceStep(facts: TimeFacts, ptp: PtpDevices): TimeSetupStep {
+  const step = { id: "chrony", done: true, commands: [] };
+  const running = facts.services.filter(({ state, name }) =>
+    state === "running" && name !== "ptp4l"
+  );
   if (running.some(({ name }) => name === "chronyd")) {
     return {
       ...step,
-      done: true,
       title: "chronyd keeps the system's clock",
       why: "MMSB asks it how wrong the clock may be",
     };
   }
-  if (isContainer) {
-    return {
-      ...step,
-      done: true,
-      title: "This is a container: the machine below keeps its clock, so set the time up there",
-      why:
-        "A container shares the clock and can neither set it nor, without the host's network, ask chronyd",
-    };
-  }
+  if (facts.isContainer) return containerStep(facts);
   if (running.length > 0) {
     return {
       ...step,
-      done: true,
       title: `${running[0].name} keeps the system's clock`,
       why: "It tells the kernel how wrong the clock may be, with a wider bound than chronyd's",
     };
   }
-  const isInstalled = chrony?.state === "installed";
+  if (facts.kernelClock === "kept") {
+    return {
+      ...step,
+      title: "A time service keeps the system's clock: the kernel says so",
+      why: "Which one cannot be seen from here",
+    };
+  }
+  return chronyStep(facts, ptp);
+}
+
+/** A container cannot set the clock that it shares, so what is to be done is to be done below it. */
+function containerStep({ kernelClock }: TimeFacts): TimeSetupStep {
+  const step = { id: "chrony", done: kernelClock === "kept", commands: [] };
+  const why =
+    "A container shares the clock of the machine below and cannot set it; one time service there serves all";
+  switch (kernelClock) {
+    case "kept":
+      return { ...step, title: "This is a container, and the machine below keeps its clock", why };
+    case "unkept":
+      return {
+        ...step,
+        title:
+          "This is a container: run a time service (chrony) on the machine below, as none keeps its clock",
+        why: `${why}. If you cannot, name NTP servers: they need nothing but the network`,
+      };
+    case "unknown":
+      return {
+        ...step,
+        title: "This is a container: see to it that the machine below runs a time service (chrony)",
+        why: `${why}. Whether it does cannot be seen from here`,
+      };
+  }
+}
+
+function chronyStep(
+  { services, kernelClock, chronyPath }: TimeFacts,
+  ptp: PtpDevices,
+): TimeSetupStep {
+  const state = services.find(({ name }) => name === "chronyd")?.state;
+  const isInstalled = state === "installed";
+  const isSure = kernelClock === "unkept" || services.every(({ state }) => state !== "unseen");
+  const nobody = isSure ? ", as nobody keeps the system's clock" : ", if it does not run yet";
   return {
-    ...step,
+    id: "chrony",
     done: false,
     title: isInstalled
-      ? "Start chronyd: it is installed, and nobody keeps the system's clock"
-      : "Install chrony: nobody keeps the system's clock",
+      ? `Start chronyd${nobody}: it is installed`
+      : `Install ${state === "unseen" ? "or start " : ""}chrony${nobody}`,
     why:
-      "Without a time service the clock drifts by seconds a day and its bound is a guess of 100 ms",
+      "Without a time service a clock drifts by seconds a day, and its bound is a guess of 100 ms",
     commands: [
       ...(isInstalled ? [] : ["apt-get install chrony   # or: dnf install chrony"]),
       "systemctl enable --now chrony   # on some systems it is called chronyd",
@@ -298,14 +328,13 @@ function permissionSteps({ mayCall, mayAsk, seesSystem }: TimeFacts): TimeSetupS
     ...(mayAsk ? [] : [["permission-net", "--allow-net", "chronyd and time servers"]]),
     ...(seesSystem
       ? []
-      : [["permission-all", "--allow-all", "the files that tell host and clocks"]]),
+      : [["permission-all", "--allow-all", "the files that tell host, services and clocks"]]),
   ];
   return missing.map(([id, flag, what]) => ({
     id,
     done: false,
     title: `Run Deno with ${flag} to use ${what}`,
-    why:
-      "Deno keeps a program from the system unless it is told otherwise; MMSB goes without and says so",
+    why: "Deno keeps a program from the system unless it is told otherwise",
     commands: [],
   }));
 }

@@ -33,7 +33,7 @@ function step(setup: TimeSetup, id: string): TimeSetup["steps"][number] {
 
 /** A library by which devices open, or fail with an error. */
 function opening(result: number): SystemCalls {
-  return { open: () => result, close: () => 0 } as unknown as SystemCalls;
+  return { open: () => result, close: () => 0, adjtimex: () => -38 } as unknown as SystemCalls;
 }
 
 Deno.test("findPtpDevices() lists clocks with kind and rights", () => {
@@ -114,9 +114,21 @@ Deno.test("inspectTimeSetup() leaves what is right already", () => {
     ok(setup.steps.every(({ done, commands, file }) => !done || (commands.length === 0 && !file)));
   });
   onMachine({ [CLOCKS]: "tsc kvm-clock", ".dockerenv": "" }, (root) => {
-    const setup = inspectTimeSetup({ root, calls: null });
-    match(step(setup, "chrony").title, /container/);
-    equal(setup.steps.some(({ id, done }) => id.startsWith("chrony") && !done), false);
+    const told = (state: number) => {
+      const calls = { ...opening(5), adjtimex: () => state };
+      const setup = inspectTimeSetup({ root, calls });
+      equal(setup.steps.some(({ id }) => id.startsWith("chrony-source")), false);
+      return { ...step(setup, "chrony"), kernelClock: setup.facts.kernelClock };
+    };
+    const [kept, unkept, unknown] = [told(0), told(5), told(-38)];
+    deepEqual([kept.kernelClock, kept.done], ["kept", true]);
+    deepEqual([unkept.kernelClock, unkept.done], ["unkept", false]);
+    deepEqual([unknown.kernelClock, unknown.done], ["unknown", false]);
+    match(unkept.title, /^This is a container: run a time service/);
+  });
+  onMachine({ [CLOCKS]: "tsc" }, (root) => {
+    const calls = { ...opening(5), adjtimex: () => 0 };
+    match(step(inspectTimeSetup({ root, calls }), "chrony").title, /the kernel says so$/);
   });
   onMachine({ "run/systemd/timesync/synchronized": "" }, (root) => {
     match(step(inspectTimeSetup({ root, calls: null }), "chrony").title, /systemd-timesyncd/);

@@ -2,8 +2,9 @@
  * A network of a few nodes from a seed, and what really happened in it.
  *
  * Each node has a causal queue over a hybrid clock whose physical clock is off, drifts and is set. Packets are encoded bytes; they
- * are delayed (so reordered), lost and duplicated, a part of the nodes is cut off from the rest for a while, and one
- * node is paused. Nodes broadcast by themselves and in reaction to what they took, tell each other their vectors, and
+ * are delayed (so reordered), lost and duplicated, parts of the nodes are cut off from the rest for a while, two such cuts at a time
+ * too, one node is paused, one comes late and knows nothing, and one is ended and opened again from what it had written down (its
+ * vector, its last timestamp and the messages that it had taken). Nodes broadcast by themselves and in reaction to what they took, tell each other their vectors, and
  * ask for what is missing of whoever they choose at random. Everything is driven by one list of events in simulated time.
  *
  * The truth is kept apart from all vectors: of each node the set of messages that it has sent or taken so far, as bits. A
@@ -22,6 +23,7 @@ import {
 import { decodeCausalMessage, encodeCausalMessage } from "../hybrid_causal_clock_wire.ts";
 import { HybridLogicalClock } from "../../hlc.ts";
 import { compare } from "../../timestamp.ts";
+import type { VectorTime } from "../vector_clock.ts";
 import { decodeVectorTime, encodeVector } from "../vector_clock_wire.ts";
 
 /** What a run did. */
@@ -35,6 +37,7 @@ export interface NetworkCounts {
   duplicates: number;
   held: number;
   requests: number;
+  restarts: number;
 }
 
 /** How a run goes. */
@@ -47,7 +50,12 @@ export interface NetworkOptions {
   /** Checks the queues after every step. */
   readonly checks?: boolean;
   /** Planted faults, so that the tests see the oracle find them. */
-  readonly fault?: "deliver-early" | "deliver-twice" | "no-requests" | "no-causality-in-hlc";
+  readonly fault?:
+    | "deliver-early"
+    | "deliver-twice"
+    | "no-requests"
+    | "no-causality-in-hlc"
+    | "restart-without-vector";
 }
 
 interface SimulatedEvent {
@@ -68,6 +76,17 @@ interface Peer {
   /** The largest timestamp of what it took, and of its own. */
   hi: number;
   lo: number;
+  /** Messages that it took before it was opened again. */
+  deliveredBefore: number;
+  /** Messages that it sent before. */
+  sentBefore: number;
+}
+
+/** A part of the nodes, as bits, that nobody else hears for a while. */
+interface Partition {
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly side: number;
 }
 
 interface TrueEvent {
@@ -106,11 +125,14 @@ class Network {
     duplicates: 0,
     held: 0,
     requests: 0,
+    restarts: 0,
   };
   readonly #lossRate: number;
   readonly #duplicateRate: number;
   readonly #delayMsMax: number;
-  readonly #partition: { readonly fromMs: number; readonly toMs: number; readonly side: number };
+  readonly #partitions: readonly Partition[];
+  /** The node that comes late, and when. */
+  readonly #late: { readonly toMs: number; readonly peer: number };
   readonly #pause: { readonly fromMs: number; readonly toMs: number; readonly peer: number };
   #nowMs = 0;
   #quietMs = 0;
@@ -123,14 +145,19 @@ class Network {
     this.#duplicateRate = this.#pick([0, 0.1, 0.3]);
     this.#delayMsMax = this.#pick([5, 50, 400]);
     const length = 2000;
-    this.#partition = { ...this.#span(length), side: 1 + this.#below(2 ** nodes - 2) };
+    this.#partitions = [0, 1].map(() => ({
+      ...this.#span(length),
+      side: 1 + this.#below(2 ** nodes - 2),
+    }));
     this.#pause = { ...this.#span(length), peer: this.#below(nodes) };
+    this.#late = { toMs: this.#pick([0, 300, 1900]), peer: this.#below(nodes) };
     this.#peers = Array.from({ length: nodes }, (_, index) => this.#peer(index));
     for (let i = 0; i < broadcasts; i++) {
       this.#at(this.#below(length), this.#below(nodes), (peer) => this.#broadcast(peer));
       this.#at(this.#below(length), this.#below(nodes), (peer) => this.#localEvent(peer));
     }
     for (const { index } of this.#peers) this.#poll(index);
+    this.#at(this.#below(length), this.#below(nodes), (peer) => this.#restart(peer));
   }
 
   run(): NetworkCounts {
@@ -146,21 +173,44 @@ class Network {
   }
 
   /** Node ids far apart, so that vectors are sparse. */
-  #peer(index: number): Peer {
+  #peer(index: number, vector?: VectorTime): Peer {
     const id = [3, 700, 12, 65_535, 256, 0, 9, 40_000][index];
     const skewUs = 1000 * (this.#below(300) - 150), drift = (this.#below(200) - 100) / 1e6;
     // The clock is set once, and may go back by this.
     const setMs = this.#below(2000), setUs = 1000 * (this.#below(140) - 70);
     const nowUs = () =>
       BEGIN_US + skewUs + this.#nowMs * 1000 * (1 + drift) + (this.#nowMs >= setMs ? setUs : 0);
-    const clock = new HybridCausalClock({ hlc: new HybridLogicalClock({ node: id, nowUs }) });
+    const clock = new HybridCausalClock({
+      hlc: new HybridLogicalClock({ node: id, nowUs }),
+      vector,
+    });
     const queue = new CausalQueue<Uint8Array>({
       clock,
       monotonicMs: () => this.#nowMs,
       requestAfterMs: 20,
       requestEveryMsMax: 200,
     });
-    return { index, id, clock, queue, log: new Map(), past: 0n, hi: 0, lo: 0 };
+    const before = { past: 0n, hi: 0, lo: 0, deliveredBefore: 0, sentBefore: 0 };
+    return { index, id, clock, queue, log: new Map(), ...before };
+  }
+
+  /** A node is ended, with all that waited there and was ready, and opened again with a clock that may go wrong otherwise. */
+  #restart(old: Peer): void {
+    const isForgetful = this.#options.fault === "restart-without-vector";
+    const saved = encodeVector(old.clock.vector()), last = old.clock.hlc.peek();
+    const peer = this.#peer(old.index, isForgetful ? undefined : decodeVectorTime(saved));
+    peer.clock.hlc.restore(last);
+    const { delivered, sent } = old.queue.stats();
+    this.#peers[old.index] = {
+      ...peer,
+      log: old.log,
+      past: old.past,
+      hi: old.hi,
+      lo: old.lo,
+      deliveredBefore: old.deliveredBefore + delivered,
+      sentBefore: old.sentBefore + sent,
+    };
+    this.#counts.restarts++;
   }
 
   #broadcast(peer: Peer): void {
@@ -268,7 +318,7 @@ class Network {
   #isDone(): boolean {
     const all = (1n << BigInt(this.#pasts.length)) - 1n;
     // A paused node sends what it was to send when it goes on.
-    return this.#nowMs > Math.max(2000, this.#pause.toMs) &&
+    return this.#nowMs > Math.max(2000, this.#pause.toMs, this.#late.toMs) &&
       this.#peers.every(({ past }) => past === all);
   }
 
@@ -282,22 +332,27 @@ class Network {
       if (this.#chance(this.#lossRate) || this.#isCut(from, to)) {
         this.#counts.lostPackets++;
       } else {
-        this.#at(this.#nowMs + this.#below(this.#delayMsMax), to.index, arrive);
+        const atMs = this.#nowMs + this.#below(this.#delayMsMax);
+        // Nobody is there yet.
+        if (to.index === this.#late.peer && atMs < this.#late.toMs) this.#counts.lostPackets++;
+        else this.#at(atMs, to.index, arrive);
       }
     }
   }
 
   #isCut(from: Peer, to: Peer): boolean {
-    const { fromMs, toMs, side } = this.#partition;
-    if (this.#nowMs < fromMs || this.#nowMs >= toMs) return false;
-    return (side >> from.index & 1) !== (side >> to.index & 1);
+    return this.#partitions.some(({ fromMs, toMs, side }) =>
+      this.#nowMs >= fromMs && this.#nowMs < toMs &&
+      (side >> from.index & 1) !== (side >> to.index & 1)
+    );
   }
 
   /** Something happens at a node; what comes while it is paused comes when it goes on. */
   #at(atMs: number, index: number, run: (peer: Peer) => void): void {
     const { fromMs, toMs, peer } = this.#pause;
-    const isPaused = index === peer && atMs >= fromMs && atMs < toMs;
-    this.#events.add(isPaused ? toMs : atMs, () => run(this.#peers[index]));
+    const fromLate = index === this.#late.peer ? Math.max(atMs, this.#late.toMs) : atMs;
+    const isPaused = index === peer && fromLate >= fromMs && fromLate < toMs;
+    this.#events.add(isPaused ? toMs : fromLate, () => run(this.#peers[index]));
   }
 
   #other(peer: Peer): Peer {
@@ -311,7 +366,7 @@ class Network {
 
   #checkEnd(): void {
     const all = (1n << BigInt(this.#pasts.length)) - 1n;
-    for (const { id, past, queue } of this.#peers) {
+    for (const { id, past, queue, deliveredBefore, sentBefore } of this.#peers) {
       queue.checkInvariants();
       assert.equal(past, all, `node ${id} does not have all messages at the end`);
       const { waiting, ready, gaps, bytes, delivered, sent } = queue.stats();
@@ -321,7 +376,8 @@ class Network {
         gaps: 0,
         bytes: 0,
       });
-      assert.equal(delivered + sent, this.#pasts.length);
+      const before = deliveredBefore + sentBefore;
+      assert.equal(before + delivered + sent, this.#pasts.length);
     }
     this.#compareStamps();
   }

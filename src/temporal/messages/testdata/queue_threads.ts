@@ -18,7 +18,9 @@ export interface QueueRun {
 /** Runs it; throws where a message was lost, doubled, changed or, for one producer's, out of order. */
 export async function runQueue(run: QueueRun): Promise<void> {
   const { producers, consumers, capacity } = run;
-  const queue = TemporalQueue.create({ nowUs: () => 1_000_000, capacity });
+  // A dependency that was delivered and forgotten before it is named would be waited for without end.
+  const remembered = producers * run.count;
+  const queue = TemporalQueue.create({ nowUs: () => 1_000_000, capacity, remembered });
   const workers: Worker[] = [];
   const start = (role: "push" | "pop", node: number): Promise<QueueReport> => {
     const worker = new Worker(new URL("./queue_worker.ts", import.meta.url), { type: "module" });

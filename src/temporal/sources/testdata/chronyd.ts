@@ -33,8 +33,8 @@ export interface ChronydOptions {
   readonly host?: string;
   /** Its port; a free one if left out. */
   readonly port?: number;
-  /** Opens a command port on the same host besides the command socket. */
-  readonly commandPort?: boolean;
+  /** Opens a command port on the same host besides the command socket: a free one, or this one. */
+  readonly commandPort?: boolean | number;
   /** Further lines of its configuration: `ratelimit interval 4 burst 1 kod 1`. */
   readonly lines?: readonly string[];
 }
@@ -79,7 +79,8 @@ export class Chronyd {
       await Deno.chmod(folder, 0o700); // else it refuses to make its command socket
       const host = options.host ?? "127.0.0.1";
       const port = options.port ?? await freePort(host);
-      const commandPort = options.commandPort ? await freePort(host) : undefined;
+      const { commandPort: wanted } = options;
+      const commandPort = wanted === true ? await freePort(host) : wanted || undefined;
       await Deno.writeTextFile(
         `${folder}/chrony.conf`,
         configuration(options, host, port, commandPort, folder),
