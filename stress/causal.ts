@@ -1,8 +1,8 @@
 /**
  * Causal delivery over simulated networks, one a seed.
  *
- * Five nodes broadcast and answer while packets are late, lost, doubled and cut off, clocks are off and one node is
- * paused. What really happened before what is kept by the simulator, apart from all vectors; it judges each delivery, every
+ * Five nodes broadcast and answer while packets are late, lost, doubled and cut off, clocks are off, one node comes late, one
+ * is paused, and one is opened again from what it wrote down. What really happened before what is kept by the simulator, apart from all vectors; it judges each delivery, every
  * stamp, and that at the end every node has every message once.
  */
 

@@ -124,6 +124,8 @@ Deno.test("mmsb clock watch ends at Ctrl-C with its summary, and when nobody rea
   const program = Deno.execPath();
   const args = ["run", "-A", MAIN, "clock", "watch", "--interval", "20", "--sources", "system"];
   const child = new Deno.Command(program, { args, stdin: "null", stdout: "piped" }).spawn();
+  const gone = new Deno.Command(program, { args, stdin: "null", stdout: "piped" }).spawn();
+  await gone.stdout.cancel();
   const decoder = new TextDecoder();
   let out = "";
   for await (const piece of child.stdout) {
@@ -133,9 +135,6 @@ Deno.test("mmsb clock watch ends at Ctrl-C with its summary, and when nobody rea
   }
   assert.equal((await child.status).code, 0);
   assert.match(out, /\n\n\d+ lines, bound ± .*, 0 changes of source, .*\n$/);
-
-  const gone = new Deno.Command(program, { args, stdin: "null", stdout: "piped" }).spawn();
-  await gone.stdout.cancel();
   assert.equal((await gone.status).code, 0);
 });
 

@@ -2,10 +2,13 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import fc from "fast-check";
 import { HybridLogicalClock } from "../hlc.ts";
+import { CausalCore } from "./_causal_core.ts";
+import { Gaps } from "./_causal_gaps.ts";
+import { loseOverdue } from "./_causal_losses.ts";
 import type { CausalMessage, CausalQueueOptions } from "./causal_message.ts";
 import { CausalQueue } from "./causal_queue.ts";
 import { HybridCausalClock } from "./hybrid_causal_clock.ts";
-import { VectorTime } from "./vector_clock.ts";
+import { columnsOf, VectorTime } from "./vector_clock.ts";
 
 type Message = CausalMessage<number>;
 
@@ -107,25 +110,23 @@ Deno.test("CausalQueue.expire() goes on in one call till nothing more is lost", 
   queue.checkInvariants();
 });
 
-/** Ms of an expiry that sets messages of 16 liars free, each with a large gap before it. */
-function expiryMs(count: number): number {
-  const queue = open({ monotonicMs: () => 0, aheadMax: 2 ** 50, pendingMax: 2 ** 20 });
+Deno.test("An expiry looks at all that waits a few times, and not once for each of its losses", () => {
+  const clock = open({}).clock, core = new CausalCore<number>(clock, 2 ** 50, new Gaps(0, 0));
+  const count = 4000;
   for (let i = 0; i < count; i++) {
-    queue.offer(message(10 + i % 16, (1 + (i >> 4)) * 1e6, [[7, 5]]));
+    const each = message(10 + i % 16, (1 + (i >> 4)) * 1e6, [[7, 5]]);
+    const columns = columnsOf(each.vector);
+    core.hold(each, columns, core.examine(each, columns), 1);
+    core.noteMissing(columns, () => 0);
   }
-  const begin = performance.now();
-  queue.expire();
-  const ms = performance.now() - begin;
-  deepEqual([queue.stats().ready, queue.stats().waiting], [count, 0]);
-  return ms;
-}
-
-Deno.test("CausalQueue.expire() does not cost the square of what liars have it hold", () => {
-  const least = (count: number) => Math.min(...Array.from({ length: 5 }, () => expiryMs(count)));
-  least(1000);
-  // 32 times as much: some 40 times the time, or 1000 times where each loss looks at all that waits.
-  const ratio = least(64_000) / least(2000);
-  ok(ratio < 400, `32 times as many took ${ratio} times as long`);
+  const { waiting } = core, { forEach, wake } = waiting;
+  let passes = 0, looks = 0;
+  waiting.forEach = (visit) => (passes++, forEach.call(waiting, visit));
+  waiting.wake = (node, last) => (looks++, wake.call(waiting, node, last));
+  const found = loseOverdue(core, [...core.gaps.all()], ({ highest }) => highest);
+  deepEqual([found.length, core.ready.count, core.waiting.count], [count + 1, count, 0]);
+  core.checkInvariants();
+  ok(passes <= 4 && looks <= 3 * count, `${passes} passes, ${looks} looks`);
 });
 
 Deno.test("CausalQueue.skip() drops what waits, however many wait for the same", () => {

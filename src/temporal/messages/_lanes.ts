@@ -83,6 +83,20 @@ export class Lanes {
     return true;
   }
 
+  /** Where a message goes that is simply the next one of a lane, in the same chunk; else 0. */
+  next(number: number, hi: number, lo: number): number {
+    const u32 = this.#u32, last = this.#words[LANES_AT + number * LANE_WORDS + 1];
+    const at = last + RECORD_WORDS;
+    if (last === 0 || (at & this.#chunkMask) === 0) return 0;
+    const lastHi = u32[last + HI];
+    return hi > lastHi || hi === lastHi && lo > u32[last + LO] ? at : 0;
+  }
+
+  /** Ends a lane at the record that {@linkcode next} gave. */
+  append(number: number, record: number): void {
+    this.#words[LANES_AT + number * LANE_WORDS + 1] = record;
+  }
+
   /** Writes the records of all rows up to one. */
   write(batch: MessageBatch, end: number): void {
     const flags = (3 << 18) | (this.#producer << 24);

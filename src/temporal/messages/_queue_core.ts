@@ -37,6 +37,7 @@ import {
 } from "./_queue_layout.ts";
 import type { QueueMemory } from "./_queue_memory.ts";
 import { freeBlocks, readRecords } from "./_rows.ts";
+import { pushSingle, takeSingle } from "./_single.ts";
 import {
   ENDED_EXPIRED,
   IS_DUPLICATE,
@@ -134,8 +135,15 @@ export class QueueCore {
     return count - duplicates - expired;
   }
 
+  /** Takes the only row of a batch, where it is plain and simply the next one; false where nothing was done. */
+  pushSingle(batch: MessageBatch, producer: number): boolean {
+    if (this.size >= this.#memory.capacity) return false;
+    return pushSingle(this.#memory, this.#ids, this.#lanes, batch, producer);
+  }
+
   /** Delivers messages, the first first, as many as an empty batch has room for. */
   take(batch: MessageBatch, max: number): void {
+    if (max === 1 && takeSingle(this.#memory, this.#ids, this.#lanes, batch)) return;
     const count = this.#taking.take(batch, max);
     if (count > 0) readRecords(this.#memory, this.#taking.records, count, batch, this.long);
   }

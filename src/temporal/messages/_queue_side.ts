@@ -24,10 +24,14 @@ import {
 } from "./_queue_layout.ts";
 import type { QueueMemory } from "./_queue_memory.ts";
 import { type SleepPlace, wake } from "./_queue_waiting.ts";
+import { isPlain } from "./_single.ts";
 import type { MessageBatch } from "./message_batch.ts";
 
 /** Longest sleep for room, in ms: the wake-up comes only with a quarter of it. */
 const ROOM_LOOK_MS = 10;
+
+/** What a plain message with a short payload needs. */
+const NO_NEED: PushNeed = { blocks: 0, edges: 0, isTimed: false };
 
 /** A thread's side of a queue. */
 export class QueueSide {
@@ -63,15 +67,18 @@ export class QueueSide {
 
   /** Pushes a batch, which is checked; gives how many are in, −1 where there is no room. */
   push(batch: MessageBatch): number {
-    const need = this.#needOf(batch);
+    checkBatch(batch);
+    const isSingle = batch.count === 1 && isPlain(batch);
+    const need = isSingle ? NO_NEED : this.#needOf(batch);
     const nowUs = this.#readTime(need.isTimed), core = this.core, words = this.#words;
     lock(words, this.#handle, this.#spins, LOCK_WAIT_MS);
     let taken = -1, hasSleepers = false;
     try {
       if (words[CLOSED] !== 0) refuseClosed("push");
       core.advance(nowUs);
-      if (core.hasRoom(batch.count, need.blocks, need.edges)) {
-        taken = core.push(batch, this.#handle & 0xff);
+      if (isSingle && core.pushSingle(batch, this.#handle)) taken = 1;
+      else if (core.hasRoom(batch.count, need.blocks, need.edges)) {
+        taken = core.push(batch, this.#handle);
       }
       hasSleepers = taken > 0 && words[ITEM_SLEEPERS] > 0;
     } finally {
@@ -194,7 +201,6 @@ export class QueueSide {
 
   /** Checks a batch, and adds up what it needs. */
   #needOf(batch: MessageBatch): PushNeed {
-    checkBatch(batch);
     const need = this.#need, rows = checkRows(batch), { count } = batch;
     need.blocks = need.edges = 0;
     if ((rows & (HAS_DEPENDENCIES | HAS_LONG)) !== 0) addNeed(need, batch);

@@ -71,6 +71,10 @@ Deno.test("TemporalQueue refuses what is no message, and nothing of its batch is
     { id: 1n, timestamp: 1n, dependencies: new Array(256).fill(2n) },
     { id: 1n, timestamp: 1n, payload: "text" },
     { id: 1n, timestamp: 1n, payload: [1] },
+    { id: 1n, timestamp: 1n, payload: { length: Symbol("length") } },
+    { id: 1n, timestamp: 1n, dependencies: { length: Symbol("length") } },
+    { id: 1n, timestamp: 1n, errorUs: Object.create(null) },
+    { id: 1n, timestamp: 1n, validFromUs: { toString: () => assert.fail("asked for its text") } },
     { id: 1n, timestamp: 1n, colour: 1 },
   ];
   for (const message of bad) {
@@ -107,6 +111,8 @@ Deno.test("TemporalQueue refuses what is no message, and nothing of its batch is
   assert.throws(() => queue.pushBatch({} as MessageBatch), { code: "usage" });
   assert.throws(() => queue.popBatch(undefined as never), { code: "usage" });
   assert.throws(() => queue.pop({ waitMs: NaN }), { code: "usage" });
+  assert.throws(() => queue.pop({ waitMs: Object.create(null) }), { code: "usage" });
+  assert.throws(() => queue.pushBatch(Object.create(MessageBatch.prototype)), { code: "usage" });
   assert.throws(() => queue.pop({ max: 2 }), { code: "limit" });
   assert.equal(queue.stats().pushed, 0);
   queue.checkInvariants();
@@ -279,4 +285,60 @@ Deno.test("100,000 messages wait for one that comes last, for each other, and fo
   assert.equal(queue.size, 0);
   assert.equal(queue.stats().timedOut, count);
   queue.checkInvariants();
+});
+
+Deno.test("a dropped message frees what waits for it, a released one waits no longer; ids may come again", () => {
+  const queue = TemporalQueue.create({ nowUs, capacity: 8 });
+  const drops = [{ id: 1n, validUntilUs: 2_000_000 }, { id: 2n, payload: new Uint8Array(200) }];
+  for (const message of drops) {
+    queue.push({ ...message, timestamp: 5n });
+    assert.equal(queue.push({ id: 3n, timestamp: 6n, dependencies: [message.id] }), "waiting");
+    assert.equal(queue.drop(message.id), true);
+    assert.equal(queue.drop(message.id), false);
+    assert.equal(queue.drop(3n), true);
+    queue.checkInvariants();
+  }
+  assert.equal(queue.push({ id: 1n, timestamp: 1n, dependencies: [99n] }), "waiting");
+  assert.equal(queue.pop(), undefined);
+  assert.equal(queue.release(1n), true);
+  assert.equal(queue.release(1n), false);
+  assert.equal(queue.pop()?.id, 1n);
+  assert.equal(queue.drop(1n), false);
+  assert.equal(queue.stats().dropped, 4);
+  queue.checkInvariants();
+});
+
+Deno.test("who waits at a closed queue is told when nothing will come", async () => {
+  const queue = TemporalQueue.create({ nowUs, capacity: 4 });
+  queue.push({ id: 1n, timestamp: 1n });
+  queue.push({ id: 2n, timestamp: 1n, dependencies: [99n] });
+  queue.close();
+  assert.equal((await queue.popAsync())?.id, 1n);
+  await assert.rejects(queue.popAsync(), { code: "closed" });
+  assert.throws(() => queue.pop({ waitMs: Infinity }), { code: "closed" });
+  queue.release(2n);
+  assert.equal(queue.pop()?.id, 2n);
+});
+
+Deno.test("a batch that is changed while it waits for room is checked again", async () => {
+  const queue = TemporalQueue.create({ nowUs, capacity: 2, payloadBytes: 0, dependencies: 0 });
+  const batch = new MessageBatch({ capacity: 8 });
+  const changes: [MessageOptions, string][] = [
+    [{ id: 3n, timestamp: 1n, dependencies: [8n], payload: new Uint8Array(300) }, "limit"],
+    [{ id: 3n, timestamp: 1n, sequence: 7 }, "usage"],
+  ];
+  let id = 10n;
+  for (const [message, code] of changes) {
+    while (queue.size < queue.capacity) queue.push({ id: id++, timestamp: 1n });
+    batch.clear();
+    batch.add({ id: 3n, timestamp: 1n });
+    const waiting = assert.rejects(queue.pushBatchAsync(batch), { code });
+    batch.clear();
+    const row = batch.add(message);
+    if (code === "usage") batch.sequence[row] = NaN;
+    queue.pop();
+    await waiting;
+    queue.checkInvariants();
+  }
+  assert.equal(queue.size, 1);
 });

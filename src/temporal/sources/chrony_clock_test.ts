@@ -403,7 +403,12 @@ Deno.test("ChronyClock keeps a step that chronyd knows nothing of until it has m
       return result;
     },
   };
-  const clock = new ChronyClock({ port: server.port, via: "socket", calls: stepped });
+  const clock = new ChronyClock({
+    port: server.port,
+    via: "socket",
+    calls: stepped,
+    timeoutMs: 5000,
+  });
   await clock.sync();
   equal(clock.isSynchronised, true);
   stepS = 5;

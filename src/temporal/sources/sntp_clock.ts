@@ -17,6 +17,7 @@ import { boundParts, partsOf, type SntpBoundParts } from "./_sntp_bound.ts";
 import { SntpServer } from "./_sntp_server.ts";
 import { serverStatus } from "./_sntp_server_text.ts";
 import { agree, announcedLeap } from "./_sntp_vote.ts";
+import { SntpWatch } from "./_sntp_watch.ts";
 import {
   type BoundPart,
   type ClockKind,
@@ -42,9 +43,6 @@ const DAY_S = 86_400;
 
 /** Pairs of readings of both clocks of which the narrowest counts. */
 const PAIR_TRIES = 4;
-
-/** Where the counter stands still while the machine sleeps: the system's clock and it may differ by this, ms, and by this part of the time. */
-const APART_MS = 3, APART_PART = 1e-3;
 
 /** Offsets further than this from zero are counted from another second, so that they are exact. */
 const OFFSET_NS_MAX = 1e9;
@@ -78,8 +76,7 @@ export class SntpClock implements ClockSource {
   readonly #reading = new ClockReading();
   readonly #poll: PollInterval;
   readonly #closing = new AbortController();
-  /** The system's clock less the counter at the last sync, ms: NaN where the counter goes on while the machine sleeps. */
-  readonly #apart = Float64Array.of(NaN);
+  readonly #watch: SntpWatch;
   /** Seconds since 1970 at the counter's zero, whole. */
   #epochS: number;
   #rate: FilterRate;
@@ -106,8 +103,9 @@ export class SntpClock implements ClockSource {
     const settings = this.#settings = sntpSettings(options);
     this.name = settings.name;
     this.#servers = settings.servers.map(({ host, port }) => new SntpServer(host, port));
-    this.#around = surroundingsOf(surroundings);
-    const counter = this.#counter = this.#around.counter;
+    const around = this.#around = surroundingsOf(surroundings);
+    this.#watch = new SntpWatch(around.wallMs, around.countsSleep);
+    const counter = this.#counter = around.counter;
     this.#poll = new PollInterval(settings.pollMinS, settings.pollMaxS);
     this.#rate = { ratePpm: 0, growthPpm: settings.unknownDriftPpm };
     const steadyNs = counter.nowNs();
@@ -127,7 +125,7 @@ export class SntpClock implements ClockSource {
   read(out: ClockReading): void {
     const steadyNs = this.#counter.nowNs();
     this.#line.read(steadyNs, out);
-    if (!Number.isNaN(this.#apart[0])) this.#widenBySleep(steadyNs, out);
+    this.#watch.widen(steadyNs, out);
   }
 
   /** The time in µs; see {@linkcode ClockSource.nowUs}. */
@@ -224,13 +222,6 @@ export class SntpClock implements ClockSource {
         (wallMs - wallS * 1e3) * 1e6;
     }
     return Math.round(offsetNs);
-  }
-
-  /** A counter that stood still while the machine slept makes the time late; the system's clock went on, or was set: nobody knows. */
-  #widenBySleep(steadyNs: number, out: ClockReading): void {
-    const apartMs = Math.abs(this.#around.wallMs() - steadyNs / 1e6 - this.#apart[0]);
-    const allowedMs = APART_MS + Math.abs(steadyNs - this.#line.steadyNs) * 1e-6 * APART_PART;
-    if (apartMs > allowedMs) out.set(out.seconds, out.nanoseconds, out.errorNs + apartMs * 1e6);
   }
 
   /** Syncs as long as the source is open. The waiting does not keep the process alive. */
@@ -336,12 +327,12 @@ export class SntpClock implements ClockSource {
     this.#line.read(steadyNs, this.#reading);
     const { seconds, nanoseconds, errorNs } = this.#reading;
     this.#set(steadyNs, middleNs, halfNs + this.#ownNs);
-    if (!this.#around.countsSleep) this.#apart[0] = this.#around.wallMs() - steadyNs / 1e6;
     this.#line.read(steadyNs, this.#reading);
     const stepNs = (this.#reading.seconds - seconds) * 1e9 + this.#reading.nanoseconds -
       nanoseconds;
     this.#lastStepNs = hadTime ? stepNs : NaN;
     if (hadTime) this.#judgeStep(stepNs, errorNs + halfNs);
+    this.#watch.synced(steadyNs, this.#reading.seconds, announcedLeap(this.#servers) !== 0);
     this.#recount(middleNs);
   }
 

@@ -271,7 +271,10 @@ Deno.test("SntpClock keeps its time when its server falls silent, and says so af
     if (!isSilent) send(honest(request));
   });
   const clock = new SntpClock({ servers: [responder.address], timeoutMs: 100, samples: 1 });
-  await clock.sync();
+  // A machine under load may be late at first.
+  for (let tries = 0; tries < 20 && !clock.isSynchronised; tries++) {
+    await clock.sync().catch(() => {});
+  }
   isSilent = true;
   for (let i = 0; i < 8; i++) {
     ok(clock.isSynchronised, `after ${i} failures`);

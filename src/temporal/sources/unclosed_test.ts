@@ -36,7 +36,7 @@ Deno.test("sources and peers that run and are not closed do not keep the process
     stdout: "piped",
     stderr: "piped",
   }).spawn();
-  const tooLate = setTimeout(() => process.kill("SIGKILL"), 10_000);
+  const tooLate = setTimeout(() => process.kill("SIGKILL"), 60_000);
   const { code, signal, stdout, stderr } = await process.output();
   clearTimeout(tooLate);
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);

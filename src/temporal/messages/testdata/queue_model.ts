@@ -8,6 +8,8 @@ interface Entry {
   readonly message: TemporalMessage;
   /** When it could have been delivered but for its dependencies. */
   readonly waitsFromUs: number;
+  /** Dependencies for which it waits no longer, though they were not delivered. */
+  readonly letGo: Set<bigint>;
 }
 
 /** What a queue must do. */
@@ -19,6 +21,7 @@ export class QueueModel {
   pushed = 0;
   expired = 0;
   timedOut = 0;
+  dropped = 0;
   duplicates = 0;
   readonly #capacity: number;
   readonly #timeoutUs: number;
@@ -57,7 +60,8 @@ export class QueueModel {
       this.ended.push(`${message.id} expired`);
       return "expired";
     }
-    const entry = { message, waitsFromUs: Math.max(this.nowUs, message.validFromUs) };
+    const waitsFromUs = Math.max(this.nowUs, message.validFromUs);
+    const entry = { message, waitsFromUs, letGo: new Set<bigint>() };
     this.entries.push(entry);
     return this.stateOf(entry);
   }
@@ -67,18 +71,51 @@ export class QueueModel {
     return this.#isMet(entry) ? "ready" : "waiting";
   }
 
-  pop(): TemporalMessage | undefined {
+  first(): TemporalMessage | undefined {
     const ready = this.entries.filter((entry) => this.stateOf(entry) === "ready");
     ready.sort((a, b) => this.#compare(a.message, b.message));
-    if (ready.length === 0) return undefined;
-    const [{ message }] = ready;
+    return ready[0]?.message;
+  }
+
+  pop(): TemporalMessage | undefined {
+    const message = this.first();
+    if (message === undefined) return undefined;
     this.entries = this.entries.filter((entry) => entry.message !== message);
     this.delivered.push(message.id);
     return message;
   }
 
-  #isMet({ message }: Entry): boolean {
-    return message.dependencies.every((id) => this.delivered.includes(id));
+  drop(id: bigint): boolean {
+    const kept = this.entries.filter((entry) => entry.message.id !== id);
+    if (kept.length === this.entries.length) return false;
+    this.entries = kept;
+    this.dropped++;
+    this.ended.push(`${id} dropped`);
+    for (const { letGo } of kept) letGo.add(id);
+    return true;
+  }
+
+  release(id: bigint): boolean {
+    const entry = this.entries.find((one) => one.message.id === id);
+    if (entry === undefined || this.#isMet(entry)) return false;
+    for (const dependency of entry.message.dependencies) entry.letGo.add(dependency);
+    return true;
+  }
+
+  /** What each message still waits for. */
+  waiting(): string[] {
+    return this.entries.filter((entry) => !this.#isMet(entry)).map((entry) =>
+      `${entry.message.id} for ${this.#needs(entry).sort()}`
+    );
+  }
+
+  #isMet(entry: Entry): boolean {
+    return this.#needs(entry).length === 0;
+  }
+
+  #needs({ message, letGo }: Entry): bigint[] {
+    return [...new Set(message.dependencies)]
+      .filter((id) => !letGo.has(id) && !this.delivered.includes(id));
   }
 
   #compare(a: TemporalMessage, b: TemporalMessage): number {
