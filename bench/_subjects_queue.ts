@@ -78,14 +78,19 @@ function single(rounds: number): Row {
   };
 }
 
-/** Growth of the heap over four million calls of each kind, without a collection between. */
+/**
+ * Growth of the heap over a million calls of each kind, without a collection between: the least of five rounds, as the engine
+ * itself takes some when it compiles anew, and what a call allocates is in each round.
+ */
 function allocations(): Row {
   const calls = new SingleCalls();
-  calls.run(1_000_000);
-  collect();
-  const before = Deno.memoryUsage().heapUsed;
-  const sum = calls.run(4_000_000);
-  const bytes = Math.max(0, Deno.memoryUsage().heapUsed - before) / 8e6;
+  let sum = calls.run(1_000_000), bytes = Infinity;
+  for (let round = 0; round < 5; round++) {
+    collect();
+    const before = Deno.memoryUsage().heapUsed;
+    sum = (sum + calls.run(1_000_000)) | 0;
+    bytes = Math.min(bytes, Math.max(0, Deno.memoryUsage().heapUsed - before) / 2e6);
+  }
   return {
     subject: "queue: bytes of heap a call",
     ours: `${bytes.toFixed(3)} B`,
