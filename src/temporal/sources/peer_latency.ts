@@ -172,7 +172,12 @@ export class PeerLatency implements AsyncDisposable {
    * @throws {MmsbError} `network` if there was no answer in time or the peer cannot be reached, `limit` if too many
    * questions are under way, `closed` after {@linkcode PeerLatency.close}.
    */
-  async sample(): Promise<number> {
+  sample(): Promise<number> {
+    return this.#ask(true);
+  }
+
+  /** One round trip; one that nobody waits for does not keep the process alive. */
+  async #ask(isAwaited: boolean): Promise<number> {
     if (this.#closing !== undefined) throw this.#closedError();
     if (this.#pending.size >= PENDING_MAX) {
       throw new MmsbError(
@@ -192,6 +197,7 @@ export class PeerLatency implements AsyncDisposable {
         this.#timeoutMs,
       ),
     };
+    if (!isAwaited) pending.timer.unref();
     this.#pending.set(nonce, pending);
     this.#channel.send(question, (steadyNs) => pending.sentNs = steadyNs).catch((error) =>
       this.#lose(nonce, reasonOf(error))
@@ -263,7 +269,7 @@ export class PeerLatency implements AsyncDisposable {
   #askLater(): void {
     this.#timer = setTimeout(async () => {
       // What is lost is counted.
-      await this.sample().catch(() => {});
+      await this.#ask(false).catch(() => {});
       if (this.#closing === undefined) this.#askLater();
     }, this.#intervalMs);
     this.#timer.unref();
