@@ -290,7 +290,6 @@ export {
   waitsOfQueue,
 } from "./src/temporal/causality/mod.ts";
 export {
-  DEADLINE_CLASS_NAMES,
   DEADLINE_CLASSES_US,
   type DeadlineBounds,
   decodeMessage,

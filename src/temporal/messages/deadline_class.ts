@@ -27,11 +27,6 @@ export const DEADLINE_CLASSES_US: DeadlineBounds = Object.freeze(
   [100_000, 1_000_000, 60_000_000] as const,
 );
 
-/** Names of the classes, the most urgent first. */
-export const DEADLINE_CLASS_NAMES: readonly ["urgent", "second", "minute", "none"] = Object.freeze(
-  ["urgent", "second", "minute", "none"] as const,
-);
-
 /**
  * The class of a message.
  *
