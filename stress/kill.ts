@@ -72,6 +72,8 @@ const ROUNDS_MAX = 10;
 const SEGMENT_SIZES: readonly number[] = [4096, 65_536, 1_048_576];
 /** What a child needs to start, at least; many kills are to come later than this. */
 const START_MS = 100;
+/** On a busy machine a child gets more time, but not more than this many times as much. */
+const SLOWNESS_MAX = 10;
 const RETENTIONS: readonly LogRetention[] = ["keep", "drop", "archive"];
 /** A log whose beginning was dropped behind a checkpoint is not merged. */
 const WORKS: Readonly<Record<LogRetention, readonly string[]>> = {
@@ -161,7 +163,7 @@ export interface LastWords {
  *
  * @param args The program and its arguments.
  * @param random Of the moment.
- * @param within Milliseconds after it opened, before which it is killed.
+ * @param within Milliseconds after it opened, before which it is killed; longer where it took long to open.
  * @throws {Error} where it ended by itself.
  */
 export async function killChild(
@@ -182,13 +184,16 @@ export async function killChild(
   };
   // One in four is killed at any moment of its start, the others some time after they opened.
   const early = random.chance(0.25);
-  const delay = random.below(early ? 1.5 * START_MS : within);
+  const started = performance.now(), delay = random.below(early ? 1.5 * START_MS : within);
   let timer = early ? setTimeout(kill, delay) : undefined;
   const stderr = new Response(child.stderr).text();
   let text = "";
   for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {
     text += piece;
-    if (!early && timer === undefined && text.startsWith("open\n")) timer = setTimeout(kill, delay);
+    if (early || timer !== undefined || !text.startsWith("open\n")) continue;
+    // Who is slow to start is slow to tick, and many are to be killed in the middle of a checkpoint or behind one.
+    const slowness = (performance.now() - started) / START_MS;
+    timer = setTimeout(kill, delay * Math.min(Math.max(1, slowness), SLOWNESS_MAX));
   }
   const status = await child.status;
   clearTimeout(timer);

@@ -98,8 +98,8 @@ export class Checkpoints {
    * @throws {MmsbError} as `StateBus.checkpoint`.
    */
   make(): Promise<CheckpointReport> {
-    if (this.#running === undefined) return this.#start();
-    this.#next ??= this.#running.catch(() => {}).then(() => {
+    if (!this.#isUnderWay) return this.#start();
+    this.#next ??= this.#running!.catch(() => {}).then(() => {
       this.#next = undefined;
       return this.#start();
     });
@@ -108,7 +108,7 @@ export class Checkpoints {
 
   /** What a tick must wait for while a checkpoint is under way; begins one where it is due. */
   beforeTick(): Promise<void> | undefined {
-    if (this.#running === undefined) {
+    if (!this.#isUnderWay) {
       if (this.#host.writer.position < this.#dueAt) return undefined;
       this.#start().catch(() => {});
     }
@@ -124,7 +124,7 @@ export class Checkpoints {
     const { base } = this.#host.meta();
     return {
       ticks: this.#ticks,
-      running: this.#running !== undefined,
+      running: this.#isUnderWay,
       last: this.#last,
       failure: this.#failure?.message,
       logFirst: (base?.tick ?? 0) + 1,
@@ -134,7 +134,7 @@ export class Checkpoints {
 
   /** Does something else with the log while no checkpoint is under way; others wait until it has ended. */
   async alone<T>(work: () => Promise<T>): Promise<T> {
-    while (this.#running !== undefined) await (this.#next ?? this.#running).catch(() => {});
+    while (this.#isUnderWay) await (this.#next ?? this.#running!).catch(() => {});
     const done = this.#tidying.then(work).finally(() => {
       this.#ticks = listCheckpoints(this.#host.storage).reverse();
     });
@@ -145,7 +145,12 @@ export class Checkpoints {
   /** Settles when no checkpoint is under way or waits. */
   async finish(): Promise<void> {
     await this.#tidying;
-    while (this.#running !== undefined) await (this.#next ?? this.#running).catch(() => {});
+    while (this.#isUnderWay) await (this.#next ?? this.#running!).catch(() => {});
+  }
+
+  /** One runs, or one has ended of which the next has heard, and nobody else yet. */
+  get #isUnderWay(): boolean {
+    return this.#running !== undefined || this.#next !== undefined;
   }
 
   #start(): Promise<CheckpointReport> {

@@ -7,7 +7,8 @@ import { type Page, StateBus } from "./mod.ts";
 import { RuleTicks } from "./testdata/random_rule_ticks.ts";
 
 const MODULE = new URL("./testdata/rules_for_workers.ts", import.meta.url);
-const TIMEOUT_MS = 400;
+/** Long enough for any rule that ends, also where the machine is busy. */
+const TIMEOUT_MS = 2000;
 
 const copy = defineRule({
   compute(ctx) {

@@ -76,6 +76,17 @@ function open(options: OpenOptions): Promise<StateBus> {
   return StateBus.open({ ...SMALL, tickRowsMax: 1_000_000, clock, ...options });
 }
 
+/** Gives workers more to do until they have done some of it: on a busy machine they may come too late for a few ticks. */
+async function untilTheyTakePart(bus: StateBus): Promise<void> {
+  const hasSome = () => bus.stats().workers!.some(({ checked }) => checked > 0);
+  const pages = [...bus.pages()].map(({ id }) => id), next = numbersOf(3);
+  for (let look = 0; look < 200 && !hasSome(); look++) {
+    const receipts = [1, 2].map(() => bus.submit(batchOf(pages, next, ROWS)));
+    await Promise.all([...receipts, bus.tick()]);
+  }
+  assert(hasSome(), "workers take part");
+}
+
 function canonical(storage: MemoryStorage): string {
   return [...exportStorage(storage, { canonical: true })].join("\n");
 }
@@ -91,8 +102,7 @@ Deno.test("a bus with workers comes to the same state as one without", async () 
     assert.deepEqual(bus.opened.workers, { count: workers, reason: "" });
     assert.deepEqual(await run(bus, 7, 4), outcomes);
     assert.equal(bus.digest(), digest, `${workers} workers`);
-    const checked = bus.stats().workers!.reduce((sum, worker) => sum + worker.checked, 0);
-    assert(checked > 0, "workers take part");
+    await untilTheyTakePart(bus);
     assert.equal((await bus.verify()).ok, true);
     await bus.close();
   }
@@ -144,14 +154,19 @@ Deno.test("a log has the same bytes with any number of workers", async () => {
     const bus = await open({ storage, workers, durability: "always" });
     await run(bus, 31, 3);
     const logged = bus.stats().workers?.reduce((sum, worker) => sum + worker.logged, 0) ?? 0;
-    assert.equal(logged > 0, workers > 0);
     await bus.close();
-    return segmentsOf(storage);
+    return { segments: segmentsOf(storage), logged };
   };
-  const expected = await write(0);
+  const { segments: expected } = await write(0);
   assert(expected.size > 0);
   for (const workers of [1, 2, 8]) {
-    assert.deepEqual(await write(workers), expected, `${workers} workers`);
+    // On a busy machine workers may come too late for a few ticks.
+    for (let tries = 0, logged = 0; logged === 0; tries++) {
+      assert(tries < 50, "workers take part");
+      const found = await write(workers);
+      assert.deepEqual(found.segments, expected, `${workers} workers`);
+      logged = found.logged;
+    }
   }
 });
 

@@ -38,10 +38,50 @@ const CLOSURES = {
       ctx.output(0).setUint8(5, ctx.input(0).getUint8(0) & 1);
     },
   }),
+  /** Each word from its neighbours before the step, some of them left as they are, three times. */
+  churn: defineRule({
+    wgsl: {
+      code: `@compute @workgroup_size(4) fn main(@builtin(global_invocation_id) id: vec3u) {
+        let at = id.x;
+        let seed = (input0[(at + 1) & 7] ^ previous0[(at + 7) & 7]) + params.plus;
+        if ((seed & 3) != 0) { output0[at] = seed * 1103515245 + i32(tick) + state0[at]; }
+        state0[at]++;
+      }`,
+      threads: 8,
+      inputs: ["i32"],
+      outputs: ["i32"],
+      state: ["i32"],
+      params: { plus: "i32" },
+      steps: 3,
+    },
+    compute(ctx) {
+      const input = ctx.input(0), output = ctx.output(0), state = ctx.state(0);
+      const before = new DataView(output.readInto(new Uint8Array(PAGE_BYTES)).buffer);
+      const { plus } = ctx.params as { plus: number };
+      for (let at = 0; at < 8; at++) {
+        const left = before.getInt32(4 * (at + 7 & 7), true);
+        const seed = (input.getInt32(4 * (at + 1 & 7)) ^ left) + plus | 0;
+        const count = state.getInt32(4 * at);
+        const now = Math.imul(seed, 1103515245) + ctx.tick + count;
+        if ((seed & 3) !== 0) output.setInt32(4 * at, now);
+        state.setInt32(4 * at, count + 1);
+      }
+    },
+  }),
 };
 
-type Kind = "mix" | "growth" | "sum" | "moody" | keyof typeof CLOSURES;
-const KINDS: readonly Kind[] = ["mix", "growth", "sum", "moody", "difference", "parity", "mix"];
+type Kind = "mix" | "growth" | "sum" | "moody" | "shade" | keyof typeof CLOSURES;
+const KINDS: readonly Kind[] = [
+  "mix",
+  "growth",
+  "sum",
+  "moody",
+  "difference",
+  "parity",
+  "mix",
+  "churn",
+  "shade",
+];
 
 interface BoundHere {
   readonly name: string;
@@ -224,7 +264,7 @@ export class RuleTicks {
       () => this.#birth(this.#outputs),
     );
     const hidden: number[] = [];
-    const state = kind === "mix" ? [this.#birth(hidden)] : [];
+    const state = kind === "mix" || kind === "churn" ? [this.#birth(hidden)] : [];
     born.push(...outputs, ...state);
     const mode = isMoody || this.#random.chance(0.85) ? "immediate" : "deferred";
     const plus = this.#random.below(100);

@@ -72,4 +72,18 @@ export const moody = defineRule({
   },
 });
 
+/** Halves the words of its input: small changes change nothing. */
+export const shade = defineRule({
+  version: 2,
+  wgsl: {
+    code: `@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+      if (id.x < threads.x) { output0[id.x] = input0[id.x] >> 4; }
+    }`,
+    threads: 8,
+  },
+  compute(ctx) {
+    for (let at = 0; at < 32; at += 4) ctx.output(0).setUint32(at, ctx.input(0).getUint32(at) >>> 4);
+  },
+});
+
 export default sum;

@@ -94,7 +94,7 @@ Deno.test("RuleWorkers runs all rules of a level, each once, on its threads", as
 });
 
 Deno.test("RuleWorkers goes on where its threads are killed, also in the middle of a level", async () => {
-  const copies = new Copies({ timeoutMs: 200 });
+  const copies = new Copies({ timeoutMs: 1000 });
   await copies.bind();
   try {
     let done = 0;
