@@ -5,9 +5,9 @@
  * The rows are those of a seed, so each form of the work is given the same ones without all of them being kept.
  */
 
-import { StateBus } from "../bus/mod.ts";
+import { type OpenOptions, StateBus } from "../bus/mod.ts";
 import { DeltaBatch } from "../physical/mod.ts";
-import type { OpenOptions } from "../bus/mod.ts";
+import { openBus } from "./device_run.ts";
 import type { PlantedResult } from "./validator.ts";
 
 /** How much is done. */
@@ -33,6 +33,12 @@ export const PAYLOAD_BYTES = 16;
 const PAGE_WORDS: number = PAGE_BYTES / 4;
 const PAYLOAD_WORDS: number = PAYLOAD_BYTES / 4;
 const MEMORY_BYTES = 64 * 2 ** 20;
+/**
+ * Rows that workers are given beyond those of the plan, round by round and timed as all others, until they take part.
+ * Where other programs keep the cores busy, the thread of the bus can be done with a small plan before a worker is
+ * given a core; workers that leave this many to it are idle.
+ */
+const MORE_ROWS_MAX: number = 2 ** 24;
 
 /** What one form took. */
 export interface ThroughputTimes {
@@ -154,20 +160,23 @@ export async function runForm(
   planted?: PlantedResult[],
 ): Promise<ThroughputTimes> {
   const all = { memoryLimitBytes: MEMORY_BYTES, ...options };
-  const bus = await StateBus.open(all);
+  const bus = await openBus(all);
   let times: Omit<ThroughputTimes, "wrongPages">, wrongPages: number;
+  let expected = fold;
   try {
     for (let i = 0; i < plan.pages; i++) bus.createPage({ size: PAGE_BYTES });
     await bus.tick();
-    times = await timeRounds(bus, plan, batches, progress);
-    wrongPages = fold.wrongPages(bus);
-    if (planted !== undefined) planted.push(...await plantIn(bus, fold, wrongPages));
+    const { rounds, ...taken } = await timeRounds(bus, plan, batches, progress);
+    times = taken;
+    if (rounds > plan.rounds) expected = foldOf({ ...plan, rounds }, batches);
+    wrongPages = expected.wrongPages(bus);
+    if (planted !== undefined) planted.push(...await plantIn(bus, expected, wrongPages));
   } finally {
     await bus.close();
   }
   if (options.dir !== undefined) {
     await using again = await StateBus.open({ ...all, workers: 0, readOnly: true });
-    wrongPages = Math.max(wrongPages, fold.wrongPages(again));
+    wrongPages = Math.max(wrongPages, expected.wrongPages(again));
   }
   return { ...times, wrongPages };
 }
@@ -177,9 +186,12 @@ async function timeRounds(
   plan: ThroughputPlan,
   batches: ThroughputBatches,
   progress: (round: number) => void,
-): Promise<Omit<ThroughputTimes, "wrongPages">> {
-  let seconds = 0, rows = 0, ticks = 0;
-  for (let round = 0; round < plan.warmUp + plan.rounds; round++) {
+): Promise<Omit<ThroughputTimes, "wrongPages"> & { readonly rounds: number }> {
+  let seconds = 0, rows = 0, ticks = 0, round = 0;
+  const rowsMax = plan.rounds * plan.batches * plan.rows + MORE_ROWS_MAX;
+  const goesOn = () =>
+    round < plan.warmUp + plan.rounds || rows < rowsMax && rowsOfWorkers(bus) === 0;
+  for (; goesOn(); round++) {
     batches.fill(round);
     progress(round);
     const started = performance.now();
@@ -193,14 +205,19 @@ async function timeRounds(
     ticks += bus.tickNumber - before;
     for (const receipt of durable) rows += receipt.rows;
   }
-  const workers = bus.stats().workers ?? [];
   return {
     seconds,
     rows,
     ticks,
-    workers: workers.length,
-    rowsOfWorkers: workers.reduce((sum, worker) => sum + worker.checked, 0),
+    rounds: round - plan.warmUp,
+    workers: bus.stats().workers?.length ?? 0,
+    rowsOfWorkers: rowsOfWorkers(bus) ?? 0,
   };
+}
+
+/** Rows that the workers of a bus checked; `undefined` where it has none. */
+function rowsOfWorkers(bus: StateBus): number | undefined {
+  return bus.stats().workers?.reduce((sum, { checked }) => sum + checked, 0);
 }
 
 /** Plants faults in a bus whose pages were compared with a fold: each must be seen as one page more. */

@@ -120,10 +120,12 @@ function notesOf({ plan, forms }: ThroughputOutcome): string[] {
       text(pages)
     } pages of ${PAGE_BYTES} bytes, which afterwards equal a plain fold of them, bytes and epochs; logged ones also once opened again`,
     ...FORMS.map((form, i) => {
-      const { seconds, ticks, workers, rowsOfWorkers } = forms[i];
+      const { seconds, ticks, rows, workers, rowsOfWorkers } = forms[i];
       const share = workers === 0
         ? ""
-        : `; ${workers} workers, which checked ${text(rowsOfWorkers)} of the rows`;
+        : `; ${workers} workers, which checked ${text(rowsOfWorkers)} of the rows${
+          rows > once * plan.rounds ? `, ${text(rows)} as they came late` : ""
+        }`;
       return `${wordsOf(form)}: ${seconds.toFixed(2)} s, ${text(ticks)} ticks${share}`;
     }),
   ];

@@ -93,3 +93,33 @@ Deno.test("measureThroughput() times what ticks take", async () => {
     StateBus.prototype.tick = tick;
   }
 });
+
+/** Measures with the workers' rows hidden as often as said when they are asked for. */
+async function withHiddenWorkers(times: number) {
+  const { stats } = StateBus.prototype;
+  let hidden = 0;
+  StateBus.prototype.stats = function () {
+    const found = stats.call(this);
+    if (found.workers === undefined || hidden === times) return found;
+    hidden++;
+    return { ...found, workers: found.workers.map((worker) => ({ ...worker, checked: 0 })) };
+  };
+  try {
+    return await measure();
+  } finally {
+    StateBus.prototype.stats = stats;
+  }
+}
+
+Deno.test("measureThroughput() goes on until workers take part, and compares all of it", async () => {
+  const { forms, ...rest } = await withHiddenWorkers(3), [oneThread, workers] = forms;
+  assert(workers.rows >= 80_000 + 3 * 40_000, `${workers.rows} rows`);
+  assert(workers.rowsOfWorkers > 0);
+  assert.equal(oneThread.rows, 80_000);
+  const metrics = throughputMetrics({ forms, ...rest });
+  assert.deepEqual([metrics.wrongPages, metrics.deltas], [0, 80_000]);
+});
+
+Deno.test("measureThroughput() refuses workers that leave all rows to one thread", async () => {
+  await assert.rejects(withHiddenWorkers(Infinity), /workers that checked none of the rows/);
+});
