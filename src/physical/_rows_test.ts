@@ -99,7 +99,10 @@ export function maskedPayload(length: number, bytes: Uint8Array): Uint8Array {
   if (length % 8 !== 0) mask[mask.length - 1] &= (1 << length % 8) - 1;
   let set = 0;
   for (let bit = 0; bit < length; bit++) set += mask[bit >> 3] >> (bit & 7) & 1;
-  return Uint8Array.of(...mask, ...repeated(bytes.map((byte) => ~byte), set));
+  const payload = new Uint8Array(mask.length + set);
+  payload.set(mask);
+  payload.set(repeated(bytes.map((byte) => ~byte), set), mask.length);
+  return payload;
 }
 
 /** How rows are laid into columns by hand. */

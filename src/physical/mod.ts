@@ -16,6 +16,7 @@
 
 export * from "./allocator.ts";
 export * from "./apply.ts";
+export * from "./apply_backend.ts";
 export * from "./arena.ts";
 export { combineElement } from "./combine.ts";
 export * from "./attached_image.ts";
