@@ -24,14 +24,19 @@ import { MARK, type RuleBinding } from "../physical/mod.ts";
 import {
   BoundRule,
   CHANGED,
+  checkShaderBinding,
+  defineRule,
   isRule,
   NEEDS_FULL,
   type Rule,
+  type RuleDevice,
   type RuleMode,
+  type RuleShader,
   type RuleWorkers,
   STALE,
   type Waves,
 } from "../propagation/mod.ts";
+import type { GpuRules } from "../propagation/gpu/mod.ts";
 import { type Region, regionId } from "./_edges.ts";
 import { stageMissingEdge, unbindStaged, unstage, writersOf } from "./_rule_edges.ts";
 import { checkParams } from "./_rule_params.ts";
@@ -46,6 +51,17 @@ export interface ControlInput {
   /** `control`: stale until read; `data`: as any input. */
   readonly edge: "data" | "control";
 }
+
+/** A rule: what `defineRule` made, a rule with a shader as it would be given to it, or the URL of a module. */
+export type RuleCode = Rule | URL | string | ShaderRule;
+
+/** A rule with a shader, written where it is bound. */
+export type ShaderRule = Omit<Rule, "version"> & {
+  /** Version of the code. Default 1. */
+  readonly version?: number;
+  /** The shader. */
+  readonly wgsl: RuleShader;
+};
 
 /** What binds a rule to its pages. */
 export interface RuleOptions {
@@ -90,7 +106,12 @@ export interface RuleHandle {
   readonly fired: number;
   /** Longest way from a page that no rule writes: 1 for rules over sources. */
   readonly level: number;
-  /** Settles when the code is there; rejects where its module has no such rule. Ticks wait for it. */
+  /** Where it runs now, and why: its shader on the device, or `compute`. */
+  readonly device: RuleDevice;
+  /**
+   * Settles when the code is there; rejects where its module has no such rule, or its shader does not compile: the rule is
+   * bound then, and `compute` runs. Ticks wait for it.
+   */
   readonly ready: Promise<void>;
   /**
    * Stages ending the binding; the outputs are pages as any other then.
@@ -108,6 +129,10 @@ export interface RuleHost {
   readonly waves: Waves;
   /** Threads that run rules from modules, if there are any. */
   readonly workers?: RuleWorkers;
+  /** What runs shaders of rules, if anything does. */
+  readonly gpu?: GpuRules;
+  /** Why nothing does. */
+  readonly gpuReason?: string;
 }
 
 const KEYS = [
@@ -148,8 +173,8 @@ export class Rules {
    *
    * @throws {MmsbError} as `StateBus.rule`.
    */
-  bind(code: Rule | URL | string, options: RuleOptions): RuleHandle {
-    const { host } = this.#bus;
+  bind(given: RuleCode, options: RuleOptions): RuleHandle {
+    const { host } = this.#bus, code = ruleOf(given);
     host.checkWritable();
     if (host.attached !== undefined) {
       throw new MmsbError(
@@ -159,8 +184,10 @@ export class Rules {
     }
     const checked = this.#check(options);
     if (isRule(code)) {
-      const handle = new BoundHandle(this.#bus, checked.name, Promise.resolve());
+      const compiled = this.#prepare(code, checked);
+      const handle = new BoundHandle(this.#bus, checked.name, compiled ?? Promise.resolve());
       handle.bound = this.#stage(code, null, checked);
+      if (compiled !== undefined) this.#track(compiled, checked.name);
       return handle;
     }
     const url = moduleUrl(code), before = this.#last;
@@ -172,7 +199,9 @@ export class Rules {
         // Numbers of rules must not depend on whose module is there first.
         await before;
         host.checkWritable();
+        const compiled = this.#prepare(rule, checked);
         handle.bound = this.#stage(rule, url, checked);
+        await compiled;
       }),
     );
     this.#last = handle.ready.catch(() => {});
@@ -230,6 +259,19 @@ export class Rules {
       );
     }).finally(() => this.#loading.delete(done));
     this.#loading.add(done);
+  }
+
+  /** Checks what a shader needs of the binding, and has it compiled where it is to be run. */
+  #prepare(
+    rule: Rule,
+    { name, inputs, outputs, state, params }: Checked,
+  ): Promise<void> | undefined {
+    if (rule.wgsl === undefined) return undefined;
+    const counts = { inputs: inputs.length, outputs: outputs.length, state: state.length };
+    checkShaderBinding(name, rule, counts, params);
+    const compiled = this.#bus.gpu?.prepare(name, rule, counts);
+    compiled?.catch(() => {});
+    return compiled;
   }
 
   async #load(url: string, { name: rule, export: name }: Checked): Promise<Rule> {
@@ -399,6 +441,13 @@ class BoundHandle implements RuleHandle {
     return this.bound?.level ?? 0;
   }
 
+  get device(): RuleDevice {
+    const { gpu, gpuReason = "the bus has no device" } = this.#bus, { bound } = this;
+    if (bound === undefined) return { on: "cpu", reason: "its code is not there yet" };
+    if (bound.rule !== undefined && bound.rule.wgsl === undefined) return NO_SHADER;
+    return gpu?.deviceOf(bound) ?? { on: "cpu", reason: gpuReason };
+  }
+
   unbind(): void {
     const { host } = this.#bus, { store, staging } = host;
     host.checkWritable();
@@ -414,6 +463,14 @@ class BoundHandle implements RuleHandle {
       else unstage(host, binding!);
     });
   }
+}
+
+const NO_SHADER: RuleDevice = Object.freeze({ on: "cpu", reason: "it has no shader" });
+
+/** A rule that was written in place is defined here; what is none is refused as the URL that it is not. */
+export function ruleOf(given: RuleCode): Rule | URL | string {
+  const isPlace = typeof given === "object" && given !== null && !isRule(given) && "wgsl" in given;
+  return isPlace ? defineRule(given) : given as Rule | URL | string;
 }
 
 function moduleUrl(code: unknown): string {

@@ -10,7 +10,7 @@ import type { PageStore } from "../physical/mod.ts";
 import type { Rule } from "../propagation/mod.ts";
 import type { AskedInvariant } from "./_invariants.ts";
 import { busAccess } from "./_inside.ts";
-import type { RuleHandle, RuleOptions } from "./_rules.ts";
+import { type RuleCode, type RuleHandle, ruleOf, type RuleOptions } from "./_rules.ts";
 import { resolveOptions } from "./options.ts";
 import type { StateBus } from "./state_bus.ts";
 
@@ -49,11 +49,12 @@ export function bindRecording(
     version: 0,
     fired: 0,
     level: 0,
+    device: { on: "cpu", reason: "it is not bound" },
     ready: Promise.resolve(),
     unbind() {},
   };
-  const rule = (code: Rule | URL | string, binding: RuleOptions) => {
-    note(code, binding);
+  const rule = (code: RuleCode, binding: RuleOptions) => {
+    note(ruleOf(code), binding);
     return { ...handle, name: binding.name };
   };
   return new Proxy(bus, {

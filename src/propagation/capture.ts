@@ -11,13 +11,13 @@
  */
 
 import {
-  applyRows,
   type Arena,
   type BatchShape,
   type KernelColumns,
   KIND_SET,
   RECORD_SHIFT,
 } from "../physical/mod.ts";
+import { OneRow, wordsOf } from "./_one_row.ts";
 import { type ChangeLog, RECORD_HEAD } from "./change_log.ts";
 
 /**
@@ -132,13 +132,6 @@ function capture16(columns: KernelColumns, rows: number, pages: Int32Array, log:
   log.count = count;
 }
 
-/** Words that records of all rows take at most. */
-function wordsOf({ offset, length }: KernelColumns, rows: number): number {
-  let sum = 0;
-  for (let i = 0; i < rows; i++) sum += RECORD_HEAD + ((offset[i] & 3) + length[i] + 3 >>> 2);
-  return sum;
-}
-
 /** Rows of any kind: a row's words are kept, it is applied, and the record stays if they differ. */
 function captureAny(
   columns: KernelColumns,
@@ -170,32 +163,4 @@ function captureAny(
   }
   log.used = at;
   log.count = count;
-}
-
-/** Applies single rows of a batch. */
-class OneRow {
-  readonly #all: KernelColumns;
-  readonly #one: KernelColumns;
-
-  constructor(all: KernelColumns) {
-    this.#all = all;
-    this.#one = {
-      ...all,
-      offset: new Int32Array(1),
-      length: new Int32Array(1),
-      start: new Int32Array(1),
-      target: new Int32Array(1),
-      kind: new Uint8Array(1),
-    };
-  }
-
-  apply(row: number, { kinds, aligned }: BatchShape, arena: Arena): void {
-    const one = this.#one, all = this.#all;
-    one.offset[0] = all.offset[row];
-    one.length[0] = all.length[row];
-    one.start[0] = all.start[row];
-    one.target[0] = all.target[row];
-    one.kind[0] = all.kind[row];
-    applyRows(one, 1, { uniformLength: 0, sequential: false, aligned, kinds }, arena);
-  }
 }

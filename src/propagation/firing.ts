@@ -18,7 +18,7 @@ import type { Arena, PageStore } from "../physical/mod.ts";
 import { NEEDS_FULL } from "./bound_rule.ts";
 import { type ChangeLog, RECORD_HEAD } from "./change_log.ts";
 import { type CursorOwner, InputCursor, OutputCursor } from "./page_cursor.ts";
-import { INCREMENTAL } from "./program.ts";
+import { BY_WORDS, INCREMENTAL, LASTING } from "./program.ts";
 import {
   refuseIndex,
   type Rule,
@@ -65,6 +65,8 @@ export type FiringPages = Pick<PageStore, "arena" | "table">;
 export type FindTable = (row: number) => TableVertex | undefined;
 
 const NO_ROWS = new Int32Array(0);
+/** Words of a page for each that was noted, up to which all of them are looked at in place of sorting those. */
+const DENSE_WORDS = 16;
 
 /** Runs rules. */
 export class Firing implements RuleContext, CursorOwner {
@@ -286,10 +288,16 @@ export class Firing implements RuleContext, CursorOwner {
   /** Runs a rule that takes deltas, or is told what to do. */
   #fireFlagged(rule: number, flags: number): unknown {
     const code = this.program.code[rule]!;
-    if (flags !== INCREMENTAL) {
+    if ((flags & ~LASTING) !== 0) {
       // A tick that is taken back puts them back.
       this.taken.set(rule, flags & 0xff);
-      this.#image[rule << 4 | 8] = flags & INCREMENTAL;
+      this.#image[rule << 4 | 8] = flags & LASTING;
+    }
+    if ((flags & BY_WORDS) !== 0) {
+      const result: unknown = code.compute(this);
+      for (let i = 0; i < this.#handed; i++) this.#outputs[i].unordered = true;
+      this.#attention = 1;
+      return result;
     }
     if ((flags & (INCREMENTAL | NEEDS_FULL)) !== INCREMENTAL) return code.compute(this);
     this.#changes.begin();
@@ -314,24 +322,16 @@ export class Firing implements RuleContext, CursorOwner {
   #tidy(cursor: OutputCursor): void {
     const log = this.#log, { row, size, slot } = cursor;
     const pages = cursor.words, base = slot << 2, count = size + 3 >>> 2;
+    if (log.heads[row] === 0) return;
     if (count > this.#places.length) {
       this.#places = new Int32Array(2 ** Math.ceil(Math.log2(count)));
     }
-    const places = this.#places;
-    const changed: number[] = [];
-    for (let at = log.heads[row]; at !== 0; at = log.words[at + 3]) {
-      for (let k = 0; k < log.words[at + 2]; k++) {
-        const word = log.words[at + 1] + k;
-        if (places[word] === 0) changed.push(word);
-        places[word] = at + RECORD_HEAD + k;
-      }
-    }
-    const sorted = Int32Array.from(changed).sort();
-    log.reserve(sorted.length * (RECORD_HEAD + 1));
+    const places = this.#places, changed = this.#noted(row);
+    log.reserve(changed.length * (RECORD_HEAD + 1));
     const { words } = log;
     let head = 0, next = -1, at = log.used;
-    for (const word of sorted) {
-      const old = words[places[word]];
+    for (let i = 0; i < changed.length; i++) {
+      const word = changed[i], old = words[places[word]];
       places[word] = 0;
       if (old === pages[base + word]) continue;
       if (word === next) {
@@ -353,6 +353,35 @@ export class Firing implements RuleContext, CursorOwner {
     // As it was after all. Its rule alone writes it, so it is one of the last in the list.
     const { touched } = log, last = --log.count;
     touched[touched.lastIndexOf(row, last)] = touched[last];
+  }
+
+  /** Words of a page that were noted, each once and rising; the places of their oldest values are noted. */
+  #noted(row: number): Int32Array {
+    const { words, heads } = this.#log, places = this.#places;
+    let count = 0, first = places.length, end = 0;
+    for (let at = heads[row]; at !== 0; at = words[at + 3]) {
+      const from = words[at + 1], length = words[at + 2];
+      first = Math.min(first, from);
+      end = Math.max(end, from + length);
+      for (let k = 0; k < length; k++) {
+        if (places[from + k] === 0) count++;
+        places[from + k] = at + RECORD_HEAD + k;
+      }
+    }
+    const found = new Int32Array(count);
+    let next = 0;
+    if (end - first <= DENSE_WORDS * count) {
+      for (let word = first; word < end; word++) if (places[word] !== 0) found[next++] = word;
+      return found;
+    }
+    // Of a few words far apart each is met again where it was noted first.
+    for (let at = heads[row]; at !== 0; at = words[at + 3]) {
+      const from = words[at + 1], length = words[at + 2];
+      for (let k = 0; k < length; k++) {
+        if (places[from + k] === at + RECORD_HEAD + k) found[next++] = from + k;
+      }
+    }
+    return found.sort();
   }
 
   #newInput(index: number): InputCursor {

@@ -39,6 +39,13 @@ export const SPECIAL = 4;
 
 /** Flag of a rule that takes deltas. */
 export const INCREMENTAL = 256;
+/**
+ * Flag of a rule with a shader: its outputs get a record for each span of words that differ, in whatever way they were
+ * written, since a device does not tell.
+ */
+export const BY_WORDS = 512;
+/** Flags that a rule has for good. */
+export const LASTING: number = INCREMENTAL | BY_WORDS;
 
 const RECORD_WORDS = 16;
 /** Words of a page that a rule reads or writes. */
@@ -206,7 +213,7 @@ export class RuleProgram implements RuleColumns {
   /** Sets them. */
   setFlags(rule: number, flags: number): void {
     const at = (rule << 4) + 8;
-    this.image[at] = this.image[at] & INCREMENTAL | flags;
+    this.image[at] = this.image[at] & LASTING | flags;
   }
 
   /** The rule that writes the page in a row. */
@@ -320,7 +327,8 @@ export class RuleProgram implements RuleColumns {
       stateIds.forEach(lay);
       if (rows > RECORD_PLACES) end = next;
       image[at + 4] = parts.mode === "immediate" && rule !== undefined ? 1 : 0;
-      image[at + 8] = rule?.fromDeltas === undefined ? 0 : INCREMENTAL;
+      image[at + 8] = (rule?.fromDeltas === undefined ? 0 : INCREMENTAL) |
+        (rule?.wgsl === undefined ? 0 : BY_WORDS);
       image[at + 9] = 2 * stateIds.length + (parts.finite ? 1 : 0);
     }
     return end;

@@ -19,6 +19,7 @@ import type {
   TableSchema,
   ValueOf,
 } from "../schema/mod.ts";
+import { type CheckedShader, checkShader, type RuleShader } from "./gpu/rule_shader.ts";
 
 /** The fields of a page that a rule reads, by name; good while the rule runs. */
 export interface RuleStruct<F extends Fields = Fields> {
@@ -198,19 +199,37 @@ export interface Rule {
    * @returns `"full"` to ask for `compute` after all.
    */
   fromDeltas?(ctx: RuleContext, changes: RuleChanges): void | "full";
+  /**
+   * The same as a compute shader. Where a bus has a device it runs there in place of `compute`, which stays what it is
+   * checked against, and what runs everywhere else. `compute` is one step of it: with `steps` it is called that often, one
+   * call after the other.
+   */
+  readonly wgsl?: RuleShader;
 }
 
-const RULE_KEYS = ["version", "compute", "fromDeltas"];
+const RULE_KEYS = ["version", "compute", "fromDeltas", "wgsl"];
 /** Largest version of a rule. */
 const VERSION_MAX = 2 ** 32 - 1;
 const defined = new WeakSet<object>();
+/** The shaders of rules that have one, and one step of their twins. */
+const shaders = new WeakMap<object, RuleTwins>();
+
+/** The two forms of a rule with a shader. */
+export interface RuleTwins {
+  /** The shader. */
+  readonly shader: CheckedShader;
+  /** One step of its twin. */
+  readonly step: (ctx: RuleContext) => void;
+}
 
 /**
  * Makes a rule.
  *
- * @param definition Version (default 1), `compute`, and `fromDeltas` if the rule can do with changes.
+ * @param definition Version (default 1), `compute`, and `fromDeltas` if the rule can do with changes, or `wgsl` if it can be
+ * run by a device.
  * @returns The rule, for `bus.rule`.
- * @throws {MmsbError} `usage` where something is missing or of a wrong type.
+ * @throws {MmsbError} `usage` where something is missing or of a wrong type, a shader has no such entry, or both
+ * `fromDeltas` and `wgsl` are given; `out-of-bounds`, `limit` for numbers of a shader.
  *
  * @example The middle of a quote
  * ```ts
@@ -237,15 +256,49 @@ export function defineRule(
 ): Rule {
   checkType("definition of a rule", definition, "object");
   checkKeys("defineRule", definition, RULE_KEYS);
-  const { version = 1, compute, fromDeltas } = definition;
+  const { version = 1, compute, fromDeltas, wgsl } = definition;
   checkInteger("version of a rule", version, 0, VERSION_MAX);
   checkType("compute of a rule", compute, "function");
   if (fromDeltas !== undefined) checkType("fromDeltas of a rule", fromDeltas, "function");
+  if (wgsl !== undefined) return shaderRule(version, { ...definition, wgsl });
   const rule: Rule = Object.freeze(
     fromDeltas === undefined ? { version, compute } : { version, compute, fromDeltas },
   );
   defined.add(rule);
   return rule;
+}
+
+function shaderRule(
+  version: number,
+  definition: Omit<Rule, "version"> & { readonly wgsl: RuleShader },
+): Rule {
+  if (definition.fromDeltas !== undefined) {
+    throw new MmsbError(
+      "usage",
+      "Cannot define a rule with wgsl and fromDeltas: a shader computes in full, so leave fromDeltas out",
+    );
+  }
+  const shader = checkShader(definition.wgsl), { steps } = shader;
+  const step = (ctx: RuleContext): void => definition.compute(ctx);
+  const compute = steps === 1 ? step : (ctx: RuleContext): void => {
+    let result: void = undefined;
+    // Who returns anything is told that it means nothing.
+    for (let i = 0; i < steps && result === undefined; i++) result = step(ctx);
+    return result;
+  };
+  const rule: Rule = Object.freeze({
+    version,
+    compute,
+    wgsl: Object.freeze({ ...definition.wgsl }),
+  });
+  defined.add(rule);
+  shaders.set(rule, { shader, step });
+  return rule;
+}
+
+/** The shader of a rule and one step of its twin; `undefined` where it has none. */
+export function twinsOf(rule: Rule): RuleTwins | undefined {
+  return shaders.get(rule);
 }
 
 /** Whether {@linkcode defineRule} made it. */

@@ -15,7 +15,7 @@ import { monotonicNowMs } from "../../temporal/mod.ts";
 import { NEEDS_FULL } from "../bound_rule.ts";
 import { ChangeLog } from "../change_log.ts";
 import { Firing, type FiringProgram } from "../firing.ts";
-import { INCREMENTAL, PLACE_WORDS } from "../program.ts";
+import { LASTING, PLACE_WORDS } from "../program.ts";
 import type { Rule } from "../rule.ts";
 import { frozen } from "../rule_params.ts";
 import * as words from "./_rule_words.ts";
@@ -206,7 +206,7 @@ export class RuleTasks {
   #runOne(rule: number, isFull: number, place: number): void {
     const { image } = this.#program!, one = this.#one, flags = rule << 4 | 8;
     this.#copyOutputs(rule);
-    image[flags] = image[flags] & INCREMENTAL | (isFull !== 0 ? NEEDS_FULL : 0);
+    image[flags] = image[flags] & LASTING | (isFull !== 0 ? NEEDS_FULL : 0);
     one[0] = rule;
     this.#firing.run(one, 0, 1);
     if (this.#log.count > 0) this.#keep(rule, place);
