@@ -33,6 +33,7 @@ import {
 import { PageStore } from "../physical/mod.ts";
 import { WorkerTeam } from "../propagation/mod.ts";
 import { attach } from "./_attached.ts";
+import { OpenedDevice } from "./_device.ts";
 import type { BusPosition } from "./_inside.ts";
 import type { Sending } from "./_sending.ts";
 import { fillStore, identityOf, type OpenedImage, openImage, refused } from "./_mapped_image.ts";
@@ -70,6 +71,8 @@ export interface BusParts {
   readonly position?: BusPosition;
   /** Threads beside this one, or why there are none. */
   readonly team?: WorkerTeam | { readonly reason: string };
+  /** The GPU, or why there is none; absent where none was asked for. */
+  readonly device?: OpenedDevice;
   /** Sends batches to the thread whose pages are read. */
   readonly sending?: Sending;
   /** What is wrong with the metadata of a directory that is only read. */
@@ -82,18 +85,20 @@ export interface BusParts {
  * @throws {MmsbError} as `StateBus.open`; nothing stays locked then.
  */
 export async function openParts(options: ResolvedOptions): Promise<BusParts> {
-  const parts = await partsWithoutTeam(options);
-  const { workers, pinWorkers: pin } = options;
-  if (workers === 0) return parts;
+  const parts = await partsOfState(options);
+  const { store, storage } = parts, { workers, pinWorkers: pin } = options;
+  if (workers === 0 && options.device === "cpu") return parts;
   try {
-    return { ...parts, team: await WorkerTeam.start(parts.store, { workers, pin }) };
+    const team = workers === 0 ? undefined : await WorkerTeam.start(store, { workers, pin });
+    const device = await OpenedDevice.open(options, store, storage);
+    return { ...parts, team, device };
   } catch (error) {
     releaseParts(parts);
     throw error;
   }
 }
 
-async function partsWithoutTeam(options: ResolvedOptions): Promise<BusParts> {
+async function partsOfState(options: ResolvedOptions): Promise<BusParts> {
   const { storage } = options;
   if (storage === undefined) {
     if (options.spill !== undefined) return { options, store: newStore(options) };
@@ -104,8 +109,9 @@ async function partsWithoutTeam(options: ResolvedOptions): Promise<BusParts> {
 }
 
 /** Lets go of what no bus could be made of. */
-export function releaseParts({ opened, unlock, store }: Partial<BusParts>): void {
+export function releaseParts({ opened, unlock, store, device }: Partial<BusParts>): void {
   opened?.image?.abandon();
+  device?.close().catch(() => {});
   store?.close();
   unlock?.();
 }
@@ -116,7 +122,8 @@ export function newStore({ memoryLimitBytes, spill }: ResolvedOptions): PageStor
 }
 
 /** What opening found, as the bus tells it. */
-export function openReport({ recovery, attached, fault, opened, team }: BusParts): OpenReport {
+export function openReport(parts: BusParts): OpenReport {
+  const { recovery, attached, fault, opened, team, device } = parts;
   return {
     tick: recovery?.tick ?? attached?.tick ?? 0,
     rows: recovery?.rows ?? 0,
@@ -124,6 +131,7 @@ export function openReport({ recovery, attached, fault, opened, team }: BusParts
     reason: fault ?? recovery?.end.reason ?? "",
     ...(opened === undefined ? {} : { arena: opened.report }),
     ...(team === undefined ? {} : { workers: teamReport(team) }),
+    ...(device === undefined ? {} : { device: device.report }),
     ...(recovery?.checkpoint === undefined ? {} : { checkpoint: recovery.checkpoint }),
     ...(recovery?.passedOver?.length ? { passedOver: recovery.passedOver } : {}),
   };

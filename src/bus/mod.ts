@@ -17,8 +17,9 @@
 export type { BirthOptions } from "./_births.ts";
 export type { SharedBus } from "./_sharing.ts";
 export type { Region } from "./_edges.ts";
-export type { ControlInput, RuleHandle, RuleOptions } from "./_rules.ts";
+export type { ControlInput, RuleCode, RuleHandle, RuleOptions, ShaderRule } from "./_rules.ts";
 export * from "./compare.ts";
+export * from "./device.ts";
 export type { EventStatistics } from "./_events.ts";
 export * from "./inside_checks.ts";
 export type { AskedInvariant, Invariant, InvariantOptions } from "./_invariants.ts";

@@ -126,7 +126,11 @@ export interface OpenOptions {
    * same batches in every run, however fast the machine is.
    */
   readonly tickRowsMax?: number;
-  /** Where batches are applied; only `cpu` (which `auto` chooses) in this version. */
+  /**
+   * What applies batches and runs rules in WGSL: `cpu`, the default; `gpu`, a GPU wherever it has a kernel, a software one
+   * too; `auto`, a hardware GPU for batches from the size on that was measured to be faster there. What comes out, the
+   * log too, is the same. Where no GPU can be had the bus works without, and `bus.opened.device` says why. Not for `arena: "mmap"`.
+   */
   readonly device?: "cpu" | "gpu" | "auto";
   /** Open without the right to write: needs no lock, and reads what is whole of a damaged log. */
   readonly readOnly?: boolean;
@@ -198,6 +202,8 @@ export interface ResolvedOptions {
   readonly reclaimBudgetMs: number;
   /** Rows that a tick admits, `undefined` where the budget decides. */
   readonly tickRowsMax: number | undefined;
+  /** What applies batches. */
+  readonly device: "cpu" | "gpu" | "auto";
   /** Whether nothing may be written. */
   readonly readOnly: boolean;
   /** Physical time. */
@@ -294,7 +300,13 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
   }
   checkOneOf("arena", arena, ["shared", "mmap"]);
   checkOneOf("device", device, ["cpu", "gpu", "auto"]);
-  if (device === "gpu") refuseLater("device", device, `"cpu" or "auto"`);
+  if (device === "gpu" && arena === "mmap") {
+    throw new MmsbError(
+      "usage",
+      'Cannot use device "gpu" with arena "mmap" as its thread shares memory of this process: use arena "shared"',
+      { values: { device, arena } },
+    );
+  }
   if (dir !== undefined && checkType("dir", dir, "string") === "") {
     throw new MmsbError("usage", "Cannot use an empty dir: give a path, or leave it out");
   }
@@ -330,6 +342,7 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
     tickRowsMax: options.tickRowsMax === undefined
       ? undefined
       : checkInteger("tickRowsMax", options.tickRowsMax, 1, TICK_ROWS_MAX, "limit"),
+    device,
     readOnly,
     clock: checkClock(options.clock),
     checkpoints: resolveCheckpoints(options.checkpoints),
@@ -464,14 +477,6 @@ function resolveCheckpoints(options: CheckpointOptions = {}): ResolvedCheckpoint
 function checkSegment(name: string, bytes: number | undefined): number | undefined {
   if (bytes === undefined) return undefined;
   return checkInteger(name, bytes, 1, SEGMENT_BYTES_MAX, "limit");
-}
-
-function refuseLater(name: string, value: unknown, instead: string): never {
-  throw new MmsbError(
-    "usage",
-    `Cannot open with ${name} ${JSON.stringify(value)} as this version has it not: use ${instead}`,
-    { values: { name, value } },
-  );
 }
 
 /**

@@ -37,6 +37,7 @@ import { copyMetadata } from "./_births.ts";
 import { deltaOptions } from "./_delta_options.ts";
 import { deathsWith, refuseAttached } from "./_edges.ts";
 import type { AttachedReader } from "./attached_reader.ts";
+import type { PageLocation } from "./device.ts";
 import { clonePage, refuseTable, restorePage } from "./_page_operations.ts";
 import { PageSnapshot } from "./page_snapshot.ts";
 import type { Staging } from "./staging.ts";
@@ -93,6 +94,8 @@ export interface PageHost {
   readonly order: IncrementalOrder;
   /** Has the rule that writes a stale page run; not in a transaction. */
   fresh?(page: number): Promise<void>;
+  /** Where a page is, on a bus with a device. */
+  location?(page: number): PageLocation;
   /** All pages of the table with a root page. */
   tablePages(root: number): number[];
   /** Whether the bus takes writes at all. */
@@ -215,10 +218,10 @@ export class Page {
     return this.#host.store.table.isDirty(this.#row);
   }
 
-  /** Where the newest bytes are; always `cpu` in this version. */
-  get location(): "cpu" {
+  /** Where it is: its bytes are in memory in any case, with a copy on the device besides where it is not `cpu`. */
+  get location(): PageLocation {
     this.#live();
-    return "cpu";
+    return this.#host.location?.(this.id) ?? "cpu";
   }
 
   /** The page's metadata, in order of first insertion; a copy. */

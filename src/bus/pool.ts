@@ -145,6 +145,7 @@ const REFUSED_KEYS = [
   "checkpoints",
   "workers",
   "ruleTimeoutMs",
+  "device",
 ];
 
 /**

@@ -17,6 +17,7 @@ import type { EventStatistics } from "./_events.ts";
 import type { TransactionStatistics } from "./_transactions.ts";
 import type { ClockKind } from "../temporal/sources/clock_source.ts";
 import type { StoreDifference } from "./compare.ts";
+import type { DeviceReport, DeviceStatistics } from "./device.ts";
 import type { Durability } from "./options.ts";
 
 /** What a page is created with. */
@@ -156,6 +157,8 @@ export interface BusStatistics {
   readonly workers?: readonly WorkerStatistics[];
   /** For each thread that runs rules from modules the runs so far; only where there are such threads. */
   readonly ruleRuns?: readonly number[];
+  /** The GPU; only where `device` was `gpu` or `auto`. */
+  readonly device?: DeviceStatistics;
 }
 
 /** The clock of a bus. */
@@ -224,6 +227,8 @@ export interface OpenReport {
   readonly arena?: ArenaReport;
   /** Threads beside this one; only where `workers` were asked for. */
   readonly workers?: WorkersReport;
+  /** The GPU; only where `device` was `gpu` or `auto`. */
+  readonly device?: DeviceReport;
   /** The source of time that ticks are stamped from; only of a bus that writes, and whose clock is a source. */
   readonly clock?: ClockReport;
   /** The checkpoint that was used; absent where the whole log was replayed. */

@@ -39,14 +39,21 @@ import {
   SharedImageReader,
 } from "../physical/mod.ts";
 import type { Fields, StructSchema, TableSchema } from "../schema/mod.ts";
-import { DurationHistogram, type Rule, RuleWorkers, WorkerTeam } from "../propagation/mod.ts";
+import { DurationHistogram, RuleWorkers, WorkerTeam } from "../propagation/mod.ts";
 import { HybridLogicalClock } from "../temporal/mod.ts";
 import { attachedStatistics, copyAttached, verifyAttached } from "./_attached.ts";
 import { type BirthOptions, checkBirth, stageBirth } from "./_births.ts";
 import { Checkpoints } from "./_checkpoints.ts";
 import { type Explainable, Explainer } from "./_explain.ts";
 import { pageOfId, pageOfName, pagesOf } from "./_finding.ts";
-import { refuseAttached, type Region, stageEdge, stageOperations, stageRemoval } from "./_edges.ts";
+import {
+  refuseAttached,
+  type Region,
+  regionId,
+  stageEdge,
+  stageOperations,
+  stageRemoval,
+} from "./_edges.ts";
 import { BusTime } from "./_bus_time.ts";
 import { EventHub } from "./_events.ts";
 import { Followers } from "./_followers.ts";
@@ -59,7 +66,7 @@ import type { BusImage } from "./_mapped_image.ts";
 import { type BusParts, openParts, openReport, releaseParts } from "./_opening.ts";
 import { processMemory } from "./_platform.ts";
 import { type BusRun, Running, type RunOptions, type RunReport } from "./_running.ts";
-import { type RuleHandle, type RuleOptions, Rules } from "./_rules.ts";
+import { type RuleCode, type RuleHandle, type RuleOptions, Rules } from "./_rules.ts";
 import { checkProducer, Sending } from "./_sending.ts";
 import { checkShared, type SharedBus, Sharing } from "./_sharing.ts";
 import { TickOrder } from "./_tick_order.ts";
@@ -67,6 +74,8 @@ import { type TransactionOptions, Transactions } from "./_transactions.ts";
 import { runUpsert, type UpsertPlan, type UpsertReceipt } from "./_upsert.ts";
 import { verifyAgainstLog } from "./_verifying.ts";
 import { AttachedReader } from "./attached_reader.ts";
+import type { OpenedDevice } from "./_device.ts";
+import { BusDevice } from "./device.ts";
 import { diffStores, type StateDifference } from "./diff.ts";
 import { digestOfStore } from "./digest.ts";
 import { recordEvents } from "./event_page.ts";
@@ -103,6 +112,7 @@ import { type EngineCounts, readOnlyError, roomOf, TickEngine } from "./tick_eng
 import type { Transaction, TransactionDefaults } from "./transaction.ts";
 
 const PAGE_KEYS = ["size", "name", "metadata", "shard"];
+const NO_DEVICE = 'it was opened with device "cpu"';
 
 /**
  * A memory-mapped state bus.
@@ -167,6 +177,9 @@ export class StateBus implements AsyncDisposable {
   /** Threads that large ticks are done with. */
   readonly #team: WorkerTeam | undefined;
   readonly #ruleWorkers: RuleWorkers | undefined;
+  /** The GPU, or why there is none, where one was asked for. */
+  readonly #opened: OpenedDevice | undefined;
+  #device: BusDevice | undefined;
   #rules: Rules;
   #graph: GraphView | undefined;
   readonly #events: EventHub;
@@ -216,6 +229,7 @@ export class StateBus implements AsyncDisposable {
     this.#clock = newClock(this.#time, last);
     const clock = options.readOnly ? undefined : this.#time.report(last ?? 0n);
     this.opened = { ...openReport(parts), ...(clock && { clock }) };
+    this.#opened = parts.device;
     this.#team = parts.team instanceof WorkerTeam ? parts.team : undefined;
     if (this.#team !== undefined) {
       const { workers, ruleTimeoutMs: timeoutMs } = options;
@@ -512,7 +526,8 @@ export class StateBus implements AsyncDisposable {
    * docs/rules.md.
    *
    * @param code What {@linkcode defineRule} made, which runs on this thread; or the URL of a module that
-   * exports it, which is loaded before the next tick and can run on workers.
+   * exports it, which is loaded before the next tick and can run on workers. A rule with a shader (`wgsl`) can stand here as it
+   * is; on a bus with a device that runs in place of `compute`, in the same tick and to the same bytes (docs/gpu.md).
    * @param binding Name, inputs, outputs; state, parameters, mode; `replace`, to put it in the place of the rule
    * of that name in one step.
    * @returns The rule's handle.
@@ -539,7 +554,7 @@ export class StateBus implements AsyncDisposable {
    * assert.equal(rule.fired, 2);
    * ```
    */
-  rule(code: Rule | URL | string, binding: RuleOptions): RuleHandle {
+  rule(code: RuleCode, binding: RuleOptions): RuleHandle {
     return this.#rules.bind(code, binding);
   }
 
@@ -564,6 +579,20 @@ export class StateBus implements AsyncDisposable {
    */
   changeGraph(operations: Iterable<GraphOperation>): Page[] {
     return stageOperations(this.#host, operations);
+  }
+
+  /** The GPU of the bus: what it is, whether it is used, and which pages have copies there. */
+  get device(): BusDevice {
+    return this.#device ??= new BusDevice({
+      status: () =>
+        this.#opened?.status() ?? { asked: "cpu", uses: "cpu", reason: NO_DEVICE, lost: 0 },
+      pages: this.#opened?.pages,
+      pagesOf: (region) => {
+        const id = regionId(this.#host, "page", region);
+        return this.#engine.waves.isTable(id) ? this.#host.tablePages(id) : [id];
+      },
+      checkWritable: () => this.#checkWritable(),
+    });
   }
 
   /** The graph as the last tick left it: what depends on what, in which order, and drawn. */
@@ -1280,6 +1309,7 @@ export class StateBus implements AsyncDisposable {
     this.#image?.begin();
     this.#sharing?.image.begin();
     this.#store.clear();
+    this.#opened?.forget();
     this.#time = new BusTime(this.#options.clock);
     this.#clock = newClock(this.#time);
     this.#engine = this.#newEngine(0, undefined);
@@ -1420,6 +1450,7 @@ export class StateBus implements AsyncDisposable {
       checkpoints: this.#checkpoints?.statistics(),
       ...(this.#team === undefined ? {} : { workers: this.#team.statistics() }),
       ...(this.#ruleWorkers?.runs.length ? { ruleRuns: this.#ruleWorkers.runs } : {}),
+      ...(this.#opened === undefined ? {} : { device: this.#opened.statistics() }),
       phases: this.#engine.meter.phases(),
       ticks: this.#engine.meter.statistics(),
       cost: this.#engine.budget.estimate,
@@ -1615,6 +1646,7 @@ export class StateBus implements AsyncDisposable {
       this.#sending?.close();
       await this.#team?.close();
       await this.#ruleWorkers?.close();
+      await this.#opened?.close();
       this.#image?.abandon();
       if (this.#ownsStore) this.#store.close();
       this.#unlock?.();
@@ -1654,12 +1686,20 @@ export class StateBus implements AsyncDisposable {
       memory: this.#memory,
       team: this.#team,
       ruleWorkers: this.#ruleWorkers,
+      helpers: this.#opened?.rules(this.#ruleWorkers),
+      device: this.#opened?.forTicks,
     });
   }
 
   #newRules(): Rules {
     const { waves } = this.#engine;
-    return new Rules({ host: this.#host, waves, workers: this.#ruleWorkers });
+    return new Rules({
+      host: this.#host,
+      waves,
+      workers: this.#ruleWorkers,
+      gpu: this.#opened?.rules(this.#ruleWorkers),
+      gpuReason: this.#opened?.report.reason ?? NO_DEVICE,
+    });
   }
 
   #newHost(): MutableHost {
@@ -1670,6 +1710,7 @@ export class StateBus implements AsyncDisposable {
       shards: this.shards,
       order: new IncrementalOrder(this.#store.edges),
       tablePages: (root) => tablePages(this.#host, root),
+      location: (page) => this.#opened?.pages?.location(page) ?? "cpu",
       fresh: (page) => this.#rules.fresh(page, () => this.tick()),
       canWrite: () => !this.readOnly,
       checkOpen: () => this.#checkOpen(),

@@ -82,7 +82,9 @@ export const shade = defineRule({
     threads: 8,
   },
   compute(ctx) {
-    for (let at = 0; at < 32; at += 4) ctx.output(0).setUint32(at, ctx.input(0).getUint32(at) >>> 4);
+    for (let at = 0; at < 32; at += 4) {
+      ctx.output(0).setUint32(at, ctx.input(0).getUint32(at) >>> 4);
+    }
   },
 });
 
