@@ -519,8 +519,11 @@ export type { MetricVerdict, Verdict } from "./src/perf/judge.ts";
 export type { BenchmarkResult, RunReport as ValidationReport } from "./src/perf/runner.ts";
 export type { Comparison, Goal, Unit } from "./src/perf/targets.ts";
 export type {
+  DeviceCounts,
+  MeasuredDevice,
   MeasuredDurability,
   PlantedResult,
+  RunDevice,
   ValidatorResult,
   ValidatorStatus,
 } from "./src/validators/validator.ts";

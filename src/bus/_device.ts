@@ -67,6 +67,8 @@ export class OpenedDevice implements TickDevice {
   readonly pages: DevicePages | undefined;
   readonly #parts: DeviceParts | undefined;
   readonly #apply: DeviceApply | undefined;
+  /** Number of the device when the bus was opened. */
+  readonly #generation: number = 0;
   #rules: GpuRules | undefined;
   #closed: Promise<void> | undefined;
 
@@ -76,6 +78,7 @@ export class OpenedDevice implements TickDevice {
     this.pages = parts?.pages;
     if (parts === undefined) return;
     const { thread, apply, rowsMin } = parts;
+    this.#generation = thread.generation;
     this.#apply = new DeviceApply({
       name: "gpu",
       get isReady() {
@@ -129,7 +132,7 @@ export class OpenedDevice implements TickDevice {
       const report = {
         asked,
         uses: "gpu",
-        reason: "",
+        reason: rowsMin < Infinity ? "" : tooSlow(crossover),
         ...(adapter && { adapter }),
         crossover,
       } as const;
@@ -159,10 +162,10 @@ export class OpenedDevice implements TickDevice {
   status(): DeviceStatus {
     const { report } = this, parts = this.#parts;
     if (parts === undefined) return { ...report, lost: 0 };
-    const { state, reason, devicesLost, threadsLost } = parts.thread.status;
+    const { state, reason } = parts.thread.status;
     const against = state === "ready" ? this.#apply!.givenUp : reason || `it is ${state}`;
-    const lost = devicesLost + threadsLost;
-    if (against === undefined) return { ...report, uses: "gpu", reason: "", lost };
+    const lost = parts.thread.generation - this.#generation;
+    if (against === undefined) return { ...report, lost };
     return { ...report, uses: "cpu", reason: against, lost };
   }
 
@@ -181,11 +184,11 @@ export class OpenedDevice implements TickDevice {
       },
       uploadedBytes: (parts?.apply.counts.uploadedBytes ?? 0) + (parts?.pages.uploadedBytes ?? 0),
       readBytes: parts?.apply.counts.readBytes ?? 0,
-      failures: counts?.failures ?? 0,
+      failures: (counts?.failures ?? 0) + (parts?.pages.failures ?? 0),
       lost,
       resident: parts?.pages.resident() ?? { pages: 0, kept: 0, bytes: 0 },
       syncs: parts?.pages.syncs ?? 0,
-      rules: this.#rules?.statistics() ?? { runs: 0, steps: 0, checks: 0, twins: 0, readBytes: 0 },
+      rules: this.#rules?.statistics() ?? NO_RULES,
       pool: { ...parts?.apply.pool ?? { hits: 0, misses: 0, cached: 0, cachedBytes: 0 } },
       ...(crossover && { crossover }),
     };
@@ -235,6 +238,13 @@ export class OpenedDevice implements TickDevice {
     await parts.thread.close();
   }
 }
+
+/** Why batches stay on the CPU. */
+function tooSlow({ points }: DeviceCrossover): string {
+  return `batches of up to ${points.at(-1)?.rows ?? 0} rows are faster on the CPU`;
+}
+
+const NO_RULES = { runs: 0, steps: 0, checks: 0, twins: 0, uploadedBytes: 0, readBytes: 0 };
 
 function adapterOf(
   { name, vendor, architecture, driver, isSoftware }: DeviceAdapter,

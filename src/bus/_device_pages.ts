@@ -39,6 +39,8 @@ export class DevicePages {
   syncs = 0;
   /** Bytes sent. */
   uploadedBytes = 0;
+  /** Jobs behind a tick that failed. */
+  failures = 0;
   readonly #parts: DevicePagesParts;
   /** The device that the copies are on. */
   #generation: number;
@@ -157,8 +159,9 @@ export class DevicePages {
       residency?.holdPages(there, there.length);
       this.#uploadAll(there);
     } catch (error) {
-      if (isMmsbError(error)) return;
-      throw error;
+      if (!isMmsbError(error)) throw error;
+      this.failures++;
+      return;
     }
     if (events?.wants("gpu-sync-complete") !== true) return;
     for (const page of there) events.emit("gpu-sync-complete", { page });

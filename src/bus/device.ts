@@ -52,7 +52,7 @@ export interface DeviceReport {
   readonly asked: "gpu" | "auto";
   /** What applies batches; with `gpu` those that the device has a kernel for, with `auto` those that are large enough. */
   readonly uses: "gpu" | "cpu";
-  /** Why it is the CPU; empty where it is the device. */
+  /** Why it is the CPU, or is for batches where rules run on the device; empty where it is the device for both. */
   readonly reason: string;
   /** The adapter, where there is one. */
   readonly adapter?: DeviceAdapter;
@@ -64,7 +64,7 @@ export interface DeviceReport {
 export interface DeviceStatus extends Omit<DeviceReport, "asked"> {
   /** What was asked for. */
   readonly asked: "cpu" | "gpu" | "auto";
-  /** Devices that were lost since the bus was opened, and threads of them that were given up. */
+  /** Times since the bus was opened that another device took the place of one that was lost or whose thread was given up. */
   readonly lost: number;
 }
 
@@ -86,9 +86,9 @@ export interface DeviceStatistics {
   readonly uploadedBytes: number;
   /** Bytes that came back of batches. */
   readonly readBytes: number;
-  /** Jobs that failed and were done by the CPU. */
+  /** Batches that failed there and were done by the CPU, and copies that could not be brought into step behind a tick. */
   readonly failures: number;
-  /** Devices that were lost, and threads of them that were given up. */
+  /** Times that another device took the place of one that was lost or whose thread was given up. */
   readonly lost: number;
   /** Pages with a copy on the device, those of them that stay there, and bytes of all. */
   readonly resident: { readonly pages: number; readonly kept: number; readonly bytes: number };
@@ -100,6 +100,7 @@ export interface DeviceStatistics {
     readonly steps: number;
     readonly checks: number;
     readonly twins: number;
+    readonly uploadedBytes: number;
     readonly readBytes: number;
   };
   /** Buffers on the device, of all buses of this thread together, as of the last job of this one. */

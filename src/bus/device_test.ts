@@ -316,6 +316,40 @@ testDevice("a bus that was killed with a GPU goes on from its last acknowledged 
   }
 });
 
+testDevice(
+  "a directory keeps the crossover of its device, and measures it anew where that is damaged",
+  async () => {
+    const storage = new MemoryStorage(), options: OpenOptions = { ...GPU, storage };
+    const open = async () => {
+      await using bus = await StateBus.open(options);
+      assert.ok((await bus.verify()).ok);
+      return bus.opened.device!.crossover!;
+    };
+    const text = () => new TextDecoder().decode(storage.readAll("device.json"));
+    const measured = await open(), written = text();
+    assert.deepEqual(JSON.parse(written).crossover, measured);
+    // What stands there counts, as long as it is of this device.
+    const planted = { rows: 77, points: [{ rows: 77, cpuMs: 2, gpuMs: 1 }] };
+    const plant = (change: object) =>
+      storage.replace(
+        "device.json",
+        new TextEncoder().encode(JSON.stringify({ ...JSON.parse(written), ...change })),
+      );
+    plant({ crossover: planted });
+    assert.deepEqual(await open(), planted);
+    for (const change of [{ device: { adapter: "other" } }, { crossover: { rows: 77 } }]) {
+      plant(change);
+      assert.deepEqual(await open(), measured);
+      assert.equal(text(), written);
+    }
+    storage.replace("device.json", Uint8Array.of(0xff, 0x7b));
+    assert.deepEqual(await open(), measured);
+    assert.equal(text(), written);
+    await using reader = await StateBus.open({ storage, readOnly: true });
+    assert.equal(reader.opened.state, "whole");
+  },
+);
+
 testDevice("large ticks of many producers on the GPU are those of the CPU", async () => {
   const digests: string[] = [];
   for (const device of ["cpu", "gpu"] as const) {
@@ -336,6 +370,35 @@ testDevice("large ticks of many producers on the GPU are those of the CPU", asyn
     if (device === "gpu") assert.deepEqual(bus.stats().device!.gpu, { batches: 3, rows: 18_000 });
   }
   assert.equal(digests[0], digests[1]);
+});
+
+interface LoadedModule {
+  readonly specifier: string;
+  readonly dependencies?: readonly {
+    readonly code?: { readonly specifier?: string };
+    readonly isDynamic?: boolean;
+  }[];
+}
+
+Deno.test("a bus that asks for no device loads nothing of the GPU", async () => {
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json", new URL("./mod.ts", import.meta.url).href],
+    stderr: "null",
+  }).output();
+  const { roots, modules } = JSON.parse(new TextDecoder().decode(stdout)) as {
+    readonly roots: readonly string[];
+    readonly modules: readonly LoadedModule[];
+  };
+  const bySpecifier = new Map(modules.map((module) => [module.specifier, module]));
+  const loaded = new Set(roots);
+  for (const module of loaded) {
+    for (const { code, isDynamic } of bySpecifier.get(module)?.dependencies ?? []) {
+      if (code?.specifier !== undefined && isDynamic !== true) loaded.add(code.specifier);
+    }
+  }
+  const isGpu = (specifier: string) => /\/src\/physical\/gpu\//.test(specifier);
+  assert.ok(loaded.size > 100 && modules.some(({ specifier }) => isGpu(specifier)));
+  assert.deepEqual([...loaded].filter(isGpu), []);
 });
 
 Deno.test("a bus with device cpu has none, and says so where one is wanted", async () => {

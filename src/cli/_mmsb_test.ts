@@ -24,20 +24,25 @@ export async function runIn(
   cwd: string,
   args: string[],
   program = Deno.execPath(),
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Outcome> {
   const output = await new Deno.Command(program, {
     args,
     cwd,
     stdin: "null",
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...env },
   }).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code: output.code, out: text(output.stdout), err: text(output.stderr) };
 }
 
 /** Runs a command line of `mmsb` in a folder, its words set apart by blanks. */
-export async function mmsbIn(cwd: string, line: string): Promise<Outcome> {
-  return await runIn(cwd, ["run", "-A", MAIN, ...line.split(" ")]);
+export async function mmsbIn(
+  cwd: string,
+  line: string,
+  env?: Readonly<Record<string, string>>,
+): Promise<Outcome> {
+  return await runIn(cwd, ["run", "-A", MAIN, ...line.split(" ")], Deno.execPath(), env);
 }
 
 /** Makes a directory of 12 ticks, closed. */

@@ -8,7 +8,8 @@ import { MEMORY_LIMIT_BYTES_DEFAULT } from "../base/limits.ts";
 import { describeMachine, formatFigure } from "../perf/mod.ts";
 import { verdictOf } from "./_clock_text.ts";
 import { type Finding, messageOf, ms, within } from "./_finding.ts";
-import { probeFfi, probeGpu, probeMapping } from "./_probes_devices.ts";
+import { probeGpu } from "./_probe_gpu.ts";
+import { probeFfi, probeMapping } from "./_probes_devices.ts";
 import { probeSpace, probeSync } from "./_probes_disk.ts";
 
 /** The probes, in the order of the report; each is given the folder whose disk is tried. */

@@ -1,11 +1,10 @@
 /**
- * The probes of `mmsb doctor` for what MMSB uses where it is there: calls into the system, and a GPU.
- * The search for a GPU may hold the thread while a driver loads, whatever the limit on waiting.
+ * The probes of `mmsb doctor` for what MMSB uses where it is there: calls into the system, and mapped files.
  */
 
 import { MEMORY_LIMIT_BYTES_DEFAULT } from "../base/limits.ts";
 import { MappedImage, mappingUnavailable, uniqueFileName } from "../physical/mod.ts";
-import { type Finding, messageOf, within } from "./_finding.ts";
+import { type Finding, messageOf } from "./_finding.ts";
 
 /** The C library of each system, and a call in it that does nothing. */
 const C_LIBRARIES: Readonly<Record<string, readonly [string, string]>> = {
@@ -99,49 +98,3 @@ function tryMapping(folder: string): string | undefined {
 }
 
 const GROWN_BYTES = 2 ** 20;
-
-/** Looks for a GPU. */
-export async function probeGpu(): Promise<Finding> {
-  const common = { id: "gpu", name: "GPU" };
-  const figures = { adapter: null, software: null, bufferBytesMax: null };
-  const meaning = "All work is done by the CPU, with the same results";
-  try {
-    // An older Deno, or one without WebGPU, has no such property.
-    const gpu = navigator.gpu as GPU | undefined;
-    const adapter = gpu === undefined ? null : await within(gpu.requestAdapter());
-    if (adapter === null) {
-      return {
-        ...common,
-        status: "limited",
-        found: gpu === undefined ? "this Deno has no WebGPU" : "no adapter",
-        meaning,
-        advice: "install a Vulkan, Metal or DirectX 12 driver if there is a GPU",
-        figures,
-      };
-    }
-    const { description, vendor } = adapter.info;
-    const name = description || vendor || "unnamed";
-    const isSoftware = /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(name);
-    return {
-      ...common,
-      status: isSoftware ? "limited" : "ok",
-      found: `${name}${isSoftware ? ", a software driver" : ""}`,
-      meaning: isSoftware
-        ? "Shaders run, on the CPU: good to test them, no gain in speed"
-        : 'device: "gpu" or "auto" can use it',
-      figures: {
-        adapter: name,
-        software: isSoftware,
-        bufferBytesMax: adapter.limits.maxBufferSize,
-      },
-    };
-  } catch (error) {
-    return {
-      ...common,
-      status: "limited",
-      found: `no adapter: ${messageOf(error)}`,
-      meaning,
-      figures,
-    };
-  }
-}

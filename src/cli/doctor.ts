@@ -6,7 +6,7 @@
  * What is missing has one of two weights: MMSB cannot work without it (`✗`, exit 1), or does the
  * same another way or slower (`!`, exit 0).
  *
- * Cost: about a second, most of it the search for a GPU; 200 KiB in the folder given, for a moment.
+ * Cost: 2 to 5 s, most of it the search for a GPU and the test of its kernels; 200 KiB in the folder given, for a moment.
  */
 
 import { EXIT, type ExitCode } from "../perf/mod.ts";

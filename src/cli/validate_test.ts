@@ -58,16 +58,22 @@ Deno.test("`mmsb validate --data` ends with the right exit code and a line that 
       "export const invariants = { 'it ends': () => { for (;;); } };",
     );
     const stuck = ["--data", "data", "--only", "8", "--rules", "stuck.ts", "--results", "r"];
-    const [clean, alone, missing, unused, within, taken, late, wrong] = await Promise.all([
-      mmsb("--data", "data", "--only", "2", "--results", "r"),
-      mmsb("--rules", "none.ts"),
-      mmsb("--data", "data", "--rules", "gone.ts"),
-      mmsb("--data", "data", "--rules", "none.ts", "--only", "4", "--results", "r"),
-      mmsb("--data", "data", "--only", "2", "--results", "data/results"),
-      mmsb("--only", "2", "--results", "none.ts"),
-      mmsb(...stuck, "--rule-timeout-ms", "500"),
-      mmsb(...stuck, "--rule-timeout-ms", "0"),
-    ]);
+    const [clean, alone, missing, unused, within, taken, late, wrong, device, both] = await Promise
+      .all([
+        mmsb("--data", "data", "--only", "2", "--results", "r"),
+        mmsb("--rules", "none.ts"),
+        mmsb("--data", "data", "--rules", "gone.ts"),
+        mmsb("--data", "data", "--rules", "none.ts", "--only", "4", "--results", "r"),
+        mmsb("--data", "data", "--only", "2", "--results", "data/results"),
+        mmsb("--only", "2", "--results", "none.ts"),
+        mmsb(...stuck, "--rule-timeout-ms", "500"),
+        mmsb(...stuck, "--rule-timeout-ms", "0"),
+        mmsb("--device", "tpu"),
+        mmsb("--device", "gpu", "--baseline", "b.json"),
+      ]);
+    assert.deepEqual([device.code, both.code], [2, 2]);
+    assert.match(device.err, /usage: Cannot use --device "tpu": give one of cpu, gpu, auto/);
+    assert.match(both.err, /usage: Cannot use --baseline with --device/);
     assert.deepEqual([late.code, wrong.code], [1, 2], late.err);
     assert.match(late.out, /^✗ #8: {2}Invariants .*500 ms/m);
     assert.match(wrong.err, /^mmsb: usage: .*rule-timeout-ms/m);

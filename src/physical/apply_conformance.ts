@@ -30,6 +30,10 @@ import {
   repeated,
 } from "./_rows_test.ts";
 
+// For tests of other folders, which may not read what is private to this one.
+export { COMBINE_KINDS, drafts, fill, fit, flavours, fold, poolBytes } from "./_rows_test.ts";
+export { Pages } from "./_pages_test.ts";
+
 /** What the suite needs to know of a back-end. */
 export interface ApplySubject {
   /** Its name, for the names of the tests. */

@@ -295,8 +295,10 @@ export class Firing implements RuleContext, CursorOwner {
     }
     if ((flags & BY_WORDS) !== 0) {
       const result: unknown = code.compute(this);
-      for (let i = 0; i < this.#handed; i++) this.#outputs[i].unordered = true;
-      this.#attention = 1;
+      for (let i = 0; i < this.#handed; i++) {
+        // What was written in another order is seen to after the run, as of any rule.
+        if (!this.#outputs[i].unordered) this.#splitByWords(this.#outputs[i]);
+      }
       return result;
     }
     if ((flags & (INCREMENTAL | NEEDS_FULL)) !== INCREMENTAL) return code.compute(this);
@@ -353,6 +355,50 @@ export class Firing implements RuleContext, CursorOwner {
     // As it was after all. Its rule alone writes it, so it is one of the last in the list.
     const { touched } = log, last = --log.count;
     touched[touched.lastIndexOf(row, last)] = touched[last];
+  }
+
+  /** Rewrites the records of a page that was written upwards: a record for each span of words that differ. */
+  #splitByWords({ row, slot, words: pages }: OutputCursor): void {
+    const log = this.#log, base = slot << 2, records: number[] = [];
+    let equal = 0, touching = 0, spans = 0, count = 0, next = -1;
+    for (let at = log.heads[row]; at !== 0; at = log.words[at + 3]) {
+      const { words } = log, from = words[at + 1], length = words[at + 2];
+      records.push(at);
+      count += length;
+      if (from + length === next) touching++;
+      next = from;
+      let wasEqual = 1;
+      for (let k = 0; k < length; k++) {
+        const isEqual = words[at + RECORD_HEAD + k] === pages[base + from + k] ? 1 : 0;
+        equal += isEqual;
+        spans += wasEqual & ~isEqual;
+        wasEqual = isEqual;
+      }
+    }
+    if (equal + touching === 0) return;
+    log.reserve(RECORD_HEAD * spans + count - equal);
+    const { words } = log;
+    let head = 0, end = -1, to = log.used;
+    for (let i = records.length - 1; i >= 0; i--) {
+      const at = records[i], first = words[at + 1], last = first + words[at + 2];
+      for (let word = first, from = at + RECORD_HEAD; word < last; word++, from++) {
+        const old = words[from];
+        if (old === pages[base + word]) continue;
+        if (word !== end) {
+          words[to] = row;
+          words[to + 1] = word;
+          words[to + 2] = 0;
+          words[to + 3] = head;
+          head = to;
+          to += RECORD_HEAD;
+        }
+        words[head + 2]++;
+        words[to++] = old;
+        end = word + 1;
+      }
+    }
+    log.used = to;
+    log.heads[row] = head;
   }
 
   /** Words of a page that were noted, each once and rising; the places of their oldest values are noted. */

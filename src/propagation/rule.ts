@@ -250,6 +250,43 @@ export interface RuleTwins {
  * await bus.commit(() => quote.set({ bid: 187, ask: 188 }));
  * assert.equal(new DataView(mid.read().buffer).getFloat64(0, true), 187.5);
  * ```
+ *
+ * @example A thousand cells that run on the device where there is one
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { defineRule, StateBus } from "@mmsb/mmsb";
+ *
+ * const scale = defineRule({
+ *   version: 1,
+ *   wgsl: {
+ *     code: `@compute @workgroup_size(64)
+ *       fn main(@builtin(global_invocation_id) id: vec3u) {
+ *         if (id.x >= threads.x) { return; }
+ *         output0[id.x] = input0[id.x] * params.factor;
+ *       }`,
+ *     threads: 1000,
+ *     params: { factor: "u32" },
+ *   },
+ *   compute(ctx) {
+ *     const { factor } = ctx.params as { factor: number };
+ *     for (let at = 0; at < 4000; at += 4) {
+ *       ctx.output(0).setUint32(at, Math.imul(ctx.input(0).getUint32(at), factor));
+ *     }
+ *   },
+ * });
+ *
+ * await using bus = await StateBus.open({ device: "auto" });
+ * const cells = bus.createPage({ size: 4000 }), scaled = bus.createPage({ size: 4000 });
+ * const rule = bus.rule(scale, {
+ *   name: "scale",
+ *   inputs: [cells],
+ *   outputs: [scaled],
+ *   params: { factor: 3 },
+ * });
+ * await bus.commit(() => cells.write(0, Uint8Array.of(7)));
+ * assert.equal(scaled.read(0, 1)[0], 21);
+ * console.log(rule.device); // { on: "cpu", reason: … }
+ * ```
  */
 export function defineRule(
   definition: Omit<Rule, "version"> & { readonly version?: number },

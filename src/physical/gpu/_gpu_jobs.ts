@@ -38,10 +38,11 @@ const JOBS = new Map<number, JobHandler>([
 
 /** Handlers by the kind of a question. */
 const ASKS = new Map<string, AskHandler>([
-  ["statistics", ({ device, pool }) => ({
+  ["statistics", ({ device, pool, pages }) => ({
     buffers: device.buffers,
     bufferBytes: device.bufferBytes,
     pool: pool.statistics(),
+    pages: pages.statistics(),
   })],
   ["rule", compileRule as AskHandler],
   ["rule-end", endRules as AskHandler],

@@ -1,7 +1,7 @@
 /**
- * What the device layer asks of the runtime: its WebGPU, and its version. Nothing else in this folder
- * knows Deno. A runtime without WebGPU, or one that is not Deno, answers with `undefined`; nobody is
- * asked for a permission. Costs nothing: looking at `navigator.gpu` loads no driver.
+ * What the device layer asks of the runtime: its WebGPU, its version, its cores, and whether a thread can load its
+ * module. Nothing else in this folder knows Deno. A runtime without one of these, or one that is not Deno, answers with
+ * `undefined` or the least; nobody is asked for a permission. Costs nothing: looking at `navigator.gpu` loads no driver.
  */
 
 /** The WebGPU of this runtime; `undefined` where it has none. */

@@ -2,7 +2,7 @@
 
 import { assert } from "../../base/mod.ts";
 import { DirtyRanges } from "./dirty_ranges.ts";
-import type { TickRecords } from "./page_locations.ts";
+import type { TickRecords } from "./page_tick.ts";
 
 /** One page and what its copy lacks. */
 export class WatchedPage {

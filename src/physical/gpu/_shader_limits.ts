@@ -31,8 +31,8 @@ const WORDS_MAX: Readonly<Record<string, number>> = {
 /** Most elements of an array with a length in its type, which may be kept for each invocation. */
 const ARRAY_ELEMENTS_MAX = 16_384;
 
-/** What may have to be looked at in a text: comments, words, numbers, and signs one by one. */
-const TOKENS = /\/\/[^\n]*|\/\*|[\p{L}_][\p{L}\p{N}_]*|\d[\w.]*|[^\s\p{L}\p{N}_]/gu;
+/** What is looked at in a text: words, numbers, and signs one by one. */
+const TOKENS = /[\p{L}_][\p{L}\p{N}_]*|\d[\w.]*|[^\s\p{L}\p{N}_]/gu;
 
 /**
  * Refuses a text that may end the process.

@@ -18,7 +18,7 @@ import type { GpuAdapterReport } from "./_adapter.ts";
 import { GpuDevice } from "./gpu_device.ts";
 import { GpuEngine } from "./gpu_engine.ts";
 import { deviceLost } from "./gpu_errors.ts";
-import type { SelfTestReport } from "./self_test.ts";
+import type { SelfTestReport } from "./selftest.ts";
 
 const { STATE } = channel;
 

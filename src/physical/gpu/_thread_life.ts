@@ -148,6 +148,15 @@ export class ThreadLife {
     }
   }
 
+  /** What it keeps for jobs: memory that the thread knows by number, and bytes of staging memory. */
+  get memory(): { readonly known: number; readonly stagingBytes: number } {
+    let stagingBytes = 0;
+    for (const { request, result } of this.#slots) {
+      stagingBytes += (request?.buffer.byteLength ?? 0) + (result?.buffer.byteLength ?? 0);
+    }
+    return { known: this.#numbers.size, stagingBytes };
+  }
+
   /** Whether a job could be begun as far as slots go. */
   get hasRoom(): boolean {
     return this.#freeSlot() >= 0;

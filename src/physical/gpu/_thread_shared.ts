@@ -91,9 +91,13 @@ export class SharedThread {
 
   /** The present one, or a new one, with one user more. */
   static take(): SharedThread {
-    const shared = SharedThread.#current ??= new SharedThread();
-    shared.#users++;
-    return shared;
+    return (SharedThread.#current ??= new SharedThread()).use();
+  }
+
+  /** One user more. */
+  use(): this {
+    this.#users++;
+    return this;
   }
 
   /** One user less; the last one ends it. */
@@ -135,6 +139,11 @@ export class SharedThread {
       devicesLost: report?.devicesLost ?? 0,
       threadsLost: this.#threadsLost,
     };
+  }
+
+  /** What is kept for jobs. */
+  get memory(): ThreadLife["memory"] {
+    return this.#life?.memory ?? { known: 0, stagingBytes: 0 };
   }
 
   /** Settles when a thread or device that is on its way is there; `undefined` where none is. */

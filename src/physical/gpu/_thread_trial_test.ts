@@ -12,6 +12,8 @@ import type { GpuEngine } from "./gpu_engine.ts";
 export const ECHO = 101, ARENA_SUM = 102, PAUSE = 103, DOUBLE = 104, FAIL = 105, BUFFER_SUM = 106;
 /** Gives so many words. */
 export const GIVE = 107;
+/** Does not notice that its device is lost. */
+export const UNAWARE = 109;
 /** Waits until a word of shared memory changes. */
 export const GATE = 108;
 
@@ -140,5 +142,9 @@ const HANDLERS: [number, JobHandler][] = [
   [BUFFER_SUM, bufferSum],
   [GIVE, (_, job, result) => void result.words(job.word()).fill(7)],
   [GATE, gate],
+  [UNAWARE, (engine, _, result) => {
+    result.word(1);
+    void engine.device.destroy();
+  }],
 ];
 addHandlers(HANDLERS, ASKS);

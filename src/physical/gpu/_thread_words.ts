@@ -8,7 +8,7 @@
 import type { MessagePort } from "node:worker_threads";
 import { isMmsbError, MmsbError, type MmsbErrorJson, reasonOf } from "../../base/mod.ts";
 import type { GpuAdapterReport } from "./_adapter.ts";
-import type { SelfTestReport } from "./self_test.ts";
+import type { SelfTestReport } from "./selftest.ts";
 
 /** Something that is asked of the thread between jobs; structured clones go both ways. */
 export interface GpuAsk {

@@ -109,7 +109,7 @@ export class ApplySpans {
   put(packed: Int32Array, pages: Int32Array): void {
     assert(packed.length === this.words, "all words came back");
     const { first, end, packed: starts, count } = this;
-    for (let span = 0; span < count - 1; span++) {
+    for (let span = 0; span < count; span++) {
       const to = first[span], words = end[span] - to, from = starts[span];
       if (words < MOVE_WORDS_MIN) {
         for (let k = 0; k < words; k++) pages[to + k] = packed[from + k];
@@ -219,7 +219,7 @@ export async function applyJob(
     shape,
     words,
     results: words,
-  });
+  }, { goesOn: () => job.goesOn() });
   result.double(figures.uploadedBytes);
   result.double(figures.readBytes);
   const { hits, misses, cached, cachedBytes } = engine.pool.statistics();

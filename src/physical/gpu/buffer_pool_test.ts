@@ -26,15 +26,15 @@ Deno.test("slabBytesOf() gives the smallest slab, and wastes an eighth at most p
 Deno.test("BufferPool gives out and takes back as a list does, whatever comes", async () => {
   const step = fc.record({
     kind: fc.constantFrom("acquire", "acquire", "acquire", "release", "release", "trim"),
-    bytes: fc.constantFrom(1, 4096, 5000, 65_536, 70_000, 1_000_000, 5_000_000, 5_300_000),
-    usage: fc.constantFrom(0x80, 0x8c),
+    bytes: fc.constantFrom(1, 4096, 5000, 70_000, 5_300_000),
+    usage: fc.constantFrom(0x80, 0x80, 0x8c),
     at: fc.nat(),
   });
   await fc.assert(
     fc.asyncProperty(
-      fc.array(step, { maxLength: 60 }),
-      fc.constantFrom(2 ** 22, 2 ** 23, 2 ** 25),
-      fc.constantFrom(2 ** 16, 2 ** 22, 2 ** 24),
+      fc.array(step, { maxLength: 60, size: "max" }),
+      fc.constantFrom(2 ** 16, 2 ** 20, 2 ** 23, 2 ** 25),
+      fc.constantFrom(2 ** 15, 2 ** 20, 2 ** 24),
       fc.constantFrom(2 ** 23, 2 ** 24, 2 ** 26),
       async (steps, limitBytes, cachedBytesMax, memoryBytes) => {
         const device = smallDevice(memoryBytes);
@@ -70,7 +70,7 @@ Deno.test("BufferPool gives out and takes back as a list does, whatever comes", 
             pool.release(buffer);
             while (sum(cached) > cachedBytesMax) cached.shift();
           } else if (kind === "trim") {
-            const kept = at % (2 * 2 ** 20), before = sum(cached);
+            const kept = [0, 4096, 9000, 40_000, 300_000][at % 5], before = sum(cached);
             while (sum(cached) > kept) cached.shift();
             assert.equal(pool.trim(kept), before - sum(cached));
           }
@@ -87,7 +87,7 @@ Deno.test("BufferPool gives out and takes back as a list does, whatever comes", 
         assert.equal(device.usedBytes, 0);
       },
     ),
-    { numRuns: 200 },
+    { numRuns: 120 },
   );
 });
 

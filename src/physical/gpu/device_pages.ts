@@ -13,16 +13,14 @@
  */
 
 import { assert, checkInteger, isMmsbError, MmsbError } from "../../base/mod.ts";
+import { NOTHING_SENT, type PageBytes, type PageDevice, sendPages } from "./_pool_sending.ts";
 import type { BufferPool } from "./buffer_pool.ts";
 import { type DeviceCopy, PageLease, type PageUpload, setWritten } from "./page_lease.ts";
 import {
   checkPages,
-  HEAD_BASE,
   HEAD_BYTES,
   HEAD_FLAGS,
-  HEAD_RANGES,
   HEAD_ROW,
-  HEAD_SLOT,
   HEAD_VERSION,
   HEAD_WORDS,
   PAGE_KEPT,
@@ -30,6 +28,7 @@ import {
   type PageList,
 } from "./page_list.ts";
 
+export type { PageBytes, PageDevice } from "./_pool_sending.ts";
 export { type PageCopy, PageLease, type PageUpload } from "./page_lease.ts";
 
 /** Most bytes of all copies where no number is given. */
@@ -38,24 +37,6 @@ export const PAGES_LIMIT_BYTES_DEFAULT: number = 2 ** 30;
 const COPY_USAGE = 0x80 | 0x04 | 0x08;
 /** Numbers of arenas are below this: a key is a safe integer. */
 const ARENAS_MAX = 2 ** 26;
-
-/** What is needed of a device; `GpuDevice` has it. */
-export interface PageDevice {
-  /** Sends bytes into a buffer. */
-  write(buffer: GPUBuffer, offset: number, view: ArrayBufferView): void;
-  /** Reads bytes of a buffer. */
-  read(buffer: GPUBuffer, offset: number, target: Uint8Array): Promise<void>;
-  /** Does work and throws what the device has against it. */
-  checked<T>(what: string, work: () => T): Promise<T>;
-}
-
-/** Where bytes of pages are read from; `SharedArena` is one. */
-export interface PageBytes {
-  /** Bytes that there are. */
-  readonly byteLength: number;
-  /** A view of some of them. */
-  bytes(address: number, length: number): Uint8Array;
-}
 
 /** Figures of {@linkcode DevicePages}. */
 export interface DevicePagesStatistics {
@@ -358,9 +339,8 @@ export class DevicePages {
     memory: PageBytes,
     list: PageList,
   ): Promise<PageUpload> {
-    const before = { uploads: this.#uploads, full: this.#fullUploads, bytes: this.#uploadedBytes };
     const { heads } = list;
-    let isInStep = true;
+    let isInStep = true, upload = NOTHING_SENT;
     for (let i = 0; i < copies.length; i++) {
       const at = HEAD_WORDS * i, copy = copies[i];
       this.#setKept(copy, (heads[at + HEAD_FLAGS] & PAGE_KEPT) !== 0);
@@ -368,7 +348,10 @@ export class DevicePages {
     }
     try {
       if (!isInStep) {
-        await this.#device.checked("send pages", () => this.#send(copies, memory, list));
+        upload = await this.#device.checked(
+          "send pages",
+          () => sendPages(this.#device, copies, memory, list),
+        );
       }
     } catch (error) {
       for (const copy of copies) copy.version = 0;
@@ -376,39 +359,11 @@ export class DevicePages {
     }
     // What a job writes is not known until it says that it has written it.
     setWritten(copies, list, false);
-    return {
-      pages: this.#uploads - before.uploads,
-      full: this.#fullUploads - before.full,
-      bytes: this.#uploadedBytes - before.bytes,
-    };
-  }
-
-  /** Sends what the copies lack. */
-  #send(copies: readonly DeviceCopy[], memory: PageBytes, { heads, ranges }: PageList): void {
-    let range = 0;
-    for (let i = 0; i < copies.length; i++) {
-      const at = HEAD_WORDS * i, copy = copies[i], { version, buffer } = copy;
-      const first = range, end = range += heads[at + HEAD_RANGES];
-      if (version === heads[at + HEAD_VERSION]) continue;
-      copy.version = heads[at + HEAD_VERSION];
-      const bytes = memory.bytes(heads[at + HEAD_SLOT], copy.bytes);
-      if (version === 0 || version !== heads[at + HEAD_BASE]) {
-        this.#fullUploads++;
-        this.#uploads++;
-        this.#sendRange(buffer, 0, bytes);
-        continue;
-      }
-      if (first < end) this.#uploads++;
-      for (let r = first; r < end; r++) {
-        this.#sendRange(buffer, ranges[2 * r], bytes.subarray(ranges[2 * r], ranges[2 * r + 1]));
-      }
-    }
-  }
-
-  #sendRange(buffer: GPUBuffer, offset: number, bytes: Uint8Array): void {
-    this.#device.write(buffer, offset, bytes);
-    this.#uploadedRanges++;
-    this.#uploadedBytes += bytes.length;
+    this.#uploads += upload.pages;
+    this.#fullUploads += upload.full;
+    this.#uploadedRanges += upload.ranges;
+    this.#uploadedBytes += upload.bytes;
+    return upload;
   }
 
   #setKept(copy: DeviceCopy, isKept: boolean): void {

@@ -310,7 +310,7 @@ const STEPS = fc.array(
     b: fc.nat(4095),
     c: fc.nat(4095),
   }),
-  { minLength: 5, maxLength: 60 },
+  { minLength: 5, maxLength: 60, size: "max" },
 );
 
 async function runProgram(make: MakeDevice, steps: readonly Step[]): Promise<void> {
@@ -328,13 +328,13 @@ Deno.test("DevicePages hold what the pages hold, whatever is done to either", as
       const make = () => Promise.resolve({ device: new MemoryDevice(memoryBytes), limitBytes });
       await runProgram(make, steps);
     }),
-    { numRuns: 600 },
+    { numRuns: 250 },
   );
 });
 
 /** Pages of 4,096 bytes and a limit of so many. */
-function smallPages(limit: number) {
-  const device = new MemoryDevice(2 ** 24), pool = new BufferPool(device);
+function smallPages(limit: number, memoryBytes = 2 ** 24) {
+  const device = new MemoryDevice(memoryBytes), pool = new BufferPool(device);
   const pages = new DevicePages(device, pool, { limitBytes: limit * 4096 });
   const store = new PageStore(2 ** 20), locations = new PageLocations(store.table);
   const rows = Array.from(
@@ -349,18 +349,23 @@ function smallPages(limit: number) {
 Deno.test("DevicePages send a page whole once, then what has changed, then nothing", async () => {
   const { pages, store, locations, rows, use } = smallPages(6);
   const first = await use(rows.slice(0, 2));
-  assert.deepEqual(first.upload, { pages: 2, full: 2, bytes: 8192 });
+  assert.deepEqual(first.upload, { pages: 2, full: 2, ranges: 2, bytes: 8192 });
   first.release();
   const columns = { record: [rows[0] << 1], offset: [101], length: [6] };
   locations.noteRows(columns as unknown as Parameters<typeof locations.noteRows>[0], 1);
   store.table.setEpoch(rows[0], 1);
   locations.endTick({ isCommitted: true, isComplete: true });
   const second = await use([rows[0], rows[1], rows[0]]);
-  assert.deepEqual(second.upload, { pages: 1, full: 0, bytes: 8 });
+  assert.deepEqual(second.upload, { pages: 1, full: 0, ranges: 1, bytes: 8 });
   assert.equal(second.copies[0], second.copies[2]);
   second.release();
   second.release();
-  assert.deepEqual((await use(rows.slice(0, 2))).upload, { pages: 0, full: 0, bytes: 0 });
+  assert.deepEqual((await use(rows.slice(0, 2))).upload, {
+    pages: 0,
+    full: 0,
+    ranges: 0,
+    bytes: 0,
+  });
   const { hits, misses, uploads, uploadedRanges, fullUploads, inUse } = pages.statistics();
   assert.deepEqual([hits, misses, uploads, uploadedRanges, fullUploads, inUse], [5, 2, 3, 3, 2, 2]);
 });
@@ -386,6 +391,16 @@ Deno.test("DevicePages evict what was used longest ago, and never what is in use
   (await use([rows[1], rows[2], rows[3]])).release();
   assert.equal(pages.statistics().evictions, 8);
   pages.checkInvariants();
+});
+
+Deno.test("DevicePages evict where the device has no memory left", async () => {
+  const { pages, rows, use } = smallPages(100, 3 * 4096);
+  (await use([rows[0], rows[1], rows[2]])).release();
+  (await use([rows[3], rows[1]])).release();
+  assert.deepEqual([...pages.takeEvicted(ARENA)], [rows[0]]);
+  await assert.rejects(use(rows), { code: "allocation" });
+  pages.checkInvariants();
+  (await use([rows[5], rows[4]])).release();
 });
 
 Deno.test("DevicePages give up what nobody wants any more", async () => {

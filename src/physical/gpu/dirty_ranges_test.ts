@@ -24,7 +24,7 @@ Deno.test("DirtyRanges cover all that was added, and exactly that where there is
   }));
   fc.assert(
     fc.property(
-      fc.array(span, { maxLength: 40 }),
+      fc.array(span, { maxLength: 40, size: "max" }),
       fc.constantFrom(1, 2, 5, 600),
       fc.constantFrom(0, 4, 64),
       (spans, rangesMax, gapBytes) => {
@@ -46,7 +46,7 @@ Deno.test("DirtyRanges cover all that was added, and exactly that where there is
         if (rangesMax === 600 && gapBytes === 0) assert.deepEqual(covered, words);
       },
     ),
-    { numRuns: 500 },
+    { numRuns: 300 },
   );
 });
 
@@ -71,6 +71,6 @@ Deno.test("DirtyRanges.add() rounds outwards to words, joins gaps up to its boun
   assert.deepEqual(listed(ranges), [[4, 20], [32, 36]]);
   ranges.clear();
   assert.deepEqual([ranges.count, ranges.bytes], [0, 0]);
-  ranges.add(4, 8);
-  assert.deepEqual(listed(ranges), [[4, 8]]);
+  ranges.add(32, 36);
+  assert.deepEqual(listed(ranges), [[32, 36]]);
 });

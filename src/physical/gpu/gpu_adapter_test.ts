@@ -146,6 +146,17 @@ Deno.test("ReadBack.read() awaits where a runtime shows bytes only when the prom
   await assert.rejects(refused, { code: "usage" });
 });
 
+Deno.test("GpuDevice.destroy() waits for the promises of early reads, whose outcome is nobody's", async () => {
+  const fake = new FakeGpu({ showsEarly: true });
+  const device = await GpuDevice.open({ gpu: fake.gpu });
+  const back = await device.readBack(16);
+  assert.equal(fake.devices[0].pending.size, 0);
+  for (let round = 0; round < 3; round++) await back.read(new Uint8Array(16));
+  assert.equal(fake.devices[0].pending.size, device.readsEarly ? 3 : 0);
+  await device.destroy();
+  assert.equal(fake.devices[0].pending.size, 0);
+});
+
 Deno.test("ReadBack.read() is refused where the device is destroyed or lost in the middle of it", async () => {
   for (const end of ["destroyed", "lost"]) {
     const fake = new FakeGpu();

@@ -17,6 +17,7 @@
  * is read back the next is computed. What a window takes from a row is clipped by the kernel.
  *
  * Cost: for whole words and one operation nothing a row on this side; for the rest two passes over the rows. Each window awaits one read-back.
+ * Kept on the device between two batches: two windows to read back with, and owners for one.
  */
 
 import { checkInteger, MmsbError } from "../../base/mod.ts";
@@ -30,7 +31,7 @@ import {
   type RowChunk,
   schemeOf,
 } from "./_apply_plan.ts";
-import type { BufferPool } from "./buffer_pool.ts";
+import { type BufferPool, slabBytesOf } from "./buffer_pool.ts";
 import type { GpuDevice } from "./gpu_device.ts";
 import type { GpuKernels } from "./gpu_kernels.ts";
 import type { ReadBack } from "./read_back.ts";
@@ -42,6 +43,8 @@ export type { ApplyRows, ApplyScheme } from "./_apply_plan.ts";
 export const APPLY_CHUNK_BYTES = 32 * 2 ** 20;
 /** Bytes of columns a row at most. */
 const COLUMN_BYTES = 20;
+/** Rows of a chunk that is grouped, at most: should they all hit one word, one lane goes through them before a driver loses patience. */
+const GROUPED_ROWS_MAX = 2 ** 18;
 
 /** A batch, and the packed memory that it goes to. */
 export interface ApplyWork extends ApplyRows {
@@ -144,7 +147,7 @@ export class GpuApply {
   }
 
   /**
-   * Applies a batch to pages that stay on the device; nothing is read back.
+   * Applies a batch to pages that stay on the device; nothing is read back. After a failure they hold anything.
    *
    * @param target A storage buffer; `rows.target` counts its words.
    * @param words Words of it that rows may reach.
@@ -164,7 +167,7 @@ export class GpuApply {
     this.#device.checkRange(target, 0, 4 * words);
     const scheme = schemeOf(rows);
     return await this.#alone(async () => {
-      const run = new Run(rows, scheme, this.#chunksOf(rows), options);
+      const run = new Run(rows, scheme, this.#chunksOf(rows, scheme), options);
       const window = { from: 0, words };
       for (let chunk = 0; chunk < run.chunks.length; chunk++) {
         await this.#runChunk(run, chunk, window, target);
@@ -206,7 +209,7 @@ export class GpuApply {
     scheme: ApplyScheme,
     options: ApplyOptions,
   ): Promise<ApplyFigures> {
-    const run = new Run(work, scheme, this.#chunksOf(work), options);
+    const run = new Run(work, scheme, this.#chunksOf(work, scheme), options);
     if (work.rows === 0) work.results.set(work.words);
     let reading: Reading | undefined;
     for (const [number, window] of this.#windowsOf(work, run.chunks.length).entries()) {
@@ -220,9 +223,10 @@ export class GpuApply {
     return run.figures();
   }
 
-  #chunksOf(rows: ApplyRows): RowChunk[] {
+  #chunksOf(rows: ApplyRows, scheme: ApplyScheme): RowChunk[] {
+    const rowsMax = Math.max(4, Math.floor(this.#chunkBytes / COLUMN_BYTES) & ~3);
     return cutRows(rows, {
-      rowsMax: Math.max(4, Math.floor(this.#chunkBytes / COLUMN_BYTES) & ~3),
+      rowsMax: scheme === "grouped" ? Math.min(rowsMax, GROUPED_ROWS_MAX) : rowsMax,
       payloadBytes: this.#chunkBytes,
       bindingBytes: this.#bindingBytes - 8,
     });
@@ -323,7 +327,12 @@ export class GpuApply {
     this.#dropOwners();
     return this.#owners = await this.#device.checked(
       `make owners of ${bytes} bytes`,
-      () => this.#device.createBuffer(bytes, GPUBufferUsage.STORAGE, "owners"),
+      () =>
+        this.#device.createBuffer(
+          slabBytesOf(bytes, this.#bindingBytes),
+          GPUBufferUsage.STORAGE,
+          "owners",
+        ),
     );
   }
 
@@ -337,7 +346,8 @@ export class GpuApply {
     if (found !== undefined && found.bytes >= bytes) return found;
     found?.destroy();
     this.#backs[set] = undefined;
-    return this.#backs[set] = await this.#device.readBack(bytes, "results");
+    const slab = slabBytesOf(bytes, this.#bindingBytes);
+    return this.#backs[set] = await this.#device.readBack(slab, "results");
   }
 }
 

@@ -4,16 +4,23 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { MmsbError } from "../../base/mod.ts";
 import { applyRows } from "../apply.ts";
+import {
+  COMBINE_KINDS,
+  drafts,
+  fill,
+  fit,
+  flavours,
+  Pages,
+  poolBytes,
+} from "../apply_conformance.ts";
 import { DeltaBatch } from "../delta_batch.ts";
 import { combineKind, kindName } from "../kind.ts";
-import { Pages } from "../_pages_test.ts";
-import { COMBINE_KINDS, drafts, fill, fit, flavours, poolBytes } from "../_rows_test.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import { type ApplyFigures, type ApplyWork, GpuApply, type GpuApplyOptions } from "./gpu_apply.ts";
 import type { GpuDevice } from "./gpu_device.ts";
 import { GpuKernels } from "./gpu_kernels.ts";
 import { KERNEL_TESTS } from "./kernel_tests.ts";
-import { selfTest } from "./self_test.ts";
+import { selfTest } from "./selftest.ts";
 import { testWithGpu } from "./testdata/gpu_test.ts";
 
 /** All kinds that the GPU takes. */
@@ -40,7 +47,7 @@ class Engine {
   }
 }
 
-/** A batch over whole pages, packed one behind the other; `results` are other memory than `words`. */
+/** A batch over whole pages, packed one behind the other, in shared memory as jobs have it. */
 function packed(pages: Pages, batch: DeltaBatch): ApplyWork & { readonly ids: readonly number[] } {
   const shape = pages.resolve(batch), { kernel } = batch;
   const ids = [...pages.sizes.keys()], starts = new Map<number, number>();
@@ -60,14 +67,14 @@ function packed(pages: Pages, batch: DeltaBatch): ApplyWork & { readonly ids: re
     payload: kernel.payloadBytes.subarray(0, batch.payloadLength),
     shape,
     words: wordsOf(pages, ids, words),
-    results: new Int32Array(words),
+    results: new Int32Array(new SharedArrayBuffer(4 * words)),
     ids,
   };
 }
 
 /** The words of pages, one behind the other. */
-function wordsOf(pages: Pages, ids: readonly number[], words: number): Int32Array<ArrayBuffer> {
-  const all = new Int32Array(words);
+function wordsOf(pages: Pages, ids: readonly number[], words: number): Int32Array {
+  const all = new Int32Array(new SharedArrayBuffer(4 * words));
   let at = 0;
   for (const id of ids) {
     const count = Math.ceil(pages.sizes.get(id)! / 4);
@@ -79,14 +86,20 @@ function wordsOf(pages: Pages, ids: readonly number[], words: number): Int32Arra
 }
 
 /** Applies a batch on both, and compares all words of all pages. */
-async function applyBoth(engine: Engine, pages: Pages, batch: DeltaBatch): Promise<ApplyFigures> {
-  const work = packed(pages, batch), before = work.words.slice();
+async function applyBoth(
+  engine: Engine,
+  pages: Pages,
+  batch: DeltaBatch,
+  isInPlace = false,
+): Promise<ApplyFigures> {
+  const given = packed(pages, batch), before = given.words.slice();
+  const work = isInPlace ? { ...given, results: given.words } : given;
   const figures = await engine.apply.apply(work);
   applyRows(batch.kernel, batch.length, work.shape, pages.arena);
   const expected = wordsOf(pages, work.ids, before.length);
   const at = work.results.findIndex((word, index) => word !== expected[index]);
   assert.equal(at, -1, `word ${at} is ${work.results[at]}, not ${expected[at]}`);
-  assert.deepEqual(work.words, before, "what went in is as it was");
+  if (!isInPlace) assert.deepEqual(work.words.slice(), before, "what went in is as it was");
   return figures;
 }
 
@@ -130,7 +143,8 @@ async function randomBatches(
       drafts,
       flavours,
       layout,
-      async (sizes, drafts, flavour, layout) => {
+      fc.boolean(),
+      async (sizes, drafts, flavour, layout, isInPlace) => {
         const pages = new Pages(sizes), kinds = flavour.kinds.filter((kind) => kind < 0x40);
         scribble(pages);
         const rows = fit(drafts, sizes, { ...flavour, kinds });
@@ -139,7 +153,7 @@ async function randomBatches(
           batch = new DeltaBatch({ rows: rows.length + 1, payloadBytes: poolBytes(rows) });
           fill(batch, rows, layout);
         }
-        schemes.add((await applyBoth(engine, pages, batch)).scheme);
+        schemes.add((await applyBoth(engine, pages, batch, isInPlace)).scheme);
       },
     ),
     { numRuns },
@@ -252,24 +266,20 @@ testWithGpu("GpuApply gives the bytes of applyRows()", async (gpu, step) => {
   });
 
   await step.step("where a dispatch has more workgroups than one dimension holds", async () => {
-    const rows = 2 ** 21 + 100, pages = new Pages([[1, 4096]]);
-    const batch = new DeltaBatch({ rows, payloadBytes: 8 * rows });
-    const { columns } = batch,
-      payload = new Uint32Array(batch.payload.buffer, batch.payload.byteOffset);
+    const rows = 2 ** 20 + 100, pages = new Pages([[1, 4096]]);
+    const batch = new DeltaBatch({ rows, payloadBytes: 16 * rows });
+    const { columns, payload } = batch, words = new Uint32Array(payload.buffer, payload.byteOffset);
     for (let row = 0; row < rows; row++) {
       columns.page[row] = 1;
-      columns.offset[row] = Math.imul(row, 40) % 4088;
-      columns.length[row] = 8;
-      columns.payloadStart[row] = 8 * row;
-      payload[2 * row] = row;
-      payload[2 * row + 1] = ~row;
+      columns.offset[row] = Math.imul(row, 40) % 4080;
+      columns.length[row] = 16;
+      columns.payloadStart[row] = 16 * row;
+      for (let k = 0; k < 4; k++) words[4 * row + k] = row ^ k << 28;
     }
-    batch.setLength(rows, 8 * rows);
-    const large = new Engine(gpu, kernels, { chunkBytes: 2 ** 27 });
-    const { chunks, scheme } = await applyBoth(large, pages, batch);
+    batch.setLength(rows, 16 * rows);
+    const { chunks, scheme } = await applyBoth(engine, pages, batch);
     assert.deepEqual([chunks, scheme], [1, "resolve"]);
-    assert(2 * rows / 64 > gpu.device.limits.maxComputeWorkgroupsPerDimension);
-    large.close();
+    assert(4 * rows / 64 > kernels.workgroupsMax);
   });
 
   await step.step("on pages that stay on the device", () => staysOnDevice(engine));
@@ -333,7 +343,7 @@ async function staysOnDevice(engine: Engine): Promise<void> {
   }
   const found = new Int32Array(buffer!.size / 4);
   await device.read(buffer!, 0, new Uint8Array(found.buffer));
-  assert.deepEqual(found, wordsOf(pages, [1, 2], found.length));
+  assert.deepEqual([...found], [...wordsOf(pages, [1, 2], found.length)]);
   device.destroyBuffer(buffer!);
 }
 
@@ -365,6 +375,39 @@ async function refusals(engine: Engine): Promise<void> {
   const empty = await applyBoth(engine, pages, new DeltaBatch({ rows: 8, payloadBytes: 8 }));
   assert.deepEqual([empty.chunks, empty.uploadedBytes], [0, 0]);
 }
+
+testWithGpu("GpuKernels refuses what would leave a buffer, by code", async (gpu) => {
+  const kernels = new GpuKernels(gpu), { STORAGE, COPY_DST } = GPUBufferUsage;
+  const make = (bytes: number): GPUBuffer => gpu.createBuffer(bytes, STORAGE | COPY_DST, "test");
+  const small = make(64), large = make(256), other = make(256);
+  const table = await kernels.ranges([{ source: 0, target: 10, words: 30 }]);
+  const empty = await kernels.ranges([]);
+  const encoder = gpu.device.createCommandEncoder();
+  assert.throws(() => kernels.copy(encoder, large, other, table), { code: "usage" }, "unprepared");
+  await kernels.prepare();
+  const outside = { code: "out-of-bounds" }, one = { code: "usage", message: /two buffers/ };
+  assert.throws(() => kernels.copy(encoder, small, large, table), outside);
+  assert.throws(() => kernels.copy(encoder, large, small, table), outside);
+  assert.throws(() => kernels.copy(encoder, large, large, table), one);
+  assert.throws(() => kernels.zero(encoder, small, table), outside);
+  assert.throws(() => kernels.compare(encoder, large, small, other, table), outside);
+  assert.throws(() => kernels.compare(encoder, large, other, large, table), one);
+  assert.throws(() => kernels.maskedMerge(encoder, large, other, other, table), one);
+  assert.throws(() => kernels.maskedMerge(encoder, large, other, make(8), table), outside);
+  await gpu.checked("run what is allowed", () => {
+    for (const ranges of [table, empty]) {
+      kernels.copy(encoder, large, other, ranges);
+      kernels.zero(encoder, other, ranges);
+      kernels.compare(encoder, large, large, other, ranges);
+      kernels.maskedMerge(encoder, large, other, large, ranges);
+    }
+    gpu.queue.submit([encoder.finish()]);
+  });
+  table.destroy();
+  gpu.destroyBuffer(large);
+  assert.throws(() => kernels.zero(encoder, large, empty), { code: "usage" });
+  assert.throws(() => new GpuKernels(gpu, { workgroupsMax: 0 }), { code: "out-of-bounds" });
+});
 
 testWithGpu("GpuApply says that the device is gone, whenever that is", async (gpu) => {
   const kernels = new GpuKernels(gpu);

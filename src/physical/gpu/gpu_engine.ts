@@ -16,7 +16,7 @@ import { GpuApply } from "./gpu_apply.ts";
 import { GpuDevice } from "./gpu_device.ts";
 import { GpuKernels } from "./gpu_kernels.ts";
 import { KERNEL_TESTS } from "./kernel_tests.ts";
-import { selfTest, type SelfTestReport } from "./self_test.ts";
+import { selfTest, type SelfTestReport } from "./selftest.ts";
 
 /** How an engine is opened. */
 export interface GpuEngineOptions {

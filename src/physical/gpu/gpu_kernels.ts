@@ -9,7 +9,7 @@
  * All buffers are whole bindings, so none is larger than the device binds (`GpuDevice.createBuffer` sees to it). More
  * workgroups than fit one dimension of a dispatch go over two.
  *
- * Cost: eight pipelines, compiled once a device; encoding makes a bind group a call.
+ * Cost: nine pipelines, compiled once a device; encoding makes a bind group a call.
  */
 
 import { assert, checkInteger, MmsbError } from "../../base/mod.ts";

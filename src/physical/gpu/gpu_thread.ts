@@ -20,7 +20,7 @@ import { type AskOptions, SharedThread } from "./_thread_shared.ts";
 import type { JobTicket } from "./_thread_life.ts";
 import type { GpuAsk } from "./_thread_words.ts";
 import type { GpuAdapterReport } from "./gpu_device.ts";
-import type { SelfTestReport } from "./self_test.ts";
+import type { SelfTestReport } from "./selftest.ts";
 
 export type { JobReader, JobWriter } from "./_channel.ts";
 export type { AskOptions } from "./_thread_shared.ts";

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import { isMmsbError } from "../../base/mod.ts";
 import { SharedArena } from "../arena.ts";
 import { JOBS_MAX } from "./_channel.ts";
 import { pauseMs } from "./_thread_turns.ts";
 import { SharedThread, type SharedThreadOptions } from "./_thread_shared.ts";
-import { GpuThread, openGpuThread } from "./gpu_thread.ts";
+import { GpuThread, type JobTicket, openGpuThread } from "./gpu_thread.ts";
 import { gpuMissing } from "./testdata/gpu_test.ts";
 import {
   ARENA_SUM,
@@ -15,6 +16,7 @@ import {
   GATE,
   GIVE,
   PAUSE,
+  UNAWARE,
 } from "./_thread_trial_test.ts";
 
 const module = new URL("./_thread_trial_test.ts", import.meta.url).href;
@@ -30,7 +32,7 @@ async function openTrial(
     trial: { module, hasNoSelfTest: true, ...trial },
   });
   await shared.waitUntilStarted();
-  return new GpuThread(shared, timeoutMs);
+  return new GpuThread(shared.use(), timeoutMs);
 }
 
 const missing = await gpuMissing();
@@ -140,6 +142,12 @@ const STEPS: Readonly<Record<string, (thread: GpuThread) => void | Promise<void>
       thread.call(GIVE, (job) => job.word(1), () => {
         throw oops;
       }), oops);
+    for (let i = 0; i < 2 * JOBS_MAX; i++) {
+      assert.throws(() =>
+        thread.begin(ECHO, () => {
+          throw oops;
+        }), oops);
+    }
     // None of them has kept its slot.
     for (let i = 0; i < 2 * JOBS_MAX; i++) assert.deepEqual(double(thread, 1, [i]), [2 * i]);
     assert.equal(thread.totals.failures - before, 6);
@@ -168,28 +176,32 @@ testThread("a GPU thread", async (context) => {
   }
 });
 
-testThread(
-  "staging memory grows with jobs and results, and is given back after long waste",
-  async () => {
-    await using thread = await openTrial();
-    for (const words of [1, 100_000, 1, 8_000_000, 3]) {
-      const length = thread.call(GIVE, (job) => job.word(words), (result) => {
-        const given = result.words();
-        assert.equal(given[words - 1], 7);
-        return given.length;
-      });
-      assert.equal(length, words);
-    }
-    const big = thread.begin(GIVE, (job) => job.words(6_000_000)[0] = 5);
-    thread.end(big, (result) => assert.equal(result.words().length, 6_000_000));
-    const limit = { code: "limit", message: /1073741824; split/ };
-    assert.throws(() => thread.begin(ECHO, (job) => void job.words(2 ** 28 + 1)), limit);
-    assert.throws(() => thread.call(GIVE, (job) => job.word(2 ** 28), () => {}), limit);
-    for (let i = 0; i < 200; i++) {
-      thread.call(GIVE, (job) => job.word(1), (result) => result.word());
-    }
-  },
-);
+testThread("memory for jobs grows with them, and is given back after long waste", async () => {
+  const shared = new SharedThread({ trial: { module, hasNoSelfTest: true } });
+  await shared.waitUntilStarted();
+  await using thread = new GpuThread(shared.use(), 10 * TIMEOUT_MS);
+  for (const words of [1, 100_000, 1, 8_000_000, 3]) {
+    const length = thread.call(GIVE, (job) => job.word(words), (result) => {
+      const given = result.words();
+      assert.equal(given[words - 1], 7);
+      return given.length;
+    });
+    assert.equal(length, words);
+  }
+  const big = thread.begin(GIVE, (job) => job.words(6_000_000)[0] = 5);
+  thread.end(big, (result) => assert.equal(result.words().length, 6_000_000));
+  const limit = { code: "limit", message: /1073741824; split/ };
+  assert.throws(() => thread.begin(ECHO, (job) => void job.words(2 ** 28 + 1)), limit);
+  assert.throws(() => thread.call(GIVE, (job) => job.word(2 ** 28), () => {}), limit);
+  assert.ok(shared.memory.stagingBytes > 40_000_000);
+  for (let i = 0; i < 200; i++) {
+    thread.call(BUFFER_SUM, (job) => job.buffer(new SharedArrayBuffer(64)), () => {});
+  }
+  const { known, stagingBytes } = shared.memory;
+  assert.ok(stagingBytes < 1_000_000 && known < 50, `${stagingBytes} bytes, ${known} known`);
+  thread.unregister(thread.register(new SharedArena(2 ** 16)));
+  assert.equal(shared.memory.known, 0);
+});
 
 testThread("a job that hangs is given up, and the next thread works", async () => {
   for (const fault of ["hang", "spin"]) {
@@ -236,7 +248,7 @@ testThread("a job that says that it goes on is not given up", async () => {
 testThread("a thread that ends or is ended is replaced", async () => {
   const shared = new SharedThread({ trial: { module, hasNoSelfTest: true } });
   await shared.waitUntilStarted();
-  await using thread = new GpuThread(shared, TIMEOUT_MS);
+  await using thread = new GpuThread(shared.use(), TIMEOUT_MS);
   await thread.ask({ kind: "exit" });
   assert.throws(() => double(thread, 1, [1]), { code: "gpu", message: /its thread ended/ });
   await thread.waitBeforeTick();
@@ -247,6 +259,7 @@ testThread("a thread that ends or is ended is replaced", async () => {
     job.word(0);
   });
   await shared.kill();
+  assert.deepEqual([thread.status.state, thread.status.threadsLost], ["starting", 2]);
   assert.throws(() => thread.end(ticket, () => {}), { code: "gpu", message: /its thread ended/ });
   await thread.waitBeforeTick();
   assert.deepEqual(double(thread, 1, [4]), [8]);
@@ -275,6 +288,8 @@ testThread("a device destroyed in mid-job fails that job, and another is opened"
     assert.deepEqual(await thread.ask({ kind: "marks" }), ["mark b"]);
     assert.deepEqual(double(thread, 2, [3]), [12]);
   }
+  const unaware = () => thread.call(UNAWARE, () => {}, (result) => result.word());
+  assert.throws(unaware, { code: "gpu", message: /gone/ });
   assert.equal(thread.status.threadsLost, 0);
   thread.drop("b");
   await thread.ask({ kind: "destroy" });
@@ -319,6 +334,113 @@ testThread("closing ends what is under way, and nothing is left behind", async (
   assert.deepEqual([thread.status.state, thread.isReady], ["closed", false]);
   assert.equal(thread.waitBeforeTick(), undefined);
 });
+
+testThread(
+  "users of one thread see nothing of each other but that jobs take their turns",
+  async () => {
+    const shared = new SharedThread({ trial: { module, hasNoSelfTest: true } });
+    await shared.waitUntilStarted();
+    await using first = new GpuThread(shared.use(), TIMEOUT_MS);
+    const second = new GpuThread(shared.use(), TIMEOUT_MS), arena = new SharedArena(2 ** 16);
+    const number = second.register(arena);
+    const sum = () =>
+      first.call(ARENA_SUM, (job) => {
+        job.word(number);
+        job.word(1);
+      }, (result) => result.word());
+    assert.equal(sum(), 0);
+    for (let i = 0; i < JOBS_MAX; i++) {
+      second.begin(PAUSE, (job) => {
+        job.word(1);
+        job.word(5);
+        job.word(0);
+      });
+    }
+    assert.throws(sum, { code: "gpu", message: /too many/ });
+    await second.close();
+    assert.deepEqual([first.isReady, second.isReady], [true, false]);
+    // What was under way is nobody's, and the arena is gone with its owner.
+    await first.ask({ kind: "echo" });
+    assert.throws(sum, { code: "gpu", message: /arena/ });
+    assert.deepEqual(double(first, 1, [3]), [6]);
+  },
+);
+
+/** What users of a thread do, one after the other; numbers choose among the jobs under way. */
+const anyProgram = fc.array(
+  fc.oneof(
+    { weight: 8, arbitrary: fc.record({ kind: fc.constant("begin"), value: fc.nat(1000) }) },
+    { weight: 6, arbitrary: fc.record({ kind: fc.constant("end"), value: fc.nat() }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant("discard"), value: fc.nat() }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant("turn"), value: fc.nat() }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        kind: fc.constantFrom("throw", "destroy", "exit"),
+        value: fc.constant(0),
+      }),
+    },
+  ),
+  { maxLength: 30 },
+);
+
+testThread(
+  "whatever is begun, ended, discarded and lost, results are right or refused",
+  async () => {
+    await using thread = await openTrial({ lostMax: Infinity });
+    let results = 0;
+    await fc.assert(
+      fc.asyncProperty(anyProgram, async (program) => {
+        const tickets: { ticket: JobTicket; value: number }[] = [];
+        let faults = 0;
+        const end = (at: number) => {
+          const [{ ticket, value }] = tickets.splice(at, 1);
+          try {
+            assert.equal(thread.end(ticket, (result) => result.words().length), value);
+            results++;
+          } catch (error) {
+            assert.ok(isMmsbError(error, "gpu"), `${error}`);
+            assert.ok(faults > 0, "a job is refused only where there was a fault");
+          }
+        };
+        for (const { kind, value } of program) {
+          if (kind === "begin") {
+            if (tickets.length === JOBS_MAX || !thread.isReady) continue;
+            const ticket = thread.begin(GIVE, (job) => job.word(value));
+            tickets.push({ ticket, value });
+          } else if (kind === "turn") {
+            await pauseMs(value % 3);
+          } else if (kind === "end") {
+            if (tickets.length > 0) end(value % tickets.length);
+          } else if (kind === "discard") {
+            if (tickets.length > 0) {
+              thread.discard(tickets.splice(value % tickets.length, 1)[0].ticket);
+            }
+          } else if (kind !== "destroy" || thread.status.devicesLost < 10) {
+            faults++;
+            // One before may have ended the thread.
+            await thread.ask({ kind }).catch((error) => assert.ok(isMmsbError(error, "gpu")));
+          }
+        }
+        while (tickets.length > 0) end(0);
+        // What was armed and did not strike does now; one fault may hide another.
+        for (let i = 0; i < 3; i++) {
+          try {
+            await thread.waitBeforeTick();
+            double(thread, 1, [1]);
+          } catch (error) {
+            assert.ok(faults > 0 && isMmsbError(error, "gpu"), `${error}`);
+          }
+        }
+        await thread.waitBeforeTick();
+        assert.equal(thread.status.state, "ready", thread.status.reason);
+        for (let i = 0; i < 2 * JOBS_MAX; i++) assert.deepEqual(double(thread, 1, [i]), [2 * i]);
+      }),
+      { numRuns: 8 },
+    );
+    assert.ok(results > 0);
+  },
+);
 
 testThread("a thread may be closed whatever it is doing", async () => {
   for (const ms of [undefined, 0, 20, 100]) {

@@ -8,12 +8,19 @@ import { MmsbError } from "../../base/mod.ts";
 import { applyRows } from "../apply.ts";
 import type { Arena } from "../arena.ts";
 import { type KernelColumns, kernelColumns } from "../kernel_columns.ts";
-import { COMBINE_OPERATIONS, COMBINE_TYPES, combineKind, KIND_MASKED, KIND_SET, kindName } from "../kind.ts";
+import {
+  COMBINE_OPERATIONS,
+  COMBINE_TYPES,
+  combineKind,
+  KIND_MASKED,
+  KIND_SET,
+  kindName,
+} from "../kind.ts";
 import type { BufferPool } from "./buffer_pool.ts";
 import type { ApplyRows, ApplyScheme, GpuApply } from "./gpu_apply.ts";
 import type { GpuDevice } from "./gpu_device.ts";
 import type { GpuKernels } from "./gpu_kernels.ts";
-import type { KernelTest } from "./self_test.ts";
+import type { KernelTest } from "./selftest.ts";
 import { changedRange, COMPARE_WORDS, compareRange } from "./kernels/compare.ts";
 import { copyRanges } from "./kernels/copy.ts";
 import { mergeMasked } from "./kernels/masked_merge.ts";

@@ -21,7 +21,7 @@ export {
   selfTest,
   type SelfTestOptions,
   type SelfTestReport,
-} from "./self_test.ts";
+} from "./selftest.ts";
 export {
   type Crossover,
   crossoverOf,
@@ -35,3 +35,17 @@ export { GpuThread, openGpuThread } from "./gpu_thread.ts";
 export { evictPages, uploadPages } from "./page_job.ts";
 export { PageLocations } from "./page_locations.ts";
 export { ThreadApply } from "./thread_apply.ts";
+export {
+  type ApplyFigures,
+  type ApplyOptions,
+  type ApplyRows,
+  type ApplyScheme,
+  type ApplyWork,
+  GpuApply,
+  type GpuApplyOptions,
+} from "./gpu_apply.ts";
+export { GpuKernels, type GpuKernelsOptions, type RangeTable } from "./gpu_kernels.ts";
+export { KERNEL_TESTS, type KernelEngine } from "./kernel_tests.ts";
+export { type ChangedRange, changedRange, COMPARE_WORDS } from "./kernels/compare.ts";
+export type { WordRange } from "./kernels/ranges.ts";
+export { applyRefusal } from "./kernels/refusal.ts";

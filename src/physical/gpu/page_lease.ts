@@ -35,6 +35,8 @@ export interface PageUpload {
   readonly pages: number;
   /** Those that were sent whole. */
   readonly full: number;
+  /** Ranges, whole pages among them. */
+  readonly ranges: number;
   /** Bytes. */
   readonly bytes: number;
 }

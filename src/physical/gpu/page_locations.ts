@@ -10,7 +10,8 @@
  * A page is at one of three places. `cpu`: it has no copy. `unified`: it has one, which the device
  * may evict. `gpu`: it has one that stays until somebody says otherwise. The bytes of the host are the truth in all three.
  *
- * Cost: some 200 bytes a page that has a copy, and 4 a row of the page table; a tick costs some 5 ns for each of them and 10 to 50 ns a record of one.
+ * Cost: some 200 bytes a page that has a copy, and 16 a row of the page table; a tick costs some 5 ns for each of
+ * them, 10 to 100 ns a record of one, and 2 to 10 ns a row that it is told of.
  */
 
 import { alignUp, assert, checkInteger } from "../../base/mod.ts";
@@ -18,45 +19,14 @@ import type { KernelColumns } from "../kernel_columns.ts";
 import { type PageTable, RECORD_SHIFT } from "../page_table.ts";
 import { PageListWriter } from "./_pool_list_writer.ts";
 import { WatchedPage } from "./_pool_watched_page.ts";
+import { GAP_BYTES_DEFAULT } from "./dirty_ranges.ts";
 import type { PageList } from "./page_list.ts";
+import type { TakeOptions, TickEnd, TickRecords } from "./page_tick.ts";
+
+export type { TakeOptions, TickEnd, TickRecords } from "./page_tick.ts";
 
 /** Where a page is: `gpu` and `unified` say that the device has a copy, which in the first case stays there. */
 export type PageLocation = "cpu" | "gpu" | "unified";
-
-/**
- * What the pages of a tick held before it; `ChangeLog` is one. A record has the row, the first word of the
- * span in the page, the number of words, the record of the same page before it, and the old words.
- */
-export interface TickRecords {
-  /** Records one behind the other. */
-  readonly words: Int32Array;
-  /** Words in use. */
-  readonly used: number;
-  /** Newest record of each row, 0 for none. */
-  readonly heads: Int32Array;
-  /** Rows with records. */
-  readonly touched: Int32Array;
-  /** Number of rows with records. */
-  readonly count: number;
-}
-
-/** What a job does with pages that it takes. */
-export interface TakeOptions {
-  /** The records of the tick that runs; none between ticks. */
-  readonly log?: TickRecords | undefined;
-  /** Places in the list of the pages whose copies the job writes. */
-  readonly writes?: Iterable<number> | undefined;
-}
-
-/** How a tick ended. */
-export interface TickEnd {
-  /** Its records, where it has any. */
-  readonly log?: TickRecords | undefined;
-  /** Whether it counts; otherwise the pages are as they were before it, or will be at once. */
-  readonly isCommitted: boolean;
-  /** Whether all rows are in the records, or were told by {@linkcode PageLocations.noteRows}. */
-  readonly isComplete: boolean;
-}
 
 /** Figures of {@linkcode PageLocations}. */
 export interface PageLocationsStatistics {
@@ -73,11 +43,20 @@ export interface PageLocationsStatistics {
 /** Versions count to here and begin anew: the copies of an earlier round are long gone. */
 const VERSION_MAX = 2 ** 31 - 1;
 
+/** Words of a row. */
+const ROW_WORDS = 4, ROW_SHIFT = 2;
+/** Of a row: 1 + the place of its page in the list, 0 where the page has no copy. */
+const ROW_PLACE = 0;
+/** Of a row whose page has at most one range: the span that batches have changed since it was last listed; its end is 0 where there is none. */
+const ROW_START = 1, ROW_END = 2;
+/** Of a row: 1 where its page is so small that it has one range at most. */
+const ROW_SMALL = 3;
+
 /** Locations of the pages of one store. */
 export class PageLocations {
   readonly #table: PageTable;
-  /** By row 1 + the place in `#pages`, 0 where the page has no copy. */
-  #places = new Int32Array(0);
+  /** {@linkcode ROW_WORDS} words a row, so that noting a row of a batch costs one cache line. */
+  #columns = new Int32Array(0);
   readonly #pages: WatchedPage[] = [];
   /** Rows whose copies are to be given up, which the next list says. */
   readonly #gone = new Set<number>();
@@ -208,11 +187,20 @@ export class PageLocations {
   noteRows(columns: Pick<KernelColumns, "record" | "offset" | "length">, rows: number): void {
     if (this.#pages.length === 0) return;
     this.#reserveRows();
-    const { record, offset, length } = columns, places = this.#places;
+    const { record, offset, length } = columns, own = this.#columns;
     for (let i = 0; i < rows; i++) {
-      const place = places[record[i] >> RECORD_SHIFT];
+      const at = record[i] >> RECORD_SHIFT << ROW_SHIFT, place = own[at];
       if (place === 0) continue;
-      this.#pages[place - 1].add(offset[i], offset[i] + length[i]);
+      const start = offset[i], end = start + length[i];
+      if (own[at + ROW_SMALL] === 0) {
+        this.#pages[place - 1].add(start, end);
+      } else if (own[at + ROW_END] === 0) {
+        own[at + ROW_START] = start;
+        own[at + ROW_END] = end;
+      } else {
+        if (start < own[at + ROW_START]) own[at + ROW_START] = start;
+        if (end > own[at + ROW_END]) own[at + ROW_END] = end;
+      }
     }
   }
 
@@ -242,6 +230,7 @@ export class PageLocations {
   statistics(): PageLocationsStatistics {
     let bytes = 0, kept = 0, dirtyBytes = 0;
     for (const watched of this.#pages) {
+      this.#takeSpan(watched);
       bytes += watched.bytes;
       if (watched.isKept) kept++;
       dirtyBytes += watched.isUnknown ? watched.bytes : watched.ranges.bytes;
@@ -252,10 +241,16 @@ export class PageLocations {
   /** Checks that rows and pages lead to each other. */
   checkInvariants(): void {
     let found = 0;
-    for (const place of this.#places) if (place !== 0) found++;
+    for (let at = 0; at < this.#columns.length; at += ROW_WORDS) {
+      if (this.#columns[at] !== 0) found++;
+      else assert(this.#columns[at + ROW_END] === 0, "what has no copy lacks nothing");
+    }
     assert(found === this.#pages.length, "each page has a row");
     this.#pages.forEach((watched, place) => {
-      assert(this.#places[watched.row] === place + 1, `row ${watched.row} leads to its page`);
+      assert(
+        this.#columns[watched.row << ROW_SHIFT] === place + 1,
+        `row ${watched.row} leads to its page`,
+      );
       watched.checkInvariants();
     });
   }
@@ -267,7 +262,8 @@ export class PageLocations {
   }
 
   #watched(row: number): WatchedPage | undefined {
-    return row < this.#places.length ? this.#pages[this.#places[row] - 1] : undefined;
+    const at = row << ROW_SHIFT;
+    return at < this.#columns.length ? this.#pages[this.#columns[at] - 1] : undefined;
   }
 
   /** What is known of the page of a row; another page than before, or one of another size, is a new one. */
@@ -287,7 +283,9 @@ export class PageLocations {
   #add(watched: WatchedPage): WatchedPage {
     this.#reserveRows();
     watched.tickEpoch = this.#table.epochs.low[watched.row];
-    this.#places[watched.row] = this.#pages.push(watched);
+    const at = watched.row << ROW_SHIFT;
+    this.#columns[at + ROW_PLACE] = this.#pages.push(watched);
+    this.#columns[at + ROW_SMALL] = watched.bytes <= GAP_BYTES_DEFAULT ? 1 : 0;
     return watched;
   }
 
@@ -297,20 +295,29 @@ export class PageLocations {
   }
 
   #forget(watched: WatchedPage): void {
-    const place = this.#places[watched.row], last = this.#pages.pop()!;
+    const at = watched.row << ROW_SHIFT, own = this.#columns;
+    const place = own[at], last = this.#pages.pop()!;
     if (last !== watched) {
       this.#pages[place - 1] = last;
-      this.#places[last.row] = place;
+      own[last.row << ROW_SHIFT] = place;
     }
-    this.#places[watched.row] = 0;
+    own[at] = own[at + ROW_END] = 0;
+  }
+
+  /** Moves what batches have changed of a small page to what its copy lacks. */
+  #takeSpan(watched: WatchedPage): void {
+    const at = watched.row << ROW_SHIFT, own = this.#columns;
+    if (own[at + ROW_END] === 0) return;
+    watched.add(own[at + ROW_START], own[at + ROW_END]);
+    own[at + ROW_END] = 0;
   }
 
   #reserveRows(): void {
-    const rows = this.#table.ids.length;
-    if (rows <= this.#places.length) return;
-    const places = new Int32Array(rows);
-    places.set(this.#places);
-    this.#places = places;
+    const words = this.#table.ids.length << ROW_SHIFT;
+    if (words <= this.#columns.length) return;
+    const columns = new Int32Array(words);
+    columns.set(this.#columns);
+    this.#columns = columns;
   }
 
   #next(): number {
@@ -327,6 +334,7 @@ export class PageLocations {
   /** Notes what is known of a page up to now. */
   #notice(watched: WatchedPage, log: TickRecords | undefined): void {
     const epoch = this.#table.epochs.low[watched.row];
+    this.#takeSpan(watched);
     if (log === undefined) {
       if (epoch !== watched.epoch) watched.isWhole = true;
       watched.epoch = watched.tickEpoch = epoch;
@@ -364,6 +372,7 @@ export class PageLocations {
 
   #isDirty(watched: WatchedPage): boolean {
     const { row, page, bytes } = watched, { epochs, ids } = this.#table;
+    this.#takeSpan(watched);
     return watched.isUnknown || watched.ranges.count > 0 || epochs.low[row] !== watched.epoch ||
       ids[row] !== page || alignUp(this.#table.sizeOf(row), 4) !== bytes;
   }

@@ -81,7 +81,7 @@ Deno.test("PageLocations.take() lists a page whole, then what changed, and versi
 });
 
 Deno.test("PageLocations.take() in a tick takes each record once", () => {
-  const { locations } = open();
+  const { table, locations } = open();
   locations.take([1]);
   assert.deepEqual(sent(locations.take([1], { log: recordsOf(1, [0, 1]) })), [0, 4]);
   assert.deepEqual(sent(locations.take([1], { log: recordsOf(1, [0, 1]) })), []);
@@ -89,6 +89,12 @@ Deno.test("PageLocations.take() in a tick takes each record once", () => {
   assert.deepEqual(sent(locations.take([1], { log })), [36_000, 36_008]);
   locations.endTick({ log, isCommitted: true, isComplete: true });
   assert.deepEqual(sent(locations.take([1])), []);
+  // Where an epoch has risen and nothing was changed, once is enough.
+  locations.take([2]);
+  const none = recordsOf(1);
+  table.setEpoch(2, 1);
+  assert.equal(sent(locations.take([2], { log: none })), "whole");
+  assert.deepEqual(sent(locations.take([2], { log: none })), []);
   // The next tick's records begin anew.
   assert.deepEqual(sent(locations.take([1], { log: recordsOf(1, [0, 1]) })), [0, 4]);
 });
@@ -230,4 +236,25 @@ Deno.test("PageLocations.noteRows() notes rows of pages with copies, and rows of
   });
   assert.deepEqual(sent(locations.take([2])), [4, 8]);
   assert.equal(sent(locations.take([1999])), "whole");
+});
+
+Deno.test("PageLocations.noteRows() joins what it notes of a small page", () => {
+  const store = new PageStore(2 ** 20), locations = new PageLocations(store.table);
+  for (let id = 1; id <= 2; id++) store.create(id, { size: 2000, shard: 0, name: "" });
+  locations.take([1, 2]);
+  const spans = [[500, 10], [101, 3], [800, 6], [400, 4]];
+  locations.noteRows({
+    record: Int32Array.from(spans, () => 1 << 1),
+    offset: Int32Array.from(spans, ([offset]) => offset),
+    length: Int32Array.from(spans, ([, length]) => length),
+  }, spans.length);
+  assert.deepEqual(locations.rows("dirty"), [1]);
+  assert.equal(locations.statistics().dirtyBytes, 708);
+  const columns = { offset: Int32Array.of(4), length: Int32Array.of(4) };
+  locations.noteRows({ ...columns, record: Int32Array.of(1 << 1) }, 1);
+  locations.noteRows({ ...columns, record: Int32Array.of(2 << 1) }, 1);
+  assert.deepEqual(sent(locations.take([1])), [4, 808]);
+  assert.deepEqual(sent(locations.take([1])), []);
+  assert.deepEqual(sent(locations.take([2])), [4, 8]);
+  locations.checkInvariants();
 });

@@ -232,6 +232,7 @@ export async function ruleJob(engine: GpuEngine, job: JobReader, result: JobWrit
   try {
     const bound: BoundRun[] = [];
     for (const run of runs) bound.push(await bind(engine, arena, run, lease));
+    result.word(lease.upload.bytes);
     await runAll(engine, job, runs, bound, result);
     lease.written();
   } finally {

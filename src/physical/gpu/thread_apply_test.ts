@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { type ApplyBackend, CPU_APPLY } from "../apply_backend.ts";
-import { applyPages, applyRandomBatches, testApply } from "../apply_conformance.ts";
+import { applyPages, applyRandomBatches, type Pages, testApply } from "../apply_conformance.ts";
 import { DeltaBatch } from "../delta_batch.ts";
-import type { Pages } from "../_pages_test.ts";
 import { type GpuThread, openGpuThread } from "./gpu_thread.ts";
 import { gpuMissing } from "./testdata/gpu_test.ts";
 import { ThreadApply } from "./thread_apply.ts";

@@ -57,6 +57,8 @@ export interface RunCounts {
   checks: number;
   /** Runs of twins in the place of shaders. */
   twins: number;
+  /** Bytes of pages that went to the device. */
+  uploadedBytes: number;
   /** Bytes that came back. */
   readBytes: number;
 }
@@ -150,7 +152,9 @@ export class LevelRuns {
    */
   put(job: number, result: JobReader): RunFailure | undefined {
     const { locations, thread: { totals, generation } } = this.#parts, { log } = this.#level;
-    const counts = this.#counts, bytes = result.bytes();
+    const counts = this.#counts, uploadedBytes = result.word(), bytes = result.bytes();
+    counts.uploadedBytes += uploadedBytes;
+    totals.uploadedBytes += uploadedBytes;
     counts.readBytes += bytes.length;
     totals.readBytes += bytes.length;
     let at = bytes.byteOffset;
@@ -236,17 +240,30 @@ export class LevelRuns {
     };
   }
 
-  /** Compares the first step with the twin's. */
+  /** Compares the first step with the twin's: what the shader does not name it leaves as it is. */
   #check(run: ShaderRun, pages: readonly Int32Array[]): RunFailure | undefined {
-    const { table } = this.#store, { twins: { shader } } = run.plan;
-    for (let i = 0; i < pages.length; i++) {
-      const { row, words, element, place } = run.written[i];
+    const { table, arena } = this.#store, { twins: { shader } } = run.plan;
+    for (const { row, words, element, place } of this.#writable(run.rule)) {
+      const i = run.written.findIndex((page) => page.place === place);
+      const base = table.slot(row) << 2;
+      const now = i < 0 ? arena.words.subarray(base, base + words) : pages[i];
+      const kind = i < 0 ? element : run.written[i].element;
       const twin = run.twin!.words(place, words);
-      const difference = firstDifference(pages[i], twin, element, shader);
+      const difference = firstDifference(now, twin, kind, shader);
       if (difference === undefined) continue;
       return this.#failure(run, differenceError(table.ids[row], difference));
     }
     return undefined;
+  }
+
+  /** All pages that a rule may write, as words. */
+  #writable(rule: number): WrittenPage[] {
+    const { program } = this.#level, { image } = program, pages: WrittenPage[] = [];
+    const end = program.writtenEnd(rule);
+    for (let at = program.writtenStart(rule), place = 0; at < end; at += PLACE_WORDS, place++) {
+      pages.push({ row: image[at], words: image[at + 2] >>> 2, element: "u32", place });
+    }
+    return pages;
   }
 
   /** Finds a number that is not finite where the binding asks for finite ones. */

@@ -15,7 +15,7 @@
  * @module
  */
 
-import { isMmsbError, MmsbError } from "../../base/mod.ts";
+import { isMmsbError, type MmsbError } from "../../base/mod.ts";
 import type { GpuThread, JobTicket } from "../../physical/gpu/gpu_thread.ts";
 import type { PageLocations } from "../../physical/gpu/page_locations.ts";
 import { RULE_JOB } from "../../physical/gpu/job_ops.ts";
@@ -57,6 +57,8 @@ export interface GpuRulesStatistics {
   readonly checks: number;
   /** Runs of twins in the place of shaders whose device failed. */
   readonly twins: number;
+  /** Bytes of pages that went to the device. */
+  readonly uploadedBytes: number;
   /** Bytes that came back. */
   readonly readBytes: number;
 }
@@ -66,7 +68,7 @@ export class GpuRules implements LevelHelpers {
   readonly #store: PageStore;
   readonly #parts: GpuRulesParts;
   readonly #plans: RulePlans;
-  readonly #counts = { runs: 0, steps: 0, checks: 0, twins: 0, readBytes: 0 };
+  readonly #counts = { runs: 0, steps: 0, checks: 0, twins: 0, uploadedBytes: 0, readBytes: 0 };
   #program: RuleProgram | undefined;
   /** Plans of the program's rules, by index. */
   #planOf: (RulePlan | undefined)[] = [];

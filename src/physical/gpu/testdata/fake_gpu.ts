@@ -22,6 +22,8 @@ export interface FakeGpuOptions {
   readonly limits?: Readonly<Record<string, number>>;
   /** What `requestDevice` does; it gives one if left out. */
   readonly device?: "none" | "rejects" | "throws" | "hangs" | "is late" | "is lost";
+  /** Whether a mapping can be looked into before its promise settles, as in Deno; unmapped before, that rejects. */
+  readonly showsEarly?: boolean;
   /** Bytes of device memory; a buffer beyond them is an error of the scope "out-of-memory". */
   readonly memoryBytes?: number;
 }
@@ -86,7 +88,7 @@ export class FakeGpu {
   }
 
   #requestDevice(): Promise<unknown> {
-    const { device, memoryBytes = Infinity } = this.#options;
+    const { device } = this.#options;
     switch (device) {
       case "none":
         return Promise.resolve(null);
@@ -98,7 +100,7 @@ export class FakeGpu {
         return new Promise(() => {});
       default:
     }
-    const given = new FakeDevice(memoryBytes);
+    const given = new FakeDevice(this.#options);
     this.devices.push(given);
     if (device === "is lost") given.lose("it fell off the bus");
     if (device !== "is late") return Promise.resolve(given);
@@ -115,11 +117,15 @@ export class FakeDevice extends EventTarget {
   readonly #lose: (info: { reason: string; message: string }) => void;
   readonly #scopes: { filter: string; error: unknown }[] = [];
   readonly #memoryBytes: number;
+  readonly #showsEarly: boolean;
+  /** Mappings whose promise has not settled. */
+  readonly pending = new Set<Promise<void>>();
   #usedBytes = 0;
 
-  constructor(memoryBytes: number) {
+  constructor({ memoryBytes = Infinity, showsEarly = false }: FakeGpuOptions) {
     super();
     this.#memoryBytes = memoryBytes;
+    this.#showsEarly = showsEarly;
     const lost = Promise.withResolvers<{ reason: string; message: string }>();
     this.lost = lost.promise;
     this.#lose = lost.resolve;
@@ -153,10 +159,20 @@ export class FakeDevice extends EventTarget {
       if (scope === undefined) {
         this.dispatchEvent(Object.assign(new Event("uncapturederror"), { error }));
       } else scope.error ??= error;
-      return new FakeBuffer(0, size, () => {});
+      return new FakeBuffer(this, 0, size);
     }
     this.#usedBytes += size;
-    return new FakeBuffer(size, size, () => this.#usedBytes -= size);
+    return new FakeBuffer(this, size, size);
+  }
+
+  /** Whether bytes can be seen before the promise settles. */
+  get showsEarly(): boolean {
+    return this.#showsEarly;
+  }
+
+  /** Takes the memory of a buffer back. */
+  free(bytes: number): void {
+    this.#usedBytes -= bytes;
   }
 
   createCommandEncoder(): FakeEncoder {
@@ -168,26 +184,31 @@ export class FakeDevice extends EventTarget {
 export class FakeBuffer {
   readonly size: number;
   bytes: Uint8Array;
-  readonly #free: () => void;
+  readonly #device: FakeDevice;
   #isMapped = false;
-  #pending: ((reason: unknown) => void) | undefined;
+  #mapping: { readonly reject: (reason: unknown) => void } | undefined;
 
-  constructor(bytes: number, size: number, free: () => void) {
+  constructor(device: FakeDevice, bytes: number, size: number) {
+    this.#device = device;
     this.bytes = new Uint8Array(bytes);
     this.size = size;
-    this.#free = free;
   }
 
   mapAsync(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#pending = reject;
-      setTimeout(() => {
-        if (this.#pending !== reject) return;
-        this.#pending = undefined;
-        this.#isMapped = true;
-        resolve();
-      }, 1);
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const mapping = { reject };
+    this.#mapping = mapping;
+    this.#isMapped = this.#device.showsEarly;
+    const { pending } = this.#device;
+    pending.add(promise);
+    setTimeout(() => {
+      pending.delete(promise);
+      if (this.#mapping !== mapping) return reject(aborted());
+      this.#mapping = undefined;
+      this.#isMapped = true;
+      resolve();
+    }, 5);
+    return promise;
   }
 
   getMappedRange(offset = 0, bytes: number = this.size - offset): ArrayBuffer {
@@ -196,16 +217,20 @@ export class FakeBuffer {
   }
 
   unmap(): void {
-    this.#pending?.(new DOMException("it was unmapped", "AbortError"));
-    this.#pending = undefined;
+    if (!this.#device.showsEarly) this.#mapping?.reject(aborted());
+    this.#mapping = undefined;
     this.#isMapped = false;
   }
 
   destroy(): void {
     this.unmap();
-    this.#free();
+    this.#device.free(this.bytes.length);
     this.bytes = new Uint8Array(0);
   }
+}
+
+function aborted(): DOMException {
+  return new DOMException("it was unmapped", "AbortError");
 }
 
 type Command = () => void;

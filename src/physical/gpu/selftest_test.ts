@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type KernelTest, selfTest } from "./self_test.ts";
+import { type KernelTest, selfTest } from "./selftest.ts";
 
 const GOOD: KernelTest<number> = { name: "good", test: () => {} };
 
