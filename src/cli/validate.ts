@@ -15,6 +15,7 @@ import {
   type ExitCode,
   jsonReport,
   loadTargets,
+  type MeasuredDevice,
   Progress,
   REPEATS_MAX,
   runBenchmarks,
@@ -42,6 +43,7 @@ import type { LogTools } from "./log_tools.ts";
 
 /** Seeds are 32 bits, the state of the small generators that tests use. */
 const SEED_MAX = 2 ** 32 - 1;
+const DEVICES: readonly MeasuredDevice[] = ["cpu", "gpu", "auto"];
 /** An hour. */
 const RULE_TIMEOUT_MS_MAX = 3_600_000;
 
@@ -76,6 +78,10 @@ export function validateCommand(
         help: "with --rules: most milliseconds for one of them, 10000 if left out",
       },
       targets: { value: "FILE", help: "targets of your own in place of the built-in ones" },
+      device: {
+        value: "WHERE",
+        help: "where buses apply batches and run rules: cpu (if left out), gpu or auto",
+      },
       quick: { help: "less work, and lower targets where it cannot reach the full ones" },
       seed: { value: "N", help: "seed of everything random, 1 if left out" },
       repeat: {
@@ -94,6 +100,8 @@ export function validateCommand(
       "never count as passed; the exit code is 0 if every one that ran has passed, and 2 if none ran.",
       "A damaged directory gives exit code 3, with file, byte, ticks, pages and what to do.",
       "Some targets are times and rates: on a machine that is busy with other things they can be missed.",
+      "With --device gpu the report says what ran on which adapter; where nothing did, though there is one,\n" +
+      "the exit code is 1. Times of a software adapter are not judged.",
     ],
     examples: [
       "mmsb validate",
@@ -101,6 +109,7 @@ export function validateCommand(
       "mmsb validate --data data/board --rules rules.ts",
       "mmsb validate --quick --only 1,2,8 --junit report.xml",
       "mmsb validate --html report.html",
+      "mmsb validate --device gpu",
       "mmsb validate --repeat 5 --baseline benchmarks_baseline.json",
     ],
     run: (call) => run(command, call, load, loadTools),
@@ -117,6 +126,7 @@ async function run(
   const only = idsOf("only", call.text("only"));
   const seed = integerOf("seed", call.text("seed"), 0, SEED_MAX) ?? 1;
   const repeats = integerOf("repeat", call.text("repeat"), 1, REPEATS_MAX) ?? 1;
+  const device = deviceOf(call);
   const directory = call.text("data");
   if (directory !== undefined) {
     await requireFolder("--data", directory);
@@ -144,6 +154,7 @@ async function run(
     repeats,
     directory,
     own,
+    device,
     startedAt,
     progress: (text) => progress.update(text),
   });
@@ -166,6 +177,27 @@ async function run(
     throw usage(command, nothingChecked(report, validators));
   }
   return report.exitCode;
+}
+
+/** The device that was asked for. */
+function deviceOf(call: Call): MeasuredDevice {
+  const asked = call.text("device") ?? "cpu";
+  const device = DEVICES.find((name) => name === asked);
+  if (device === undefined) {
+    throw new MmsbError(
+      "usage",
+      `Cannot use --device ${JSON.stringify(asked)}: give one of ${DEVICES.join(", ")}`,
+      { values: { flag: "--device", value: asked } },
+    );
+  }
+  if (device !== "cpu" && call.text("baseline") !== undefined) {
+    throw new MmsbError(
+      "usage",
+      "Cannot use --baseline with --device: a baseline has figures of the CPU; leave out one",
+      { values: { flag: "--baseline" } },
+    );
+  }
+  return device;
 }
 
 /** The rules of the user's directory, as they are given. */

@@ -7,6 +7,7 @@ import { type Markup, markup } from "./_html_text.ts";
 import { type ComparableRuns, isGraded, type Trend } from "./_html_runs.ts";
 import { dateText, durationText, limitText, marginOf } from "./_html_words.ts";
 import {
+  deviceText,
   faultsText,
   measuredText,
   outcomeText,
@@ -14,6 +15,7 @@ import {
   resultText,
   targetText,
 } from "./_words.ts";
+import { isDeviceIdle } from "./device.ts";
 import { EXIT } from "./exit_codes.ts";
 import { formatFigure } from "./figures.ts";
 import { isFailure, type MetricVerdict } from "./judge.ts";
@@ -92,9 +94,10 @@ ${facts}</dl>
 </header>`;
 }
 
-function headline({ exitCode, counts, benchmarks }: StoredResult): string {
+function headline({ exitCode, counts, benchmarks, device }: StoredResult): string {
   if (exitCode === EXIT.damaged) return "Damaged data";
   if (counts.failed > 0) return `Failed: ${counts.failed} of ${benchmarks.length}`;
+  if (isDeviceIdle(device)) return "Nothing ran on the GPU";
   if (counts.passed === 0) return "Nothing was checked";
   return counts.passed === benchmarks.length
     ? `Passed: ${counts.passed} of ${benchmarks.length}`
@@ -130,6 +133,7 @@ function changes(views: readonly BenchmarkView[], { runs }: ComparableRuns): Mar
 
 function factsOf(result: StoredResult): [string, Content][] {
   const { machine, startedAt, durationMs, quick, repeats, seed, directory } = result;
+  const device = deviceText(result);
   const durabilities = [
     ...new Set(result.benchmarks.flatMap(({ durability }) => durability ?? [])),
   ];
@@ -156,6 +160,7 @@ function factsOf(result: StoredResult): [string, Content][] {
       ? []
       : [["Durability", durabilities.join(", ")] as [string, Content]]),
     ...(directory === undefined ? [] : [["Data", directory] as [string, Content]]),
+    ...(device === undefined ? [] : [["Device", device] as [string, Content]]),
   ];
 }
 

@@ -10,7 +10,7 @@
  * Cost: a pass over the history for each metric.
  */
 
-import { isComparable } from "./comparable.ts";
+import { isComparable, workOf } from "./comparable.ts";
 import { formatFigure } from "./figures.ts";
 import { holds, type MetricVerdict } from "./judge.ts";
 import type { BenchmarkResult } from "./runner.ts";
@@ -55,6 +55,7 @@ function whyNot(run: StoredResult, past: StoredResult): string | undefined {
   if (past.startedAt.getTime() > run.startedAt.getTime()) return "later than this run";
   if (past.quick !== run.quick) return past.quick ? "quick" : "full, while this one is quick";
   if (past.directory !== run.directory) return "of other data";
+  if (workOf(past) !== workOf(run)) return "with another device";
   return isComparable(past, run) ? undefined : "of another machine";
 }
 

@@ -7,7 +7,7 @@
 
 import { isMmsbError, MmsbError } from "../base/mod.ts";
 import { insideOf, type StateBus } from "../bus/mod.ts";
-import { type GivenRules, validators } from "../validators/mod.ts";
+import { type GivenRules, type RunDevice, validators } from "../validators/mod.ts";
 import type { ValidateMessage, ValidateTask } from "./_validate_worker.ts";
 import {
   type BenchmarkResult,
@@ -48,7 +48,8 @@ export async function validateAll(task: LiveTask, parts: LiveParts): Promise<Run
     reports.push(await inThread({ ...task, directory: directory!, only: there }, progress));
   }
   if (here.length > 0) {
-    const { quick, seed, repeats, startedAt } = task, run = { quick, seed, repeats, startedAt };
+    const { quick, seed, repeats, startedAt, device } = task;
+    const run = { quick, seed, repeats, startedAt, device };
     const own = { bus, givenRules };
     reports.push(
       await runBenchmarks({ ...run, validators, targets, only: here, directory, own, progress }),
@@ -59,13 +60,26 @@ export async function validateAll(task: LiveTask, parts: LiveParts): Promise<Run
     progress?.("the bus's own memory");
     benchmarks = await withMemory(benchmarks, bus);
   }
-  const counts = countStatuses(benchmarks);
+  const counts = countStatuses(benchmarks), ran = deviceOf(reports);
   return {
     ...reports[0],
     durationMs: performance.now() - started,
+    ...(ran === undefined ? {} : { device: ran }),
     benchmarks,
     counts,
-    exitCode: exitCodeOfRun(benchmarks, counts),
+    exitCode: exitCodeOfRun(benchmarks, counts, ran),
+  };
+}
+
+/** The device of both parts, and what ran on it in either. */
+function deviceOf(reports: readonly RunReport[]): RunDevice | undefined {
+  const devices = reports.flatMap(({ device }) => device ?? []);
+  if (devices.length < 2) return devices[0];
+  const sum = (name: keyof RunDevice["counts"]) =>
+    devices.reduce((total, { counts }) => total + counts[name], 0);
+  return {
+    ...devices[0],
+    counts: { batches: sum("batches"), rows: sum("rows"), rules: sum("rules") },
   };
 }
 

@@ -4,7 +4,7 @@
  */
 
 import { MmsbError, type MmsbErrorJson, reasonOf } from "../base/mod.ts";
-import { validators } from "../validators/mod.ts";
+import { type MeasuredDevice, validators } from "../validators/mod.ts";
 import { runBenchmarks, type RunReport } from "./runner.ts";
 import { loadTargets } from "./targets.ts";
 
@@ -26,6 +26,8 @@ export interface ValidateTask {
   readonly rules?: string;
   /** Milliseconds that one of them may take. */
   readonly ruleTimeoutMs?: number;
+  /** Where the validators' buses work. */
+  readonly device: MeasuredDevice;
   /** When it began. */
   readonly startedAt: Date;
 }

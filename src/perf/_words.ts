@@ -4,6 +4,8 @@ import { CATALOGUE } from "../validators/catalogue.ts";
 import { EXIT } from "./exit_codes.ts";
 import { formatFigure } from "./figures.ts";
 import { holds, isFailure, type MetricVerdict } from "./judge.ts";
+import type { DeviceCounts } from "../validators/validator.ts";
+import { isDeviceIdle } from "./device.ts";
 import type { BenchmarkResult, RunReport } from "./runner.ts";
 
 /** Metrics that one line of the terminal shows of a benchmark that passed. */
@@ -51,13 +53,16 @@ export function outcomeText(result: BenchmarkResult): string {
 }
 
 /** The closing line: what passed, and plainly what did not count. */
-export function resultText({ counts, benchmarks, exitCode }: RunReport): string {
+export function resultText({ counts, benchmarks, exitCode, device }: RunReport): string {
   const head = `Result: ${counts.passed}/${benchmarks.length} PASS`;
   const rest = [
     counts.failed > 0 ? `${counts.failed} failed` : "",
     counts["not built"] > 0 ? `${counts["not built"]} not built (not counted as passed)` : "",
     counts.skipped > 0 ? `${counts.skipped} skipped (not counted as passed)` : "",
     counts.passed === 0 && counts.failed === 0 ? "nothing was checked" : "",
+    isDeviceIdle(device) && exitCode === EXIT.failed
+      ? `nothing ran on the GPU, so exit code ${exitCode}`
+      : "",
     exitCode === EXIT.damaged ? `data is damaged, so exit code ${exitCode}` : "",
     counts.passed > 0 && counts.passed < benchmarks.length && exitCode === 0
       ? `every validator that ran passed, so exit code 0`
@@ -84,6 +89,31 @@ export function faultsText({ benchmarks }: Pick<RunReport, "benchmarks">): strin
     ? `${count} of the catalogue planted and found`
     : `${count} planted and found (the catalogue has ${CATALOGUE.length})`;
   return missed.length === 0 ? line : `${line}; not found: ${missed.join(", ")}`;
+}
+
+/** Counts of what ran on a GPU, in words. */
+export function countsText({ batches, rows, rules }: DeviceCounts): string {
+  const one = (count: number, what: string) =>
+    `${count.toLocaleString("en")} ${what}${count === 1 ? "" : what.endsWith("ch") ? "es" : "s"}`;
+  return `${one(rows, "row")} in ${one(batches, "batch")}, ${one(rules, "run")} of rules`;
+}
+
+/** The device of a run, and what ran on it; nothing where none was asked for. */
+export function deviceText({ device }: Pick<RunReport, "device">): string | undefined {
+  if (device === undefined) return undefined;
+  const { asked, state, reason, adapter, counts } = device;
+  const why = reason === "" ? state : oneLine(reason);
+  if (adapter === undefined) return `${asked} asked for, everything ran on the CPU: ${why}`;
+  const { name, driver, isSoftware } = adapter;
+  const kind = isSoftware ? "software, no figures of a GPU" : "hardware";
+  // Some drivers give a number, which tells nobody anything.
+  const about = /[a-z]/i.test(driver) ? `${kind}; ${oneLine(driver)}` : kind;
+  const ran = isDeviceIdle(device)
+    ? "NOTHING ran on it, so the GPU was not checked"
+    : `on it ran ${countsText(counts)}`;
+  return `${asked}, ${oneLine(name)} (${about}): ${ran}${
+    state === "ready" ? "" : `; in the end ${state}: ${why}`
+  }`;
 }
 
 /** What stands under a quick run, so that nobody takes its figures for those of a full one. */

@@ -14,10 +14,16 @@ export function machineKind(machine: Pick<Machine, "os" | "arch" | "processor" |
 
 /** The kind of work of a run, in words. */
 export function workOf(run: Omit<ComparableRun, "machine">): string {
+  const device = run.device === undefined ? "" : ` with device ${deviceKind(run.device)}`;
   if (run.directory !== undefined) {
-    return `${run.quick ? "quick " : ""}run over ${JSON.stringify(run.directory)}`;
+    return `${run.quick ? "quick " : ""}run over ${JSON.stringify(run.directory)}${device}`;
   }
-  return run.quick ? "quick run" : "full run";
+  return `${run.quick ? "quick run" : "full run"}${device}`;
+}
+
+/** A device as far as timed figures follow from it. */
+function deviceKind({ asked, adapter }: NonNullable<ComparableRun["device"]>): string {
+  return `${asked} (${adapter === undefined ? "no adapter" : adapter.name})`;
 }
 
 /** The work of a run with its seed, in words: equal words, the same work. */
@@ -55,4 +61,9 @@ export interface ComparableRun {
   readonly quick: boolean;
   /** The user's directory, where one was validated. */
   readonly directory?: string;
+  /** The device, where one was asked for. */
+  readonly device?: {
+    readonly asked: string;
+    readonly adapter?: { readonly name: string };
+  };
 }

@@ -22,6 +22,7 @@ export * from "./baseline.ts";
 export * from "./comparable.ts";
 export * from "./compare.ts";
 export * from "./compare_figure.ts";
+export * from "./device.ts";
 export * from "./exit_codes.ts";
 export * from "./figures.ts";
 export * from "./history.ts";
@@ -45,8 +46,11 @@ export * from "./suggest.ts";
 export * from "./targets.ts";
 export * from "./version.ts";
 export type {
+  DeviceCounts,
   Measured,
+  MeasuredDevice,
   MeasuredDurability,
+  RunDevice,
   Validator,
   ValidatorContext,
   ValidatorResult,

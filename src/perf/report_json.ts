@@ -49,6 +49,7 @@ export function jsonReport(report: RunReport, machine: Machine): string {
     repeats,
     othersPercent: report.othersPercent,
     directory,
+    device: report.device,
     durability: [...new Set(report.benchmarks.flatMap(({ durability }) => durability ?? []))],
     counts: {
       total: report.benchmarks.length,

@@ -7,6 +7,7 @@
  */
 
 import {
+  deviceText,
   faultsText,
   goalText,
   measuredText,
@@ -39,7 +40,14 @@ export function junitReport(report: RunReport): string {
     time,
     timestamp: startedAt.toISOString().slice(0, 19),
   };
-  const properties = { quick, seed, repeats, ...(directory === undefined ? {} : { directory }) };
+  const device = deviceText(report);
+  const properties = {
+    quick,
+    seed,
+    repeats,
+    ...(directory === undefined ? {} : { directory }),
+    ...(device === undefined ? {} : { device }),
+  };
   const closing = [faultsText(report), resultText(report), quick ? QUICK_TEXT : undefined]
     .filter((line) => line !== undefined);
   return [

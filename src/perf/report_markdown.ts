@@ -1,6 +1,7 @@
 /** The report as a Markdown table, a row a metric, for pull requests and release notes. */
 
 import {
+  deviceText,
   faultsText,
   goalText,
   measuredText,
@@ -21,7 +22,7 @@ const SIGNS = { passed: "✓", failed: "✗", "not built": "–", skipped: "–"
  * @returns A heading, a table, the remarks and the closing line.
  */
 export function markdownReport(report: RunReport): string {
-  const faults = faultsText(report);
+  const faults = faultsText(report), device = deviceText(report);
   return [
     "# MMSB Benchmark Validation",
     "",
@@ -34,6 +35,7 @@ export function markdownReport(report: RunReport): string {
     ),
     ...(report.benchmarks.some(({ notes }) => notes.length > 0) ? [""] : []),
     ...(faults === undefined ? [] : [escape(faults), ""]),
+    ...(device === undefined ? [] : [`Device: ${escape(device)}`, ""]),
     `**${escape(resultText(report))}**`,
     "",
     ...(report.quick ? [QUICK_TEXT, ""] : []),

@@ -14,7 +14,8 @@
  * ```
  */
 
-import { faultsText, oneLine, outcomeText, QUICK_TEXT, resultText } from "./_words.ts";
+import { deviceText, faultsText, oneLine, outcomeText, QUICK_TEXT, resultText } from "./_words.ts";
+import { isDeviceIdle } from "./device.ts";
 import type { BenchmarkResult, RunReport } from "./runner.ts";
 
 /** Options of {@linkcode terminalReport}. */
@@ -43,6 +44,10 @@ export function terminalReport(report: RunReport, options: TerminalReportOptions
     options.colour ? `\x1b[${CODES[colour]}m${text}\x1b[0m` : text;
   const lines = [paint("=== MMSB Benchmark Validation ===", "bold")];
   if (report.directory !== undefined) lines.push(`Data: ${oneLine(report.directory)}`);
+  const device = deviceText(report);
+  if (device !== undefined) {
+    lines.push(paint(`Device: ${device}`, isDeviceIdle(report.device) ? "red" : "dim"));
+  }
   for (const result of report.benchmarks) {
     lines.push(line(result, paint));
     for (const note of result.notes) {

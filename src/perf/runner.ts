@@ -7,28 +7,34 @@
  *
  * Exit code: 3 where a validator found a user's directory damaged; else 1 where one failed; else 2
  * where nothing at all was checked (every benchmark chosen is not built or skipped, so there is
- * nothing to call passed); else 0. So 0 means that every built validator that was chosen and not
+ * nothing to call passed); else 0. A GPU that was asked for and had nothing to do is a failure, see `device.ts`. So 0 means that every built validator that was chosen and not
  * skipped has passed; those not built are not counted as passed, and the report says how many.
  */
 
 import { checkInteger } from "../base/assert.ts";
 import { isMmsbError, MmsbError } from "../base/errors.ts";
+import type { DeviceRun } from "../validators/device_run.ts";
 import type {
+  DeviceCounts,
   Measured,
+  MeasuredDevice,
   MeasuredDurability,
   PlantedResult,
+  RunDevice,
   Validator,
   ValidatorContext,
   ValidatorResult,
   ValidatorStatus,
 } from "../validators/validator.ts";
 import { EXIT, type ExitCode, exitCodeOf } from "./exit_codes.ts";
+import { isDeviceIdle, untimedReason } from "./device.ts";
 import { isFailure, judge, type MetricVerdict } from "./judge.ts";
 import { FilesSeen } from "./_moved_on.ts";
 import { othersPercent, readBusyCounts } from "./_others.ts";
 import { poolRepeats } from "./_repeats.ts";
 import { withStrays } from "./_strays.ts";
-import type { BenchmarkTarget, Targets } from "./targets.ts";
+import { countsText } from "./_words.ts";
+import { type BenchmarkTarget, isTimed, type Targets } from "./targets.ts";
 
 /** What to run, and how. */
 export interface RunOptions {
@@ -51,6 +57,8 @@ export interface RunOptions {
     ValidatorContext,
     "bus" | "rules" | "givenRules" | "ruleRuns" | "ruleTimeoutMs"
   >;
+  /** Where the validators' buses apply batches and run rules; `cpu` if left out. */
+  readonly device?: MeasuredDevice;
   /** When the run began, for the report. */
   readonly startedAt: Date;
   /** Told how far the work is. */
@@ -92,6 +100,8 @@ export interface RunReport {
   readonly othersPercent?: number;
   /** The user's directory, where one was validated. */
   readonly directory?: string;
+  /** The device, and what ran on it; absent where none was asked for. */
+  readonly device?: RunDevice;
   /** The benchmarks that were chosen, by rising id. */
   readonly benchmarks: readonly BenchmarkResult[];
   /** How many benchmarks ended how. */
@@ -133,9 +143,26 @@ export interface RunReport {
  * ```
  */
 export async function runBenchmarks(options: RunOptions): Promise<RunReport> {
-  const { validators, quick = false, seed = 1, repeats = 1, directory, startedAt } = options;
+  const { repeats = 1, device = "cpu" } = options;
   checkInteger("repeats", repeats, 1, REPEATS_MAX);
   const selected = select(options.targets, options.only);
+  if (device === "cpu") return await runSelected(options, selected);
+  // What opens buses is loaded only where a device must be held for them.
+  const { DeviceRun } = await import("../validators/device_run.ts");
+  const run = await DeviceRun.open(device);
+  try {
+    return await runSelected(options, selected, run);
+  } finally {
+    await run.close();
+  }
+}
+
+async function runSelected(
+  options: RunOptions,
+  selected: readonly BenchmarkTarget[],
+  device?: DeviceRun,
+): Promise<RunReport> {
+  const { validators, quick = false, seed = 1, repeats = 1, directory, startedAt } = options;
   const isOwn = directory !== undefined || options.own?.bus !== undefined;
   const started = performance.now();
   const busyAtStart = readBusyCounts();
@@ -156,11 +183,11 @@ export async function runBenchmarks(options: RunOptions): Promise<RunReport> {
           ...(directory === undefined ? {} : { directory }),
           ...options.own,
           progress: (text) => options.progress?.(`${title}: ${text}`),
-        }),
+        }, device),
       );
     }
   }
-  const counts = countStatuses(benchmarks);
+  const counts = countStatuses(benchmarks), report = device?.report();
   const others = othersPercent(busyAtStart, readBusyCounts());
   return {
     startedAt,
@@ -170,9 +197,10 @@ export async function runBenchmarks(options: RunOptions): Promise<RunReport> {
     repeats,
     ...(others === undefined ? {} : { othersPercent: others }),
     ...(directory === undefined ? {} : { directory }),
+    ...(report === undefined ? {} : { device: report }),
     benchmarks,
     counts,
-    exitCode: exitCodeOfRun(benchmarks, counts),
+    exitCode: exitCodeOfRun(benchmarks, counts, report),
   };
 }
 
@@ -204,11 +232,12 @@ async function runSettled(
   validator: Validator,
   repeats: number,
   context: ValidatorContext,
+  device: DeviceRun | undefined,
 ): Promise<BenchmarkResult> {
   const { directory } = context;
   for (let tries = 1;; tries++) {
     const seen = directory === undefined ? undefined : new FilesSeen(directory);
-    const result = await runOne(benchmark, validator, repeats, context);
+    const result = await runOne(benchmark, validator, repeats, context, device);
     if (seen === undefined || !(result.status === "failed" || result.damaged)) return result;
     if (!seen.areGone) return result;
     if (tries < TRIES_MAX) continue;
@@ -223,18 +252,21 @@ async function runOne(
   validator: Validator,
   repeats: number,
   context: ValidatorContext,
+  device: DeviceRun | undefined,
 ): Promise<BenchmarkResult> {
-  const started = performance.now();
+  const started = performance.now(), before = device?.counts;
   const measured: Measured[] = [];
   const runs = () => measured.map(({ metrics }) => metrics);
   try {
     while (measured.length < repeats) {
       const repeat = repeats === 1 ? "" : `repeat ${measured.length + 1} of ${repeats}, `;
       const progress = (text: string) => context.progress(`${repeat}${text}`);
-      measured.push(await withStrays(() => validator.run({ ...context, progress })));
+      const work = () => validator.run({ ...context, progress });
+      measured.push(await withStrays(device === undefined ? work : () => device.run(work)));
     }
+    const pooled = withCounts(poolRepeats(benchmark, measured), before, device?.counts);
     return {
-      ...judgeAll(benchmark, poolRepeats(benchmark, measured), context),
+      ...judgeAll(benchmark, pooled, context, device?.report()),
       durationMs: performance.now() - started,
       runs: runs(),
     };
@@ -249,17 +281,36 @@ async function runOne(
   }
 }
 
+/** The same with a note of what ran on the GPU meanwhile. */
+function withCounts(
+  measured: Measured,
+  before: DeviceCounts | undefined,
+  after: DeviceCounts | undefined,
+): Measured {
+  if (before === undefined || after === undefined) return measured;
+  const counts = {
+    batches: after.batches - before.batches,
+    rows: after.rows - before.rows,
+    rules: after.rules - before.rules,
+  };
+  return { ...measured, notes: [...measured.notes ?? [], `on the GPU: ${countsText(counts)}`] };
+}
+
 function judgeAll(
   benchmark: BenchmarkTarget,
   measured: Measured,
   { quick, directory, bus }: ValidatorContext,
+  device: RunDevice | undefined,
 ): BenchmarkResult {
   const { metrics, samples, notes = [], durability, planted, damage } = measured;
   const isOwn = directory !== undefined || bus !== undefined;
   const unmeasured = isOwn ? measured.unmeasured ?? {} : {};
-  const verdicts = benchmark.metrics.map((metric) =>
-    judge(metric, metrics[metric.name], { quick, unmeasured: unmeasured[metric.name] })
-  );
+  const untimed = untimedReason(device);
+  const verdicts = benchmark.metrics.map((metric) => {
+    return untimed !== undefined && isTimed(metric) && Number.isFinite(metrics[metric.name])
+      ? judge(metric, undefined, { quick, unmeasured: untimed })
+      : judge(metric, metrics[metric.name], { quick, unmeasured: unmeasured[metric.name] });
+  });
   const result = {
     ...idle(benchmark, "passed", undefined),
     metrics,
@@ -332,13 +383,15 @@ export function countStatuses(
  *
  * @param benchmarks How each ended.
  * @param counts The same, counted.
+ * @param device The device of the run, where one was asked for.
  * @returns The code.
  */
 export function exitCodeOfRun(
   benchmarks: readonly BenchmarkResult[],
   counts: Readonly<Record<ValidatorStatus, number>>,
+  device?: RunDevice,
 ): ExitCode {
   if (benchmarks.some(({ damaged }) => damaged)) return EXIT.damaged;
-  if (counts.failed > 0) return EXIT.failed;
+  if (counts.failed > 0 || counts.passed > 0 && isDeviceIdle(device)) return EXIT.failed;
   return counts.passed === 0 ? EXIT.usage : EXIT.done;
 }

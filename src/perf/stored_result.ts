@@ -12,6 +12,7 @@
 import type {
   MeasuredDurability,
   PlantedResult,
+  RunDevice,
   ValidatorStatus,
 } from "../validators/validator.ts";
 import type { ExitCode } from "./exit_codes.ts";
@@ -137,9 +138,46 @@ function checkResult(value: unknown, path: string, origin: Origin): StoredResult
     ...(root.directory === undefined
       ? {}
       : { directory: text(root.directory, "directory", origin) }),
+    ...(root.device === undefined ? {} : { device: checkDevice(root.device, origin) }),
     benchmarks,
     counts: countStatuses(benchmarks),
     exitCode: root.exitCode as ExitCode,
+  };
+}
+
+function checkDevice(value: unknown, origin: Origin): RunDevice {
+  const required = ["asked", "state", "reason", "counts"];
+  const device = fields(value, "device", required, "any", origin);
+  const counts = fields(
+    device.counts,
+    "device.counts",
+    ["batches", "rows", "rules"],
+    "any",
+    origin,
+  );
+  const count = (name: string) => integer(counts[name], `device.counts.${name}`, origin, 0);
+  return {
+    asked: oneOf(device.asked, "device.asked", origin, ["gpu", "auto"] as const),
+    state: text(device.state, "device.state", origin),
+    reason: maybeEmpty(device.reason, "device.reason", origin),
+    ...(device.adapter === undefined ? {} : { adapter: checkAdapter(device.adapter, origin) }),
+    counts: { batches: count("batches"), rows: count("rows"), rules: count("rules") },
+  };
+}
+
+function maybeEmpty(value: unknown, path: string, origin: Origin): string {
+  return value === "" ? "" : text(value, path, origin);
+}
+
+function checkAdapter(value: unknown, origin: Origin): NonNullable<RunDevice["adapter"]> {
+  const required = ["name", "vendor", "driver", "isSoftware"];
+  const adapter = fields(value, "device.adapter", required, "any", origin);
+  const said = (name: string) => maybeEmpty(adapter[name], `device.adapter.${name}`, origin);
+  return {
+    name: said("name"),
+    vendor: said("vendor"),
+    driver: said("driver"),
+    isSoftware: truth(adapter.isSoftware, "device.adapter.isSoftware", origin),
   };
 }
 

@@ -10,7 +10,14 @@
  * @module
  */
 
-import { checkInteger, checkKeys, checkType, isMmsbError, MmsbError } from "../base/mod.ts";
+import {
+  checkInteger,
+  checkKeys,
+  checkOneOf,
+  checkType,
+  isMmsbError,
+  MmsbError,
+} from "../base/mod.ts";
 import { insideOf, StateBus } from "../bus/mod.ts";
 import { requireDirectory, type Storage } from "../log/mod.ts";
 import { isRule, type Rule } from "../propagation/mod.ts";
@@ -39,6 +46,11 @@ export interface ValidateOptions {
   readonly progress?: (text: string) => void;
   /** How often each validator runs, 1 to 1,000: medians of what is timed, the worst of all else. Default 1. */
   readonly repeat?: number;
+  /**
+   * Where rules and batches that are done again run, as `StateBus.open` has it. With `gpu` a run in which nothing ran on an adapter
+   * that is there fails. Default `cpu`.
+   */
+  readonly device?: "cpu" | "gpu" | "auto";
 }
 
 const KEYS = [
@@ -50,7 +62,9 @@ const KEYS = [
   "ruleTimeoutMs",
   "progress",
   "repeat",
+  "device",
 ];
+const DEVICES = ["cpu", "gpu", "auto"] as const;
 const SEED_MAX = 2 ** 32 - 1;
 const TIMEOUT_MS_MAX = 3_600_000;
 const REPEAT_MAX = 1000;
@@ -125,9 +139,11 @@ function taskOf(options: ValidateOptions): Omit<LiveTask, "directory" | "rules">
   checkType("options", options, "object");
   checkKeys("validate", options, KEYS);
   const { only, quick = false, seed = 1, repeat = 1, targets, ruleTimeoutMs, progress } = options;
+  const { device = "cpu" } = options;
   checkType("quick", quick, "boolean");
   checkInteger("seed", seed, 0, SEED_MAX);
   checkInteger("repeat", repeat, 1, REPEAT_MAX);
+  checkOneOf("device", device, DEVICES);
   if (targets !== undefined) checkType("targets", targets, "string");
   if (progress !== undefined) checkType("progress", progress, "function");
   if (ruleTimeoutMs !== undefined) {
@@ -142,6 +158,7 @@ function taskOf(options: ValidateOptions): Omit<LiveTask, "directory" | "rules">
     quick,
     seed,
     repeats: repeat,
+    device,
     ...(targets === undefined ? {} : { targets }),
     ...(ruleTimeoutMs === undefined ? {} : { ruleTimeoutMs }),
     startedAt: new Date(),

@@ -21,6 +21,7 @@ import {
   metadataBytes,
   stateOfBus,
 } from "./_state.ts";
+import { openBus } from "./device_run.ts";
 
 /** What a cycle did. */
 export interface CycleOutcome {
@@ -40,6 +41,7 @@ export interface CycleOutcome {
 
 const MEMORY_BYTES = 16 * 2 ** 20;
 const SEGMENT_BYTES = 64 * 1024;
+const TICK_BUDGET_MS = 3_600_000;
 const SOURCES = ["", "feed-a", "feed-b", "ünïcode \u2028"];
 const INTENTS = ["", "open", '{"why":1}'];
 const TYPES: readonly CombineType[] = ["i32", "u32", "f32", "f64"];
@@ -111,11 +113,13 @@ class Cycle {
   }
 
   #open(): Promise<StateBus> {
-    return StateBus.open({
+    return openBus({
       storage: this.#storage,
       memoryLimitBytes: MEMORY_BYTES,
       segmentBytes: SEGMENT_BYTES,
       durability: DURABILITIES[1 + this.#random.below(3)],
+      // A tick takes all that waits, however slow the device is: so does the model's.
+      tickBudgetMs: TICK_BUDGET_MS,
     });
   }
 

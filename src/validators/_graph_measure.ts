@@ -4,12 +4,13 @@
  */
 
 import { isMmsbError } from "../base/mod.ts";
-import { StateBus } from "../bus/mod.ts";
+import type { StateBus } from "../bus/mod.ts";
 import { MemoryStorage } from "../log/mod.ts";
 import { SeededRandom } from "../log/seeded_random.ts";
 import { quantile, text } from "./_figures.ts";
 import type { Shape } from "./_graph_shapes.ts";
 import { ReferenceGraph } from "./_reference_graph.ts";
+import { openBus } from "./device_run.ts";
 import type { PlantedResult } from "./validator.ts";
 
 /** What was found. */
@@ -63,7 +64,7 @@ export async function measureShape(
   const storage = new MemoryStorage(), random = new SeededRandom(plan.seed);
   const built = await build(storage, shape, progress);
   progress(`${shape.name}: asking`);
-  await using bus = await StateBus.open({ storage, memoryLimitBytes: MEMORY_BYTES });
+  await using bus = await openBus({ storage, memoryLimitBytes: MEMORY_BYTES });
   const asked = new ShapeQuestions(bus, shape, built.ids, random);
   asked.compare("the graph after opening again", bus.graph.digest(), built.digest);
   const times = asked.run(plan.resolved);
@@ -86,7 +87,7 @@ export async function measureShape(
 
 /** Adds a shape to an empty log, in ticks. */
 async function build(storage: MemoryStorage, shape: Shape, progress: (text: string) => void) {
-  await using bus = await StateBus.open({ storage, memoryLimitBytes: MEMORY_BYTES });
+  await using bus = await openBus({ storage, memoryLimitBytes: MEMORY_BYTES });
   const ids = Array.from({ length: shape.pages }, () => bus.createPage({ size: 16 }).id);
   await bus.tick();
   const refused: string[] = [];

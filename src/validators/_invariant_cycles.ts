@@ -21,6 +21,7 @@ import {
   type ModelPage,
 } from "./_invariant_checks.ts";
 import { ReferenceGraph } from "./_reference_graph.ts";
+import { openBus } from "./device_run.ts";
 import type { PlantedResult } from "./validator.ts";
 
 /** How much is done. */
@@ -140,7 +141,7 @@ export class InvariantCycles {
   /** A bus with some pages. */
   static async open(seed: number): Promise<InvariantCycles> {
     const storage = new MemoryStorage();
-    const bus = await StateBus.open({
+    const bus = await openBus({
       ...OPTIONS,
       storage,
       // So that a replay of the log takes no longer at the end than at the beginning.

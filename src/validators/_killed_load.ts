@@ -6,7 +6,9 @@
 
 import { replay, type Replayed } from "./_forms.ts";
 import { type BusState, decodeState } from "./_state.ts";
+import { addToRun, deviceOfRun } from "./device_run.ts";
 import type { Flights } from "./flights.ts";
+import type { DeviceCounts } from "./validator.ts";
 
 /** An acknowledgement: a tick, and the flights after it. */
 export interface Acknowledged {
@@ -97,7 +99,10 @@ async function load(
   isEnough: (flights: number, told: Told) => boolean,
 ) {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-prompt", PROCESS, directory, String(FLIGHTS_PER_TICK), stateFile],
+    args: [
+      ...["run", "-A", "--no-prompt", PROCESS],
+      ...[directory, String(FLIGHTS_PER_TICK), stateFile, deviceOfRun()],
+    ],
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -117,6 +122,7 @@ async function load(
     }
   }
   const { code, signal } = await child.status;
+  addToRun(told.counts);
   return { ...told, code, wasKilled: signal === "SIGKILL", said: (await said).trim() };
 }
 
@@ -125,12 +131,16 @@ interface Told {
   readonly acknowledged: Acknowledged[];
   checkpoint?: readonly [first: number, last: number];
   opened?: { readonly tick: number; readonly rows: number };
+  /** What ran on the GPU so far. */
+  counts?: DeviceCounts;
 }
 
 /** Takes one line of a loading process; others than its own words mean nothing. */
 function hear(told: Told, line: string): void {
-  const [, word, ...numbers] = /^(opened|durable|checkpoint) (\d+) (\d+)$/.exec(line) ?? [];
-  const [tick, second] = numbers.map(Number);
+  const [, word, ...numbers] = /^(opened|durable|checkpoint|gpu) (\d+) (\d+)(?: (\d+))?$/
+    .exec(line) ?? [];
+  const [tick, second, third] = numbers.map(Number);
+  if (word === "gpu") told.counts = { batches: tick, rows: second, rules: third };
   if (word === "durable") told.acknowledged.push({ tick, flights: second });
   if (word === "checkpoint") told.checkpoint = [tick, second];
   if (word === "opened") told.opened = { tick, rows: second };

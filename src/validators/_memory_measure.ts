@@ -6,7 +6,6 @@
  * sizes that were there come back in another order.
  */
 
-import { StateBus } from "../bus/mod.ts";
 import { SeededRandom } from "../log/seeded_random.ts";
 import { plantInMemory } from "./_memory_planted.ts";
 import { reclaimAll, type ReclaimOutcome } from "./_memory_reclaim.ts";
@@ -18,6 +17,7 @@ import {
   type Pause,
   shuffle,
 } from "./_memory_work.ts";
+import { openBus } from "./device_run.ts";
 import type { PlantedResult } from "./validator.ts";
 
 /** What to do. */
@@ -119,7 +119,7 @@ async function fillAndReplace(plan: MemoryPlan, probe: MemoryProbe, findings: Me
   const told = (what: string) => (pages: number) => probe.progress(`${text(pages)} pages ${what}`);
   probe.collect();
   const before = probe.residentBytes();
-  await using bus = await StateBus.open({ memoryLimitBytes: MEMORY_LIMIT_BYTES });
+  await using bus = await openBus({ memoryLimitBytes: MEMORY_LIMIT_BYTES });
   const work = new MemoryWork(bus, PAGE_BYTES, PAYLOAD_BYTES, findings);
   await work.create(sizes, told("created and written"), ids);
   probe.collect();
@@ -153,7 +153,7 @@ async function fillAndReplace(plan: MemoryPlan, probe: MemoryProbe, findings: Me
 async function churn(plan: MemoryPlan, probe: MemoryProbe, findings: MemoryFindings) {
   const { mixedPages, rounds, seed } = plan;
   const random = new SeededRandom(seed);
-  await using bus = await StateBus.open({ memoryLimitBytes: MEMORY_LIMIT_BYTES });
+  await using bus = await openBus({ memoryLimitBytes: MEMORY_LIMIT_BYTES });
   const sizes = mixedSizes(random, mixedPages);
   const work = new MemoryWork(bus, MIXED_BYTES_MAX, PAYLOAD_BYTES, findings);
   const ids = await work.create(sizes);

@@ -3,8 +3,9 @@
  */
 
 import { cpuUsage } from "node:process";
-import { type Page, StateBus } from "../bus/mod.ts";
+import type { Page, StateBus } from "../bus/mod.ts";
 import { DEATHS_A_TICK, type MemoryBus, MemoryFindings, MemoryWork } from "./_memory_work.ts";
+import { openBus } from "./device_run.ts";
 import type { PlantedResult } from "./validator.ts";
 
 const PAGES: number = 2 * DEATHS_A_TICK;
@@ -24,7 +25,7 @@ interface Found {
 
 /** Creates pages, deletes them, creates them again, and reads all. */
 async function work(lie: (bus: StateBus) => Partial<MemoryBus> = () => ({})): Promise<Found> {
-  await using bus = await StateBus.open({ memoryLimitBytes: MEMORY_BYTES });
+  await using bus = await openBus({ memoryLimitBytes: MEMORY_BYTES });
   const findings = new MemoryFindings();
   const own: MemoryBus = {
     createPage: (options) => bus.createPage(options),

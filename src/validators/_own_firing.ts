@@ -22,6 +22,7 @@ import {
   type Rule,
   RuleProgram,
 } from "../propagation/mod.ts";
+import { isAsStored } from "./_own_shaders.ts";
 import { SideEffectWatch } from "./_purity_watch.ts";
 
 /** A rule of the user's with its stored binding. */
@@ -72,6 +73,17 @@ export class OwnFiring {
   /** The outputs of a rule as the state has them. */
   stored(index: number): Uint8Array {
     return outputsOf(this.#store, this.#rules[index].binding);
+  }
+
+  /** The same of a rule that is bound in it. */
+  storedBy({ binding }: OwnRule): Uint8Array {
+    return outputsOf(this.#store, binding);
+  }
+
+  /** Whether outputs of a rule are those that the state has, but for what floats of a device may differ by. */
+  isStored(rule: OwnRule, outputs: Uint8Array): boolean {
+    const { table } = this.#store, sizeOf = (page: number) => table.sizeOf(table.rowOf(page));
+    return isAsStored(rule, sizeOf, outputs, this.storedBy(rule));
   }
 
   /** Whether the outputs of a rule are older than its inputs, as the log says itself. */
@@ -225,7 +237,7 @@ function askedParts(binding: RuleBinding): ReturnType<typeof partsOf> {
 }
 
 /** The outputs of a binding one behind the other. */
-export function outputsOf(store: PageStore, { outputs }: RuleBinding): Uint8Array {
+function outputsOf(store: PageStore, { outputs }: RuleBinding): Uint8Array {
   const parts = outputs.map((page) => store.view(store.table.rowOf(page)));
   const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;

@@ -7,9 +7,11 @@
 
 import { FileStorage } from "../log/mod.ts";
 import { text } from "./_figures.ts";
-import { checkRules, type RulesPlan, type RulesVerdict } from "./_own_rules.ts";
+import { checkOnDevice, checkRules, type RulesPlan, type RulesVerdict } from "./_own_rules.ts";
 import { damagedLog, lastTickOf } from "./_own_state.ts";
+import type { DeviceVerdict } from "./_own_device.ts";
 import { OWN_TIMEOUT_MS, runInThread } from "./_own_thread.ts";
+import { deviceOfRun } from "./device_run.ts";
 import type { Measured, ValidatorContext } from "./validator.ts";
 
 const TICKS = 8;
@@ -27,12 +29,16 @@ export async function purityOf(directory: string, context: ValidatorContext): Pr
   const plan = { tickMax, seed, runs: ruleRuns, ticks: quick ? TICKS_QUICK : TICKS };
   if (module === undefined) {
     const named = givenRules ?? {}, given = { exported: {}, named };
-    const verdict = checkRules(new FileStorage(directory), given, plan, progress);
+    const storage = new FileStorage(directory);
+    const verdict = checkRules(storage, given, plan, progress);
+    addDevice(verdict, await checkOnDevice(storage, given, tickMax, progress));
     return measuredOf(verdict, plan, givenRules === undefined ? "none" : "here", context);
   }
   const timeoutMs = context.ruleTimeoutMs ?? OWN_TIMEOUT_MS;
   const task = { what: "rules", directory, module, plan, ticks: [] } as const;
-  const { rules: first } = await runInThread(task, { timeoutMs, progress });
+  const withDevice = { ...task, device: deviceOfRun() };
+  const { rules: first, onDevice } = await runInThread(withDevice, { timeoutMs, progress });
+  addDevice(first!, onDevice);
   if (first!.checked === 0) return measuredOf(first!, plan, "threads", context);
   const { rules: second } = await runInThread(task, {
     timeoutMs,
@@ -42,6 +48,14 @@ export async function purityOf(directory: string, context: ValidatorContext): Pr
   if (first!.digest === second!.digest) first!.agreed++;
   else first!.found.push("in another thread the rules write something else");
   return measuredOf(first!, plan, "threads", context);
+}
+
+/** Adds what the device gave to what was found. */
+function addDevice(verdict: RulesVerdict, onDevice: DeviceVerdict | undefined): void {
+  if (onDevice === undefined) return;
+  verdict.compared += onDevice.compared;
+  verdict.agreed += onDevice.agreed;
+  verdict.found.push(...onDevice.found);
 }
 
 function measuredOf(

@@ -14,8 +14,10 @@ import { equalBytes, MmsbError } from "../base/mod.ts";
 import { decodeBinding, type Storage } from "../log/mod.ts";
 import type { PageStore, RuleBinding } from "../physical/mod.ts";
 import { isRule, type Rule } from "../propagation/mod.ts";
-import { outputsOf, OwnFiring, type OwnRule, type OwnRun } from "./_own_firing.ts";
+import { OwnFiring, type OwnRule, type OwnRun } from "./_own_firing.ts";
+import { compareOnDevice, type DeviceVerdict } from "./_own_device.ts";
 import { ruleTicks, stateAt } from "./_own_ticks.ts";
+import { runAround } from "./device_run.ts";
 import type { GivenRules } from "./validator.ts";
 
 /** How much is to be done. */
@@ -101,6 +103,25 @@ export function checkRules(
   tell: Tell,
 ): RulesVerdict {
   return new RuleCheck(storage, given, plan, tell).run();
+}
+
+/**
+ * Compares the rules in WGSL that are bound after the last tick with their twins, on the device of the run around the
+ * caller; nothing where there is none.
+ */
+export async function checkOnDevice(
+  storage: Storage,
+  given: OwnModule,
+  tickMax: number,
+  tell: Tell,
+): Promise<DeviceVerdict | undefined> {
+  if (runAround()?.isCertain !== true) return undefined;
+  const store = stateAt(storage, tickMax);
+  const rules = store.bindings.list().flatMap((binding) => {
+    const code = codeFor(binding, given);
+    return code?.version === binding.version ? [{ binding, code }] : [];
+  });
+  return await compareOnDevice(store, rules, tell);
 }
 
 class RuleCheck {
@@ -193,11 +214,11 @@ class RuleCheck {
         continue;
       }
       this.#tell(`rule ${index + 1} of ${rules.length}`, name);
-      const stored = firing.stored(index), runs = this.#runs(() => firing.now(index));
+      const runs = this.#runs(() => firing.now(index));
       if (runs.some(({ failure }) => failure !== undefined)) {
-        this.#compare(rule, tick, runs, stored);
+        this.#compare(rule, tick, runs, firing);
       } else if (!this.#isSame(rule, tick, runs)) continue;
-      else if (equalBytes(runs[0].outputs!, stored)) this.#compare(rule, tick, runs, stored);
+      else if (firing.isStored(rule, runs[0].outputs!)) this.#compare(rule, tick, runs, firing);
       else later.push(rule);
     }
     this.#heed(firing);
@@ -221,16 +242,15 @@ class RuleCheck {
       const wasBound = before.bindings.get(number) !== undefined;
       if (wasBound && !firing.hasChanges(index, before) && names === undefined) continue;
       this.#tell(`doing tick ${tick} again`, name);
-      const stored = outputsOf(after, rule.binding);
       const runs = this.#runs(() => firing.again(index, before, true));
       if (runs.length === 0) continue;
-      this.#compare(rule, tick, runs, stored);
+      this.#compare(rule, tick, runs, firing);
       const isImmediate = decodeBinding(rule.binding.payload).mode.startsWith("immediate");
       if (!wasBound || !isImmediate || !firing.isIncremental(index)) continue;
       if (!firing.hasChanges(index, before)) continue;
       const fromChanges = this.#runs(() => firing.again(index, before, false));
       this.#verdict.incremental += fromChanges.length;
-      this.#compare(rule, tick, fromChanges, stored, "from changes ");
+      this.#compare(rule, tick, fromChanges, firing, "from changes ");
     }
     this.#heed(firing);
   }
@@ -262,7 +282,7 @@ class RuleCheck {
     rule: OwnRule,
     tick: number,
     runs: readonly OwnRun[],
-    stored: Uint8Array,
+    firing: OwnFiring,
     how = "",
   ): void {
     const verdict = this.#verdict, [{ failure }] = runs;
@@ -276,10 +296,11 @@ class RuleCheck {
     verdict.compared += runs.length;
     const outputs = runs[0].outputs!;
     this.#hash.update(rule.binding.name).update(outputs);
-    if (equalBytes(outputs, stored)) {
+    if (firing.isStored(rule, outputs)) {
       verdict.agreed += runs.length;
       return;
     }
+    const stored = firing.storedBy(rule);
     const at = outputs.findIndex((byte, i) => byte !== stored[i]);
     this.#find(rule, tick, `${how}it computes other bytes than are stored, first at byte ${at}`);
   }

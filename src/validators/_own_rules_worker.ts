@@ -10,8 +10,11 @@ import { busOver } from "../bus/mod.ts";
 import { FileStorage } from "../log/mod.ts";
 import { checkInvariants, type InvariantsVerdict } from "./_own_asked.ts";
 import { loadOwnModule } from "./_own_module.ts";
-import { checkRules, type RulesPlan, type RulesVerdict } from "./_own_rules.ts";
+import { checkOnDevice, checkRules, type RulesPlan, type RulesVerdict } from "./_own_rules.ts";
+import type { DeviceVerdict } from "./_own_device.ts";
 import { stateAt } from "./_own_ticks.ts";
+import { onDevice } from "./device_run.ts";
+import type { DeviceCounts, MeasuredDevice } from "./validator.ts";
 
 /** What to do. */
 export interface OwnTask {
@@ -25,12 +28,18 @@ export interface OwnTask {
   readonly plan: RulesPlan;
   /** Ticks that the invariants are asked about. */
   readonly ticks: readonly number[];
+  /** Where rules in WGSL are compared with their twins. */
+  readonly device: MeasuredDevice;
 }
 
 /** What the thread says. */
 export type OwnMessage =
   | { readonly progress: string; readonly running?: string }
-  | { readonly rules: RulesVerdict }
+  | {
+    readonly rules: RulesVerdict;
+    readonly onDevice?: DeviceVerdict | undefined;
+    readonly counts: DeviceCounts;
+  }
   | { readonly invariants: InvariantsVerdict }
   | { readonly error: MmsbErrorJson | string };
 
@@ -39,7 +48,10 @@ interface WorkerScope {
   postMessage(message: OwnMessage): void;
 }
 
-async function run({ what, directory, module, plan, ticks }: OwnTask, scope: WorkerScope) {
+async function run(
+  { what, directory, module, plan, ticks, device }: OwnTask,
+  scope: WorkerScope,
+): Promise<void> {
   const tell = (progress: string, running?: string) =>
     scope.postMessage({ progress, ...(running === undefined ? {} : { running }) });
   const storage = new FileStorage(directory);
@@ -49,8 +61,14 @@ async function run({ what, directory, module, plan, ticks }: OwnTask, scope: Wor
     async () => busOver(stateAt(storage, plan.tickMax), plan.tickMax),
   );
   tell("reading the log");
-  if (what === "rules") scope.postMessage({ rules: checkRules(storage, loaded, plan, tell) });
-  else {
+  if (what === "rules") {
+    const rules = checkRules(storage, loaded, plan, tell);
+    const { value, counts } = await onDevice(
+      device,
+      () => checkOnDevice(storage, loaded, plan.tickMax, tell),
+    );
+    scope.postMessage({ rules, onDevice: value, counts });
+  } else {
     const verdict = await checkInvariants(storage, loaded.invariants, ticks, tell);
     scope.postMessage({ invariants: verdict });
   }

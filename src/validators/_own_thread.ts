@@ -6,11 +6,21 @@
 
 import { MmsbError } from "../base/mod.ts";
 import type { InvariantsVerdict } from "./_own_asked.ts";
+import type { DeviceVerdict } from "./_own_device.ts";
 import type { RulesVerdict } from "./_own_rules.ts";
 import type { OwnMessage, OwnTask } from "./_own_rules_worker.ts";
+import { addToRun } from "./device_run.ts";
 
 /** Milliseconds that a rule, an invariant or the loading of a module may take, if nothing else is said. */
 export const OWN_TIMEOUT_MS: number = 10_000;
+
+/** What a thread found. */
+export interface OwnVerdict {
+  readonly rules?: RulesVerdict;
+  /** Of rules in WGSL beside their twins, where a device was asked for. */
+  readonly onDevice?: DeviceVerdict;
+  readonly invariants?: InvariantsVerdict;
+}
 
 /**
  * Runs a task.
@@ -18,12 +28,13 @@ export const OWN_TIMEOUT_MS: number = 10_000;
  * @throws {MmsbError} `usage` where the module cannot be used, `rule` where it does not come to an end.
  */
 export async function runInThread(
-  task: OwnTask,
+  own: Omit<OwnTask, "device"> & Partial<Pick<OwnTask, "device">>,
   { timeoutMs, progress }: {
     readonly timeoutMs: number;
     readonly progress: (text: string) => void;
   },
-): Promise<{ readonly rules?: RulesVerdict; readonly invariants?: InvariantsVerdict }> {
+): Promise<OwnVerdict> {
+  const task: OwnTask = { device: "cpu", ...own };
   const worker = new Worker(new URL("./_own_rules_worker.ts", import.meta.url), { type: "module" });
   const { promise, resolve, reject } = Promise.withResolvers<OwnMessage>();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -46,7 +57,10 @@ export async function runInThread(
   try {
     worker.postMessage(task);
     const message = await promise;
-    if (!("error" in message)) return message as Awaited<ReturnType<typeof runInThread>>;
+    if (!("error" in message)) {
+      if ("counts" in message) addToRun(message.counts);
+      return message as OwnVerdict;
+    }
     const { error } = message;
     throw typeof error === "string" ? new MmsbError("rule", error) : MmsbError.fromJSON(error);
   } finally {

@@ -8,7 +8,7 @@
  * the log must be called damaged.
  */
 
-import { type Page, StateBus } from "../bus/mod.ts";
+import type { Page, StateBus } from "../bus/mod.ts";
 import {
   auditLog,
   Checkpoint,
@@ -23,6 +23,7 @@ import {
 import { PageStore } from "../physical/mod.ts";
 import { digestOf, stateOfStore } from "./_state.ts";
 import { catalogueFault } from "./catalogue.ts";
+import { openBus } from "./device_run.ts";
 
 /** A fault in a checkpoint. */
 export interface PlantedCheckpoint {
@@ -70,7 +71,7 @@ export async function withCheckpoints(
   change: (bus: StateBus) => void = () => {},
 ): Promise<WithCheckpoints> {
   const closed = new MemoryStorage({ image: sample.image() });
-  const bus = await StateBus.open({ storage: closed, memoryLimitBytes: MEMORY_BYTES });
+  const bus = await openBus({ storage: closed, memoryLimitBytes: MEMORY_BYTES });
   for (let part = 0; part < 3; part++) {
     await bus.checkpoint();
     for (let tick = 0; tick < TICKS_BETWEEN; tick++) {

@@ -6,6 +6,8 @@
 import { columnOf, foldText } from "./_purity_folds.ts";
 import { plantedRules, PURE, SEMIRINGS } from "./_purity_subjects.ts";
 import { runSubject } from "./_purity_work.ts";
+import { addToRun, deviceOfRun, onDevice } from "./device_run.ts";
+import type { DeviceCounts, MeasuredDevice } from "./validator.ts";
 
 /** What to run. */
 export interface PurityTask {
@@ -15,6 +17,8 @@ export interface PurityTask {
   readonly rounds: number;
   /** Seed of everything random. */
   readonly seed: number;
+  /** Where the buses work; that of the run around whoever asks, if left out. */
+  readonly device?: MeasuredDevice;
 }
 
 /** What came out. */
@@ -23,6 +27,8 @@ export interface PurityAnswer {
   readonly outputs: Readonly<Record<string, readonly string[]>>;
   /** Folds by semiring. */
   readonly folds: Readonly<Record<string, string>>;
+  /** What ran on a GPU. */
+  readonly counts: DeviceCounts;
 }
 
 interface WorkerScope {
@@ -31,7 +37,14 @@ interface WorkerScope {
 }
 
 /** Runs a task. */
-async function answer({ rules, rounds, seed }: PurityTask): Promise<PurityAnswer> {
+async function answer(task: PurityTask): Promise<PurityAnswer> {
+  const { value, counts } = await onDevice(task.device ?? "cpu", () => resultsOf(task));
+  return { ...value, counts };
+}
+
+async function resultsOf(
+  { rules, rounds, seed }: PurityTask,
+): Promise<Omit<PurityAnswer, "counts">> {
   const outputs: Record<string, readonly string[]> = {};
   for (const subject of [...PURE, ...plantedRules()]) {
     if (rules.includes(subject.name)) {
@@ -46,15 +59,17 @@ async function answer({ rules, rounds, seed }: PurityTask): Promise<PurityAnswer
 export async function runElsewhere(task: PurityTask): Promise<PurityAnswer> {
   const worker = new Worker(import.meta.url, { type: "module" });
   try {
-    return await new Promise((resolve, reject) => {
+    const answer = await new Promise<PurityAnswer>((resolve, reject) => {
       worker.onmessage = ({ data }) =>
         data.error === undefined ? resolve(data) : reject(new Error(data.error));
       worker.onerror = (event) => {
         event.preventDefault();
         reject(new Error(event.message));
       };
-      worker.postMessage(task);
+      worker.postMessage({ device: deviceOfRun(), ...task });
     });
+    addToRun(answer.counts);
+    return answer;
   } finally {
     worker.terminate();
   }

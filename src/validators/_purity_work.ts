@@ -6,12 +6,14 @@
  * a bus with workers, in another thread. Whatever the form, the outputs must have the same bytes after each round.
  */
 
-import { type Page, StateBus, type Table } from "../bus/mod.ts";
+import type { Page, StateBus, Table } from "../bus/mod.ts";
 import { SeededRandom } from "../log/seeded_random.ts";
 import { defineRule, type Rule } from "../propagation/mod.ts";
 import { table } from "../schema/mod.ts";
 import { GROUPS, INPUT_BYTES, INPUTS } from "./_purity_rules.ts";
 import type { SideEffectWatch } from "./_purity_watch.ts";
+import { openBus } from "./device_run.ts";
+import type { MeasuredDevice } from "./validator.ts";
 
 /** Pages that a faulty rule could hold on to. */
 export interface Held {
@@ -51,6 +53,8 @@ export interface PurityForm {
   readonly workers?: number;
   /** Watches what the rule does beside its work. */
   readonly watch?: SideEffectWatch;
+  /** Where the bus works, if not where the run around it says; a rule in WGSL runs its twin on the `cpu`. */
+  readonly device?: MeasuredDevice;
 }
 
 const COLUMNS = { key: "u8", value: "i32" } as const;
@@ -62,8 +66,8 @@ const MODULE = new URL("./_purity_rules.ts", import.meta.url).href;
 
 /** Runs a rule; gives its output after each round, as text. */
 export async function runSubject(subject: PuritySubject, form: PurityForm): Promise<string[]> {
-  const { workers = 0 } = form;
-  await using bus = await StateBus.open({ memoryLimitBytes: MEMORY_BYTES, workers });
+  const { workers = 0, device } = form, where = device === undefined ? {} : { device };
+  await using bus = await openBus({ memoryLimitBytes: MEMORY_BYTES, workers, ...where });
   const run = new SubjectRun(bus, subject, form);
   return await run.rounds();
 }
@@ -126,7 +130,11 @@ class SubjectRun {
       return;
     }
     const held = { stranger: live(stranger), input: live(pages[0]) };
-    const { version, compute, ...rest } = subject.rule(held);
+    const given = subject.rule(held), { version, compute, ...rest } = given;
+    if (given.wgsl !== undefined) {
+      bus.rule(given, options);
+      return;
+    }
     const rule = full
       ? defineRule({ version, compute })
       : defineRule({ version, compute, ...rest });

@@ -5,11 +5,12 @@
  * its times.
  */
 
-import { type Page, StateBus } from "../bus/mod.ts";
+import type { Page, StateBus } from "../bus/mod.ts";
 import { MemoryStorage } from "../log/mod.ts";
 import { SeededRandom } from "../log/seeded_random.ts";
 import { DeltaBatch } from "../physical/mod.ts";
 import { defineRule } from "../propagation/mod.ts";
+import { openBus } from "./device_run.ts";
 
 const TICKS = 60;
 const ROWS = 50;
@@ -26,7 +27,7 @@ export async function sampleLog(seed: number): Promise<MemoryStorage> {
   const storage = new MemoryStorage();
   const random = new SeededRandom(seed);
   for (let incarnation = 0; incarnation < 2; incarnation++) {
-    const bus = await StateBus.open({
+    const bus = await openBus({
       storage,
       shards: SAMPLE_SHARDS,
       durability: "group",

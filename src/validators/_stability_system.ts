@@ -12,8 +12,9 @@
  * Lewy, 1928); the oscillators step by the semi-implicit method of Euler, which keeps their energy bounded.
  */
 
-import { type Page, StateBus } from "../bus/mod.ts";
+import type { Page, StateBus } from "../bus/mod.ts";
 import { defineRule, type Rule, type RuleOutput } from "../propagation/mod.ts";
+import { openBus } from "./device_run.ts";
 
 /** What the system is. */
 export interface SystemPlan {
@@ -147,7 +148,7 @@ export class SystemOnBus {
 
   /** Opens a bus in memory, all cells cold and at rest. */
   static async open(plan: SystemPlan): Promise<SystemOnBus> {
-    const bus = await StateBus.open({ memoryLimitBytes: 2 ** 24 });
+    const bus = await openBus({ memoryLimitBytes: 2 ** 24 });
     const system = new SystemOnBus(bus, plan);
     await bus.tick();
     return system;

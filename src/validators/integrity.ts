@@ -11,7 +11,6 @@
  * directory, and must cost nothing but the time to begin with an older one.
  */
 
-import { StateBus } from "../bus/mod.ts";
 import {
   auditLog,
   FileStorage,
@@ -31,6 +30,7 @@ import {
 import { isFound } from "./_planted_fault.ts";
 import { sampleLog } from "./_sample_log.ts";
 import { plantedNotes, plantedResults } from "./catalogue.ts";
+import { openBus } from "./device_run.ts";
 import { loadFlights, readFlights } from "./flights.ts";
 import { leftOutInMemory } from "./_own_state.ts";
 import type { Measured, PlantedResult, Validator, ValidatorContext } from "./validator.ts";
@@ -135,7 +135,7 @@ async function auditFlights(progress: (text: string) => void): Promise<LogAudit>
   const dir = await Deno.makeTempDir({ prefix: "mmsb-integrity-" });
   try {
     const flights = await readFlights();
-    const bus = await StateBus.open({ dir, durability: "group" });
+    const bus = await openBus({ dir, durability: "group" });
     for await (const step of loadFlights(bus, flights)) {
       progress(`${text(step.flights)} of ${text(flights.count)} flights loaded`);
     }

@@ -21,6 +21,7 @@
 import type { MemoryOutcome, MemoryPlan } from "./_memory_measure.ts";
 import type { ReclaimOutcome } from "./_memory_reclaim.ts";
 import { DEATHS_A_TICK, MIXED_SIZES_TEXT, type Pause } from "./_memory_work.ts";
+import { addToRun, deviceOfRun } from "./device_run.ts";
 import { plantedNotes, plantedResults } from "./catalogue.ts";
 import type { Measured, Validator, ValidatorContext } from "./validator.ts";
 
@@ -146,7 +147,10 @@ export async function measureElsewhere(
   entry = PROCESS,
 ): Promise<MemoryOutcome> {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-prompt", "--v8-flags=--expose-gc", entry, JSON.stringify(plan)],
+    args: [
+      ...["run", "-A", "--no-prompt", "--v8-flags=--expose-gc"],
+      ...[entry, JSON.stringify(plan), deviceOfRun()],
+    ],
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -160,6 +164,7 @@ export async function measureElsewhere(
       const told = JSON.parse(line);
       if (told.progress !== undefined) progress(told.progress);
       outcome = told.outcome ?? outcome;
+      addToRun(told.counts);
     }
   }
   const { code } = await child.status;

@@ -24,7 +24,15 @@ const SABOTAGED: Readonly<Record<number, readonly string[]>> = {
 const planted = [{ id: "rule-clock", found: false }];
 const pause = { clockMs: 3.5, ownMs: 3.5 };
 const times = { seconds: 10, ticks: 1, rows: 1000, wrongPages: 1, workers: 0, rowsOfWorkers: 0 };
-const verdict = { compared: 2, agreed: 1, found: ["x"], effects: 1, runs: 1, incremental: 0 };
+const verdict = {
+  compared: 2,
+  agreed: 1,
+  found: ["x"],
+  effects: 1,
+  runs: 1,
+  incremental: 0,
+  shaders: 0,
+};
 
 /** What each validator says of an outcome in which everything is wrong, and nothing is infinite. */
 const WRONG: Readonly<Record<number, () => Figures>> = {

@@ -8,10 +8,11 @@
  * then lie at many different ticks. Halfway some rules are bound again with another version.
  */
 
-import { type Explanation, type Page, type RuleHandle, StateBus } from "../bus/mod.ts";
+import type { Explanation, Page, RuleHandle, StateBus } from "../bus/mod.ts";
 import { SeededRandom } from "../log/seeded_random.ts";
 import { DeltaBatch } from "../physical/mod.ts";
 import { defineRule, type Rule } from "../propagation/mod.ts";
+import { openBus } from "./device_run.ts";
 import type { PlantedResult } from "./validator.ts";
 
 /** How large it is. */
@@ -114,7 +115,7 @@ export class ProvenanceWork {
 
   /** Makes the pages and binds the rules. */
   static async begin(dir: string, plan: ProvenancePlan): Promise<ProvenanceWork> {
-    const work = new ProvenanceWork(await StateBus.open({ dir }), plan);
+    const work = new ProvenanceWork(await openBus({ dir }), plan);
     await work.#build();
     return work;
   }

@@ -27,9 +27,11 @@ import {
   PURE,
   SEMIRINGS,
 } from "./_purity_subjects.ts";
+import { SHADERS, WRONG_SHADERS } from "./_purity_shaders.ts";
 import { SideEffectWatch } from "./_purity_watch.ts";
 import { type PurityForm, type PuritySubject, runSubject } from "./_purity_work.ts";
 import { plantedNotes, plantedResults } from "./catalogue.ts";
+import { type DeviceRun, runAround } from "./device_run.ts";
 import type { Measured, PlantedResult, Validator, ValidatorContext } from "./validator.ts";
 
 const ROUNDS = 150;
@@ -78,6 +80,8 @@ export interface PurityVerdict {
   runs: number;
   /** Those of them that did with changes. */
   incremental: number;
+  /** Runs of rules in WGSL whose results were compared with their twins'. */
+  shaders: number;
 }
 
 /** What was measured. */
@@ -104,8 +108,56 @@ export async function measurePurity(
     await checkRule(subject, { rounds, seed }, elsewhere, verdict);
   }
   for (const ring of SEMIRINGS) checkRing(ring, columnOf(ring, seed), verdict, elsewhere);
+  const run = runAround();
+  if (run?.isCertain) await checkShaders(run, { rounds, seed }, verdict, progress);
   progress("planted faults");
   return { verdict, planted: await plant(faulty, seed) };
+}
+
+/** Compares rules in WGSL with their twins, and looks whether those with a fault are found. */
+async function checkShaders(
+  run: DeviceRun,
+  form: PurityForm,
+  verdict: PurityVerdict,
+  progress: (text: string) => void,
+): Promise<void> {
+  for (const subject of SHADERS) {
+    progress(`rule ${subject.name}`);
+    await checkShader(run, subject, form, verdict);
+  }
+  for (const { finds, ...subject } of WRONG_SHADERS) {
+    progress(`rule ${subject.name}`);
+    const found = newVerdict();
+    await checkShader(run, subject, { ...form, rounds: ROUNDS_PLANTED }, found);
+    const isFound = found.found.some((text) => finds.test(text));
+    expect(`${subject.name} was not found: ${found.found.join(", ")}`, isFound, verdict);
+  }
+}
+
+/** Runs a rule in WGSL on the GPU, again, among other pages, and its twin on the CPU. */
+async function checkShader(
+  run: DeviceRun,
+  subject: PuritySubject,
+  form: PurityForm,
+  verdict: PurityVerdict,
+): Promise<void> {
+  const { name } = subject, onGpu = { ...form, device: "gpu" } as const;
+  try {
+    const expected = await runSubject(subject, { ...form, device: "cpu" });
+    const compare = async (what: string, form: PurityForm) => {
+      const before = run.counts.rules;
+      compareAll(`${name}, ${what}`, expected, await runSubject(subject, form), verdict);
+      expect(`${name}, ${what}: it never ran there`, run.counts.rules > before, verdict);
+      verdict.shaders += run.counts.rules - before;
+    };
+    await compare("on the GPU", onGpu);
+    await compare("on the GPU again", onGpu);
+    await compare("on the GPU after unrelated work", { ...onGpu, unrelated: true });
+    expect(`${name} has the same output in all rounds`, new Set(expected).size > 1, verdict);
+  } catch (error) {
+    if (!isMmsbError(error)) throw error;
+    expect(`${name}: ${error.message}`, false, verdict);
+  }
 }
 
 /** Looks whether each of the faulty is found, and by what it did. */
@@ -136,7 +188,7 @@ async function plant(rules: readonly PlantedRule[], seed: number): Promise<Plant
 }
 
 function newVerdict(): PurityVerdict {
-  return { compared: 0, agreed: 0, found: [], effects: 0, runs: 0, incremental: 0 };
+  return { compared: 0, agreed: 0, found: [], effects: 0, runs: 0, incremental: 0, shaders: 0 };
 }
 
 /** Runs a rule in all forms that it can be had in. */
@@ -232,6 +284,15 @@ export function purityMetrics({ verdict, planted }: PurityOutcome): Record<strin
   };
 }
 
+function shaderNotes({ shaders }: PurityVerdict): string[] {
+  if (shaders === 0) return [];
+  return [
+    `${SHADERS.length} rules in WGSL ran ${
+      text(shaders)
+    } times on the GPU and gave what their twins on the CPU gave, byte for byte, or are named below; ${WRONG_SHADERS.length} with a fault were to be found`,
+  ];
+}
+
 function notesOf({ verdict, planted }: PurityOutcome): string[] {
   return [
     `${text(PURE.length)} rules over pages and a table (${text(verdict.runs)} runs watched, ${
@@ -240,6 +301,7 @@ function notesOf({ verdict, planted }: PurityOutcome): string[] {
       text(verdict.compared)
     } results compared: ${AGAIN} times again, after unrelated work, in full, in another thread, on a bus with ${WORKERS} workers`,
     "around each run the bytes of all pages but its outputs were compared, its parameters and globals; clocks and chance were listened to",
+    ...shaderNotes(verdict),
     ...plantedNotes(planted),
     ...verdict.found.slice(0, 5),
   ];

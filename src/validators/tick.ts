@@ -21,6 +21,7 @@ import {
   WORDS,
 } from "./_tick_work.ts";
 import { plantedNotes, plantedResults } from "./catalogue.ts";
+import { openBus } from "./device_run.ts";
 import type { Measured, PlantedResult, Validator, ValidatorContext } from "./validator.ts";
 
 const PLAN: Omit<TickPlan, "seed"> = {
@@ -87,7 +88,7 @@ export async function measureTicks(
     let measured: Omit<TickOutcome, "wrongPages" | "planted">, wrongPages: number;
     let planted: PlantedResult[];
     {
-      await using bus = await StateBus.open(options);
+      await using bus = await openBus(options);
       const pages = await bindAll(bus, plan, reads);
       measured = await timeTicks(bus, plan, { pages, model }, progress);
       model.derive();
@@ -122,7 +123,7 @@ function plantBytes(
 async function plantLostRule(seed: number): Promise<PlantedResult> {
   const plan = { pages: 200, derived: 100, rows: 100, warmUp: 0, ticks: 5, seed };
   const reads = readsOf(plan), model = new TickModel(plan, reads);
-  await using bus = await StateBus.open({ memoryLimitBytes: MEMORY_BYTES });
+  await using bus = await openBus({ memoryLimitBytes: MEMORY_BYTES });
   const pages = await bindAll(bus, plan, reads, 0);
   const { fired: [ran, due] } = await timeTicks(bus, plan, { pages, model }, () => {});
   model.derive();

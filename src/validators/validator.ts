@@ -24,6 +24,39 @@ export type ValidatorStatus = "passed" | "failed" | "not built" | "skipped";
 /** When a write counts as done: the mode in which a validator ran the bus that it measured. */
 export type MeasuredDurability = "memory" | "buffered" | "group" | "always";
 
+/** Where the validators' buses apply batches and run rules, as `StateBus.open` has it; `cpu` where nothing is said. */
+export type MeasuredDevice = "cpu" | "gpu" | "auto";
+
+/** What really ran on a GPU. */
+export interface DeviceCounts {
+  /** Batches that were applied there. */
+  readonly batches: number;
+  /** Their rows. */
+  readonly rows: number;
+  /** Runs of rules in WGSL. */
+  readonly rules: number;
+}
+
+/** The device of a run that asked for one, and what ran on it. */
+export interface RunDevice {
+  /** What was asked for. */
+  readonly asked: Exclude<MeasuredDevice, "cpu">;
+  /** Whether there is one: `ready`, `none` where there is no adapter, otherwise what became of it. */
+  readonly state: string;
+  /** Why there is none, or why it is not used; empty where all is well. */
+  readonly reason: string;
+  /** What it is; absent where there is none. */
+  readonly adapter?: {
+    readonly name: string;
+    readonly vendor: string;
+    readonly driver: string;
+    /** Whether it computes on the CPU: what comes out is right, times say nothing of a GPU. */
+    readonly isSoftware: boolean;
+  };
+  /** What ran on it, in all processes and threads of the run. */
+  readonly counts: DeviceCounts;
+}
+
 /** What a validator is given. */
 export interface ValidatorContext {
   /** Whether to do a short form of the work; figures count against the `quickTarget` of a metric. */
