@@ -30,6 +30,8 @@ export interface Row {
   readonly met: boolean;
   /** Hash of the result, equal on both sides. */
   readonly hash: string;
+  /** More of it in numbers, for `--json`. */
+  readonly figures?: Readonly<Record<string, number | string | boolean>>;
 }
 
 /** Medians of both sides and the ratios of the rounds. */

@@ -26,6 +26,7 @@ import { stabilitySuite } from "./stability.ts";
 import { throughputSuite } from "./throughput.ts";
 import type { EnumerationResult } from "./_enumeration_worker.ts";
 import type { EnumerationCounts, EnumerationOptions } from "./crash_enumeration.ts";
+import { gpuSuite } from "./gpu.ts";
 import { killProcesses } from "./kill.ts";
 import { exploreRings, runRings } from "./rings.ts";
 import { runRuleWorkers } from "./rule_workers.ts";
@@ -74,6 +75,7 @@ function suitesOf({ kills }: StressArguments): StressSuite[] {
       "1,000 simulated networks of 5 nodes: all messages in causal order, none twice, none lost",
       (options) => runNetworks(options),
     ),
+    gpuSuite,
     {
       name: "ring-interleavings",
       summary:
