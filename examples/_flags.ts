@@ -49,7 +49,8 @@ function parsed(names: readonly string[]): Record<string, string | undefined> {
   }
 }
 
-function numberOf(name: string, flag: NumberFlag, text: string | undefined): number {
+/** Reads a number; ends the program where it is none, or too small or large. */
+export function numberOf(name: string, flag: NumberFlag, text: string | undefined): number {
   const { min, max, value, isWhole = false } = flag;
   if (text === undefined) return value;
   const number = text.trim() === "" ? NaN : Number(text);

@@ -10,7 +10,7 @@ export async function removeOldRun(dir: string): Promise<void> {
     if (error instanceof Deno.errors.NotFound) return [];
     throw error;
   });
-  const known = /^(meta\.json|lock|arena|checkpoints|archive|lane-\d+)$/;
+  const known = /^(meta\.json|device\.json|lock|arena|checkpoints|archive|lane-\d+)$/;
   const other = entries.find(({ name }) => !known.test(name));
   if (other !== undefined) {
     throw new Error(`Cannot begin anew in ${dir}, where "${other.name}" is: give another --dir`);
