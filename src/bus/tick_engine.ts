@@ -583,7 +583,7 @@ export class TickEngine {
     open: boolean,
     startedMs: number,
   ): WaveTick {
-    const { waves } = this, store = this.#store, tick = this.tick + 1;
+    const { waves } = this, tick = this.tick + 1;
     waves.begin(tick);
     const setsMetadata = open && this.staging.metadata.length > 0;
     waves.comingMetadata = setsMetadata ? (page) => this.staging.metadataOf(page) : undefined;

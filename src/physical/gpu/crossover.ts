@@ -206,9 +206,9 @@ function crossingOf(points: readonly CrossoverPoint[]): number | null {
 /** Pages that only serve measuring. */
 export class TrialPages implements ApplyPages {
   /** Where they stand. */
-  readonly arena = new SharedArena(2 * PAGES * PAGE_BYTES);
+  readonly arena: SharedArena = new SharedArena(2 * PAGES * PAGE_BYTES);
   /** Their table. */
-  readonly table = new PageTable(PAGES);
+  readonly table: PageTable = new PageTable(PAGES);
 
   /** Makes them. */
   constructor() {
