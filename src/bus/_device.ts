@@ -116,7 +116,7 @@ export class OpenedDevice implements TickDevice {
         await thread.close();
         return without(reason, adapter && { adapter });
       };
-      if (state !== "ready") return await refuse(reason);
+      if (state !== "ready") return await refuse(`${reason}; \`mmsb doctor\` says what to do`);
       if (asked === "auto" && adapter?.isSoftware !== false) {
         return await refuse(`${adapter?.name ?? "the adapter"} computes on the CPU`);
       }

@@ -28,7 +28,7 @@ export interface DeviceAdapter {
   readonly vendor: string;
   /** Its family; empty where the driver does not say. */
   readonly architecture: string;
-  /** What the driver says of itself besides; empty where it says nothing. */
+  /** What the driver says of itself; empty where it says nothing, as in Deno 2.9. */
   readonly driver: string;
   /** Whether it computes on the CPU: right for tests, no gain in speed. */
   readonly isSoftware: boolean;
@@ -94,13 +94,19 @@ export interface DeviceStatistics {
   readonly resident: { readonly pages: number; readonly kept: number; readonly bytes: number };
   /** Times that copies were brought into step. */
   readonly syncs: number;
-  /** Rules in WGSL: runs and steps on the device, runs checked against the twin, runs of twins where the device failed. */
+  /** Rules in WGSL. */
   readonly rules: {
+    /** Runs on the device. */
     readonly runs: number;
+    /** Steps of those. */
     readonly steps: number;
+    /** Runs that were checked against the twin. */
     readonly checks: number;
+    /** Runs of twins in the place of shaders whose device failed. */
     readonly twins: number;
+    /** Bytes of pages that went to the device for them. */
     readonly uploadedBytes: number;
+    /** Bytes that came back. */
     readonly readBytes: number;
   };
   /** Buffers on the device, of all buses of this thread together, as of the last job of this one. */
@@ -152,6 +158,22 @@ const NOTHING: DeviceTransfer = { pages: 0, bytes: 0 };
  * else assert.notEqual(reason, "");
  * assert.equal(page.location, uses);
  * assert.equal(page.read(0, 1)[0], 7);
+ * ```
+ *
+ * @example Only what changed goes up
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { StateBus } from "@mmsb/mmsb";
+ *
+ * await using bus = await StateBus.open({ device: "gpu" });
+ * const page = bus.createPage({ size: 65_536 });
+ * await bus.tick();
+ * const whole = await bus.device.prefetch([page]);
+ * await bus.commit(() => page.write(0, Uint8Array.of(7)));
+ * const changed = await bus.device.sync();
+ * const isThere = bus.device.status.uses === "gpu";
+ * assert.equal(whole.bytes, isThere ? 65_536 : 0);
+ * assert.equal(changed.bytes, isThere ? 4 : 0); // a word
  * ```
  */
 export class BusDevice {

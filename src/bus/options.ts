@@ -129,7 +129,8 @@ export interface OpenOptions {
   /**
    * What applies batches and runs rules in WGSL: `cpu`, the default; `gpu`, a GPU wherever it has a kernel, a software one
    * too; `auto`, a hardware GPU for batches from the size on that was measured to be faster there. What comes out, the
-   * log too, is the same. Where no GPU can be had the bus works without, and `bus.opened.device` says why. Not for `arena: "mmap"`.
+   * log too, is the same but for floats of those rules. Where no GPU can be had the bus works without, and `bus.opened.device` says why. Needs
+   * `--allow-read` for the module of its thread; not for `arena: "mmap"`.
    */
   readonly device?: "cpu" | "gpu" | "auto";
   /** Open without the right to write: needs no lock, and reads what is whole of a damaged log. */

@@ -112,7 +112,7 @@ import { type EngineCounts, readOnlyError, roomOf, TickEngine } from "./tick_eng
 import type { Transaction, TransactionDefaults } from "./transaction.ts";
 
 const PAGE_KEYS = ["size", "name", "metadata", "shard"];
-const NO_DEVICE = 'it was opened with device "cpu"';
+const NO_DEVICE = 'the bus was opened with device "cpu"';
 
 /**
  * A memory-mapped state bus.
@@ -527,7 +527,8 @@ export class StateBus implements AsyncDisposable {
    *
    * @param code What {@linkcode defineRule} made, which runs on this thread; or the URL of a module that
    * exports it, which is loaded before the next tick and can run on workers. A rule with a shader (`wgsl`) can stand here as it
-   * is; on a bus with a device that runs in place of `compute`, in the same tick and to the same bytes (docs/gpu.md).
+   * is; on a bus with a device that runs in place of `compute`, in the same tick, to the same integers and to floats
+   * within its tolerance (docs/gpu.md).
    * @param binding Name, inputs, outputs; state, parameters, mode; `replace`, to put it in the place of the rule
    * of that name in one step.
    * @returns The rule's handle.

@@ -40,6 +40,18 @@ export interface FoundAdapter {
 const SOFTWARE_NAMES =
   /llvmpipe|lavapipe|softpipe|swiftshader|software|basic render|warp\b|paravirtual/i;
 
+/** Makers by the numbers that Deno gives in the place of names: those of PCI, and of Khronos for Mesa's software. */
+const MAKERS: Readonly<Record<string, string>> = {
+  "4098": "AMD",
+  "4203": "Apple",
+  "4318": "NVIDIA",
+  "5045": "Arm",
+  "5140": "Microsoft",
+  "20803": "Qualcomm",
+  "32902": "Intel",
+  "65541": "Mesa",
+};
+
 /** Limits that a batch, a rule or the doctor looks at; a device is asked for all that the adapter has. */
 export const LIMIT_NAMES = [
   "maxBindGroups",
@@ -107,15 +119,17 @@ export async function requestDevice(
 }
 
 function reportOf(adapter: GPUAdapter): GpuAdapterReport {
-  const { vendor, architecture, device, description } = adapter.info;
-  const name = clip(description || device || vendor || "") || "unnamed adapter";
+  const { vendor: maker = "", architecture, device = "", description } = adapter.info;
+  const vendor = Object.hasOwn(MAKERS, maker) ? MAKERS[maker] : maker;
+  const name = clip(description || device || vendor) || "unnamed adapter";
   const limits: Record<string, number> = {};
   for (const limit of LIMIT_NAMES) limits[limit] = limitOf(adapter, limit);
   return Object.freeze({
     name,
-    vendor: clip(vendor ?? ""),
+    vendor: clip(vendor),
     architecture: clip(architecture ?? ""),
-    driver: clip(device ?? ""),
+    // Deno 2.9 gives the number of the card there, and says nothing of the driver.
+    driver: /^\d+$/.test(device) ? "" : clip(device),
     isSoftware: saysFallback(adapter) || SOFTWARE_NAMES.test(name),
     limits: Object.freeze(limits),
     features: Object.freeze([...adapter.features].map(String).sort()),

@@ -77,10 +77,10 @@ export class DeviceWatch {
   }
 
   /** Whether the device is gone; waits a moment for the word of it, which comes behind the call that failed. */
-  async lostSoon(): Promise<boolean> {
+  async lostSoon(waitMs: number = LOSS_MS_MAX): Promise<boolean> {
     if (this.isLost) return true;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, LOSS_MS_MAX));
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, waitMs));
     await Promise.race([this.loss, late]);
     clearTimeout(timer);
     return this.isLost;
@@ -117,6 +117,11 @@ export class DeviceWatch {
     const error = this.#error;
     this.#error = undefined;
     return error;
+  }
+
+  /** Promises whose outcome nobody needs and that have not settled. */
+  get unsettled(): number {
+    return this.#settling.size;
   }
 
   /** Takes a promise whose outcome nobody needs; closing waits for it. */

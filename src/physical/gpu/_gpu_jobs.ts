@@ -41,6 +41,7 @@ const ASKS = new Map<string, AskHandler>([
   ["statistics", ({ device, pool, pages }) => ({
     buffers: device.buffers,
     bufferBytes: device.bufferBytes,
+    unsettled: device.unsettled,
     pool: pool.statistics(),
     pages: pages.statistics(),
   })],

@@ -6,9 +6,14 @@
  */
 
 import { checkInteger, checkKeys, checkNumber, checkType, isMmsbError } from "../../base/mod.ts";
+import { monotonicNowMs } from "../../temporal/mod.ts";
 import type { DeviceWatch } from "./_device_watch.ts";
 import { checkShaderText, SHADER_CHARACTERS_MAX } from "./_shader_limits.ts";
+import { nextTurn } from "./_thread_turns.ts";
 import { clip, deviceLost, type ShaderMessage, shaderRefused, textOf } from "./gpu_errors.ts";
+
+/** Milliseconds of a compilation from which on the word of a loss is waited for, and how long. */
+const SLOW_MS = 500;
 
 /** Options of a pipeline. */
 export interface PipelineOptions {
@@ -34,16 +39,23 @@ export async function compileShader(
   checkOptions(options);
   const { entry, layout = "auto", constants, lineOffset = 0 } = options;
   const label = clip(options.label);
-  checkShaderText(label, code, lineOffset);
+  const { limits } = watch.device;
+  checkShaderText(label, code, lineOffset, limits?.maxComputeWorkgroupStorageSize ?? Infinity);
   const what = `compile shader "${label}"`;
+  const beganMs = monotonicNowMs();
   const module = await compileModule(watch, what, code, { label, lineOffset });
   try {
-    return await watch.checked(what, () =>
+    const pipeline = await watch.checked(what, () =>
       watch.device.createComputePipeline({
         label,
         layout,
         compute: { module, entryPoint: entry, constants },
       }));
+    // A driver may lose the device by what it cannot compile, after some time, and the word of it comes later.
+    await nextTurn();
+    if (monotonicNowMs() - beganMs > SLOW_MS) await watch.lostSoon(SLOW_MS);
+    watch.checkAlive(what);
+    return pipeline;
   } catch (error) {
     // A pipeline is refused for what its text says: no such entry point, too many invocations or bindings.
     if (watch.isLost || !isMmsbError(error, "gpu") || !isOfText(error.cause)) throw error;

@@ -4,12 +4,13 @@
  * Deno's WGSL compiler (naga) is recursive and has no limit of its own on most kinds of nesting: some thousand brackets,
  * operators or `else if` behind one another overflow its stack, and that ends the process. A private array of millions of
  * elements takes all memory or minutes. Text that a program writes gets there easily. The limits are half or less of what
- * was measured to work in a worker, and far above what people write.
+ * was measured to work in a worker, and far above what people write. Memory is looked at by _shader_memory.ts.
  *
  * Cost: a pass over the text, some 10 ns a character.
  */
 
 import { checkInteger, MmsbError } from "../../base/mod.ts";
+import { checkShaderMemory } from "./_shader_memory.ts";
 
 /** Longest text of a shader, in characters. */
 export const SHADER_CHARACTERS_MAX = 1_048_576;
@@ -28,18 +29,21 @@ const WORDS_MAX: Readonly<Record<string, number>> = {
   struct: 2000,
 };
 
-/** Most elements of an array with a length in its type, which may be kept for each invocation. */
-const ARRAY_ELEMENTS_MAX = 16_384;
-
 /** What is looked at in a text: words, numbers, and signs one by one. */
 const TOKENS = /[\p{L}_][\p{L}\p{N}_]*|\d[\w.]*|[^\s\p{L}\p{N}_]/gu;
 
 /**
  * Refuses a text that may end the process.
  *
+ * @param workgroupBytesMax What the device has for a workgroup.
  * @throws {MmsbError} `limit`, with the line of the place.
  */
-export function checkShaderText(label: string, code: string, lineOffset: number): void {
+export function checkShaderText(
+  label: string,
+  code: string,
+  lineOffset: number,
+  workgroupBytesMax: number,
+): void {
   checkInteger("length of a shader", code.length, 1, SHADER_CHARACTERS_MAX, "limit");
   const text = withoutComments(code);
   const refuse = (offset: number, what: string): never => {
@@ -61,7 +65,7 @@ export function checkShaderText(label: string, code: string, lineOffset: number)
     counts.set(word, count);
     if (count > max) refuse(token.index, `the word ${word} for the ${max + 1}th time`);
   }
-  checkArrays(text, refuse);
+  checkShaderMemory(text, workgroupBytesMax, refuse);
 }
 
 /** How deep the compiler stands: brackets that are open, and operators before this place in each of them. */
@@ -69,9 +73,14 @@ class Depth {
   readonly #open: number[] = [];
   #operators = 0;
   #below = 0;
+  #isIndexed = false;
 
   /** The depth behind a token. */
   after(token: string): number {
+    const isChained = this.#isIndexed && token === "[";
+    this.#isIndexed = token === "]";
+    // `x[0][0]` is as deep as it has indexes.
+    if (isChained) this.#operators += 1;
     switch (token) {
       case ";":
       case "{":
@@ -104,6 +113,9 @@ class Depth {
   }
 }
 
+/** What ends a line, and with it a comment, in WGSL. */
+const LINE_END = /[\n\v\f\r\u0085\u2028\u2029]/g;
+
 /** The text with each character of a comment as a space; comments of WGSL nest. */
 function withoutComments(code: string): string {
   let text = "";
@@ -119,8 +131,8 @@ function withoutComments(code: string): string {
 
 function endOfComment(code: string, start: number): number {
   if (code[start + 1] === "/") {
-    const end = code.indexOf("\n", start);
-    return end < 0 ? code.length : end;
+    LINE_END.lastIndex = start;
+    return LINE_END.exec(code)?.index ?? code.length;
   }
   let open = 0;
   const signs = /\/\*|\*\//g;
@@ -130,41 +142,4 @@ function endOfComment(code: string, start: number): number {
     if (open === 0) return signs.lastIndex;
   }
   return code.length;
-}
-
-/** Lengths are numbers, or names of constants that are. */
-function checkArrays(text: string, refuse: (offset: number, what: string) => never): void {
-  const constants = new Map<string, number>();
-  for (const [, name, value] of text.matchAll(/\bconst\s+(\w+)[^=;]*=\s*(\w+)\s*;/g)) {
-    constants.set(name, integerOf(value));
-  }
-  for (const { 0: start, index } of text.matchAll(/\barray\s*</g)) {
-    const length = lengthOfArray(text, index + start.length);
-    if ((constants.get(length) ?? integerOf(length)) > ARRAY_ELEMENTS_MAX) {
-      refuse(
-        index,
-        `an array type of more than ${ARRAY_ELEMENTS_MAX} elements; in a storage buffer leave the length out`,
-      );
-    }
-  }
-}
-
-/** What stands behind the last comma of `array<…>`, where that begins at an offset; empty where it has none. */
-function lengthOfArray(text: string, start: number): string {
-  let open = 1;
-  let comma = -1;
-  const signs = /[<>,;]/g;
-  signs.lastIndex = start;
-  for (let sign = signs.exec(text); sign !== null && sign[0] !== ";"; sign = signs.exec(text)) {
-    if (sign[0] === "," && open === 1) comma = sign.index;
-    open += sign[0] === "<" ? 1 : sign[0] === ">" ? -1 : 0;
-    if (open === 0) return comma < 0 ? "" : text.slice(comma + 1, sign.index).trim();
-  }
-  return "";
-}
-
-/** The value of a literal: `64`, `64u`, `0x40u`; NaN where it is none. */
-function integerOf(literal: string): number {
-  const [, digits] = /^(0[xX][\da-fA-F]+|\d+)[iu]?$/.exec(literal) ?? [];
-  return digits === undefined ? NaN : Number(digits);
 }

@@ -27,11 +27,18 @@ const DEVICES_LOST_MAX = 16;
 /** Milliseconds before a second try to open a device, and at most. */
 const PAUSE_MS_MIN = 1000, PAUSE_MS_MAX = 60_000;
 
+/** An opening that came to nothing. */
+interface FailedOpening {
+  readonly reason: string;
+  /** Whether there was a device, which could not be used. */
+  readonly hasDevice: boolean;
+}
+
 /** The devices of one thread, one after the other. */
 export class DeviceLife {
   readonly #control: Int32Array;
   readonly #trial: ThreadTrial;
-  readonly #kept: ReadonlyMap<string, GpuAsk>;
+  readonly #kept: Map<string, GpuAsk>;
   #engine: GpuEngine | undefined;
   #adapter: GpuAdapterReport | undefined;
   #selfTest: SelfTestReport | undefined;
@@ -43,7 +50,7 @@ export class DeviceLife {
   #nextTryMs = 0;
 
   /** Of no device yet; `kept` is asked of each. */
-  constructor(control: Int32Array, trial: ThreadTrial, kept: ReadonlyMap<string, GpuAsk>) {
+  constructor(control: Int32Array, trial: ThreadTrial, kept: Map<string, GpuAsk>) {
     this.#control = control;
     this.#trial = trial;
     this.#kept = kept;
@@ -77,7 +84,7 @@ export class DeviceLife {
 
   /** Opens the first device; gives whether there is one. */
   async open(): Promise<boolean> {
-    const failed = await this.#tryToOpen();
+    const failed = await this.#tryWithKept();
     if (failed === undefined) return true;
     this.#become(failed.hasDevice ? STATE.failed : STATE.none, failed.reason);
     return false;
@@ -101,7 +108,7 @@ export class DeviceLife {
     if (!isUrgent && monotonicNowMs() < this.#nextTryMs) return true;
     const { reason } = this;
     this.#become(STATE.starting, reason);
-    const failed = await this.#tryToOpen();
+    const failed = await this.#tryWithKept();
     if (failed === undefined) return true;
     this.#nextTryMs = monotonicNowMs() + this.#pauseMs;
     this.#pauseMs = Math.min(PAUSE_MS_MAX, 2 * this.#pauseMs);
@@ -142,6 +149,11 @@ export class DeviceLife {
     if (error !== undefined) throw error;
   }
 
+  /** Promises of the device that have not settled, though what they are of is done. */
+  get unsettled(): number {
+    return this.#engine?.device.unsettled ?? 0;
+  }
+
   /** Tells coordinators where the device is gone. */
   notice(): void {
     const engine = this.#engine;
@@ -176,10 +188,16 @@ export class DeviceLife {
     }
   }
 
+  /** Opens a device, with all that is kept but what a device is lost by; gives why not where it cannot. */
+  async #tryWithKept(): Promise<FailedOpening | undefined> {
+    for (;;) {
+      const { size } = this.#kept, failed = await this.#tryToOpen();
+      if (failed === undefined || this.#kept.size === size) return failed;
+    }
+  }
+
   /** Opens a device; gives why not where it cannot. */
-  async #tryToOpen(): Promise<
-    { readonly reason: string; readonly hasDevice: boolean } | undefined
-  > {
+  async #tryToOpen(): Promise<FailedOpening | undefined> {
     const startedMs = monotonicNowMs();
     const { hasNoGpu = false, hasNoSelfTest = false, slowMs = 0 } = this.#trial;
     let device: GpuDevice | undefined;
@@ -190,7 +208,12 @@ export class DeviceLife {
       this.#adapter = device.adapter;
       this.#selfTest = undefined;
       const engine = await GpuEngine.over(device, { selfTest: !hasNoSelfTest });
-      for (const message of this.#kept.values()) await askAgain(engine, message);
+      for (const [key, message] of [...this.#kept]) {
+        // What a device is lost by would be the end of the next one, too.
+        this.#kept.delete(key);
+        await askAgain(engine, message);
+        this.#kept.set(key, message);
+      }
       this.#openMs = monotonicNowMs() - startedMs;
       if (this.#openings++ > 0) Atomics.add(this.#control, channel.W_GENERATION, 1);
       this.#engine = engine;

@@ -9,9 +9,11 @@
 
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { assert, MmsbError, reasonOf } from "../../base/mod.ts";
+import { monotonicNowMs } from "../../temporal/mod.ts";
 import * as channel from "./_channel.ts";
 import { JobReader, JobWriter } from "./_channel.ts";
 import { Staging } from "./_staging.ts";
+import { pauseMs } from "./_thread_turns.ts";
 import type {
   GpuAsk,
   ThreadAnswer,
@@ -26,6 +28,12 @@ const { JOB, STATE } = channel;
 const JOBS_KEPT = 16;
 /** Milliseconds that a thread may take to end what it does. */
 const END_MS_MAX = 2000;
+/**
+ * Milliseconds that the runtime may take, behind the exit of a thread, to unload the driver of its device: Deno 2.9 tells
+ * of the exit first, and a process that ends meanwhile may end with SIGSEGV or a corrupted heap. It takes 5 ms where
+ * the device was destroyed, 20 ms where the thread was terminated, and several times that on a busy machine.
+ */
+const UNLOAD_MS = 50, UNLOAD_TERMINATED_MS = 250;
 const NO_REPORT: ThreadReport = { reason: "", openMs: 0, devicesLost: 0 };
 
 /** A job under way. */
@@ -72,6 +80,8 @@ export class ThreadLife {
   #lastQuestion = 0;
   #news = 0;
   #isGone = false;
+  #goneMs = 0;
+  #unloadMs = UNLOAD_MS;
   #over: string | undefined;
   #fault = "";
   #report: ThreadReport = NO_REPORT;
@@ -107,6 +117,9 @@ export class ThreadLife {
     this.#worker.on("error", (error: unknown) => this.#fault = reasonOf(error));
     this.#worker.on("exit", () => {
       this.#isGone = true;
+      this.#goneMs = monotonicNowMs();
+      // One that nobody asked to end has not destroyed its device.
+      if (this.#over === undefined) this.#unloadMs = UNLOAD_TERMINATED_MS;
       this.end(this.#fault === "" ? "its thread ended" : `its thread failed: ${this.#fault}`);
       resolve();
       onExit(this);
@@ -243,7 +256,12 @@ export class ThreadLife {
    */
   async close(graceMs: number = END_MS_MAX): Promise<void> {
     this.end("it was closed");
-    if (this.#isGone) return;
+    if (!this.#isGone) await this.#untilGone(graceMs);
+    const leftMs = this.#goneMs + this.#unloadMs - monotonicNowMs();
+    if (leftMs > 0) await pauseMs(leftMs);
+  }
+
+  async #untilGone(graceMs: number): Promise<void> {
     this.#worker.ref();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((resolve) => timer = setTimeout(resolve, graceMs));
@@ -254,6 +272,7 @@ export class ThreadLife {
 
   /** Ends the thread, whatever it does; Deno 2.9 says so of one that computes, and lets it go on. */
   async terminate(): Promise<void> {
+    this.#unloadMs = UNLOAD_TERMINATED_MS;
     await this.#worker.terminate();
   }
 

@@ -21,6 +21,8 @@ import type { GpuThreadStatus, GpuTotals } from "./gpu_thread.ts";
 const START_MS_MAX = 60_000;
 /** Milliseconds that a question may take. */
 const ASK_MS_MAX = 120_000;
+/** Milliseconds after which an answer is not asked of every later device. */
+const KEPT_MS_MAX = 10_000;
 /** Threads that may be lost before the GPU is left alone. */
 const THREADS_LOST_MAX = 8;
 /** Looks at a result before the coordinator sleeps, where there are cores for both. */
@@ -239,7 +241,11 @@ export class SharedThread {
         if (life?.over !== undefined) this.#replace(life);
         throw this.#unready();
       }
-      return await this.#answered(life, message, timeoutMs, isKept() ? key : undefined);
+      const beganMs = monotonicNowMs();
+      const answer = await this.#answered(life, message, timeoutMs, isKept() ? key : undefined);
+      // Asked again, it would hold up the start of every device.
+      if (isKept() && monotonicNowMs() - beganMs > KEPT_MS_MAX) this.drop(key!);
+      return answer;
     } catch (error) {
       if (isKept()) this.drop(key!);
       throw error;

@@ -16,7 +16,7 @@ import { Staging } from "./_staging.ts";
 import { askEngine, doJob, forgetArena } from "./_gpu_jobs.ts";
 import { DeviceLife } from "./_thread_device.ts";
 import { strike } from "./_thread_faults.ts";
-import { nextTurn } from "./_thread_turns.ts";
+import { nextTurn, pauseMs } from "./_thread_turns.ts";
 import { type GpuAsk, plainError, type ThreadNews, type ThreadStart } from "./_thread_words.ts";
 
 const { JOB } = channel;
@@ -25,6 +25,8 @@ const { JOB } = channel;
 const LOOK_MS = 250;
 /** News were counted when they were posted, but may still be on their way: milliseconds to wait for them. */
 const ARRIVAL_WAITS_MAX = 5000;
+/** Promises that may wait for the event loop: some kilobytes each. */
+const UNSETTLED_MAX = 128;
 /** Nobody changes this word. */
 const NEVER = new Int32Array(new SharedArrayBuffer(4));
 
@@ -148,6 +150,8 @@ export class ThreadWork implements JobMemory {
     control[at + channel.S_RESULT_WORDS] = result.length;
     Atomics.store(control, stateAt, state);
     this.#tell();
+    // Where job follows job the loop has no time for timers, and promises pile up for ever.
+    if (this.#life.unsettled > UNSETTLED_MAX) await pauseMs(0);
   }
 
   async #answer({ id, message, key }: Ask): Promise<void> {

@@ -146,7 +146,7 @@ export function crossoverText({ rows, points }: Crossover): string {
   const figures = last === undefined
     ? ""
     : ` (${last.rows} rows: GPU ${last.gpuMs.toFixed(2)} ms, CPU ${last.cpuMs.toFixed(2)} ms)`;
-  return (rows === null ? "never" : `from ${rows} rows of 16 bytes on`) +
+  return (rows === null ? "at no size that was tried" : `from ${rows} rows of 16 bytes on`) +
     figures.slice(0, TEXT_MAX);
 }
 

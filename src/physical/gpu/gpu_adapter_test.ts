@@ -103,6 +103,18 @@ Deno.test("GpuDevice.adapter has a name also where the driver gives none", async
   assert((await nameOf({ description: "x".repeat(10_000) })).length < 1000);
 });
 
+Deno.test("GpuDevice.adapter names makers that come as numbers, and takes no card's number for a driver", async () => {
+  const aboutOf = async (info: FakeGpuOptions["info"]) => {
+    await using device = await GpuDevice.open({ gpu: new FakeGpu({ info }).gpu });
+    const { vendor, driver } = device.adapter;
+    return { vendor, driver };
+  };
+  const ofCard = await aboutOf({ vendor: "4318", device: "9008" });
+  assert.deepEqual(ofCard, { vendor: "NVIDIA", driver: "" });
+  const ofOther = await aboutOf({ vendor: "77", device: "acme 1.2" });
+  assert.deepEqual(ofOther, { vendor: "77", driver: "acme 1.2" });
+});
+
 Deno.test("GpuDevice: out of memory is `allocation`, and the refused buffer is gone", async () => {
   const fake = new FakeGpu({ memoryBytes: 4096 });
   await using device = await GpuDevice.open({ gpu: fake.gpu });

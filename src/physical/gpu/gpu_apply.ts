@@ -41,10 +41,14 @@ export type { ApplyRows, ApplyScheme } from "./_apply_plan.ts";
 
 /** Bytes of a chunk of rows, and of a window, where no number is given. */
 export const APPLY_CHUNK_BYTES = 32 * 2 ** 20;
+/** Smallest buffer for what comes back. */
+const BACK_BYTES_MIN = 65_536;
 /** Bytes of columns a row at most. */
 const COLUMN_BYTES = 20;
 /** Rows of a chunk that is grouped, at most: should they all hit one word, one lane goes through them before a driver loses patience. */
 const GROUPED_ROWS_MAX = 2 ** 18;
+/** The same for software: llvmpipe leaves the loops of a shader after 65,535 rounds, and says nothing. */
+const GROUPED_ROWS_SOFTWARE_MAX = 256;
 
 /** A batch, and the packed memory that it goes to. */
 export interface ApplyWork extends ApplyRows {
@@ -123,6 +127,15 @@ export class GpuApply {
     this.#chunkBytes = Math.min(chunkBytes, this.#bindingBytes / 4);
     this.#rowSets = [new RowSet(pool), new RowSet(pool)];
     this.#pages = [new PoolBuffer(pool, "pages"), new PoolBuffer(pool, "pages")];
+  }
+
+  /**
+   * Makes ready to read back what small batches come to, so that the first one need not wait.
+   *
+   * @throws {MmsbError} `allocation` where the device has no memory, `gpu` where it fails or is lost.
+   */
+  async prepare(): Promise<void> {
+    await Promise.all([this.#backOf(0, BACK_BYTES_MIN), this.#backOf(1, BACK_BYTES_MIN)]);
   }
 
   /**
@@ -225,8 +238,10 @@ export class GpuApply {
 
   #chunksOf(rows: ApplyRows, scheme: ApplyScheme): RowChunk[] {
     const rowsMax = Math.max(4, Math.floor(this.#chunkBytes / COLUMN_BYTES) & ~3);
+    const { isSoftware } = this.#device.adapter;
+    const groupedMax = isSoftware ? GROUPED_ROWS_SOFTWARE_MAX : GROUPED_ROWS_MAX;
     return cutRows(rows, {
-      rowsMax: scheme === "grouped" ? Math.min(rowsMax, GROUPED_ROWS_MAX) : rowsMax,
+      rowsMax: scheme === "grouped" ? Math.min(rowsMax, groupedMax) : rowsMax,
       payloadBytes: this.#chunkBytes,
       bindingBytes: this.#bindingBytes - 8,
     });
@@ -346,7 +361,7 @@ export class GpuApply {
     if (found !== undefined && found.bytes >= bytes) return found;
     found?.destroy();
     this.#backs[set] = undefined;
-    const slab = slabBytesOf(bytes, this.#bindingBytes);
+    const slab = slabBytesOf(Math.max(bytes, BACK_BYTES_MIN), this.#bindingBytes);
     return this.#backs[set] = await this.#device.readBack(slab, "results");
   }
 }

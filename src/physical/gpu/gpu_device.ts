@@ -28,6 +28,9 @@ export type { PipelineOptions } from "./_shader.ts";
 /** Longest wait for an adapter or a device where no other is given, in milliseconds. */
 const OPEN_MS_MAX = 10_000;
 
+/** Reads of no more bytes share a buffer, as making one waits for a promise of 10 ms. */
+const READ_BYTES_KEPT = 65_536;
+
 /** All flags of `GPUBufferUsage` but the two that let a buffer be mapped. */
 const USAGE_FLAGS = 0x3fc;
 
@@ -52,6 +55,8 @@ export class GpuDevice {
   readonly #watch: DeviceWatch;
   readonly #buffers = new Set<GPUBuffer>();
   #bufferBytes = 0;
+  /** Of the last small read, for the next one; reads that run at one time make more. */
+  #readBack: ReadBack | undefined;
 
   private constructor(watch: DeviceWatch, adapter: GpuAdapterReport) {
     this.adapter = adapter;
@@ -92,6 +97,11 @@ export class GpuDevice {
   /** Whether bytes are read back at once; otherwise each read takes some 10 ms more in Deno. */
   get readsEarly(): boolean {
     return this.#watch.readsEarly;
+  }
+
+  /** Promises of early reads that have not settled: they do so when the event loop has time for its timers. */
+  get unsettled(): number {
+    return this.#watch.unsettled;
   }
 
   /** Bytes of all buffers that stand. */
@@ -263,7 +273,7 @@ export class GpuDevice {
     this.checkRange(buffer, offset, bytes);
     this.checkAlive(`read ${bytes} bytes`);
     if (bytes === 0) return;
-    const back = await this.readBack(bytes);
+    const back = await this.#takeReadBack(bytes);
     try {
       await this.checked(`read ${bytes} bytes`, () => {
         this.checkRange(buffer, offset, bytes);
@@ -273,8 +283,17 @@ export class GpuDevice {
       });
       await back.read(target);
     } finally {
-      back.destroy();
+      this.#giveReadBack(back);
     }
+  }
+
+  /**
+   * Makes ready for small reads, so that the first one need not wait.
+   *
+   * @throws {MmsbError} As {@linkcode GpuDevice.readBack}.
+   */
+  async prepareReads(): Promise<void> {
+    this.#giveReadBack(await this.#takeReadBack(READ_BYTES_KEPT));
   }
 
   /**
@@ -326,6 +345,19 @@ export class GpuDevice {
     } catch (error) {
       throw gpuFailure(what, error);
     }
+  }
+
+  async #takeReadBack(bytes: number): Promise<ReadBack> {
+    if (bytes > READ_BYTES_KEPT) return await this.readBack(bytes);
+    const kept = this.#readBack;
+    this.#readBack = undefined;
+    return kept ?? await this.readBack(READ_BYTES_KEPT, "small reads");
+  }
+
+  #giveReadBack(back: ReadBack): void {
+    if (back.bytes === READ_BYTES_KEPT && this.#readBack === undefined && !this.isLost) {
+      this.#readBack = back;
+    } else back.destroy();
   }
 
   async #allocate(bytes: number, create: () => GPUBuffer): Promise<GPUBuffer> {

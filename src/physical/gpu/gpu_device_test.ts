@@ -375,7 +375,6 @@ testWithGpu(
         body("let a = 1 / 0;"),
         body("loop { let a = b; }"),
         "fn a() { b(); } fn b() { a(); } @compute @workgroup_size(1) fn main() { a(); }",
-        "var<workgroup> a: array<array<array<u32, 16000>, 16000>, 16000>; @compute @workgroup_size(1) fn main() { a[0][0][0] = 1u; }",
         "\0",
         "/* \ud800 */ x",
       ]
@@ -430,6 +429,7 @@ testWithGpu(
         `${many("const a = 1; ")} ${body("")}`,
         `${many("fn f() {} ")} ${body("")}`,
         body("var a: array<u32, 100000000>;"),
+        "var<workgroup> a: array<array<array<u32, 16000>, 16000>, 16000>; @compute @workgroup_size(1) fn main() { a[0][0][0] = 1u; }",
         body("var a: array<vec4<f32>, 0x1000000u >;"),
         `const SIZE: u32 = 50000000; var<private> a: array<u32, SIZE>; ${body("")}`,
         `${" ".repeat(2 ** 20)}${body("")}`,
@@ -481,6 +481,21 @@ testWithGpu(
     }).output();
     assert.match(new TextDecoder().decode(stdout), /^early reads: (\d+) of \1\n$/);
     assert.equal(code, 0);
+  },
+);
+
+testWithGpu(
+  "GpuDevice.read() keeps one buffer for small reads, however many run at a time",
+  async (gpu) => {
+    const buffer = gpu.createBuffer(4096, STORAGE, "b");
+    gpu.write(buffer, 0, Uint32Array.from({ length: 1024 }, (_, k) => k));
+    const targets = Array.from({ length: 5 }, () => new Uint8Array(8));
+    await Promise.all(targets.map((target, k) => gpu.read(buffer, 8 * k, target)));
+    assert.deepEqual(targets.map((target) => target[0]), [0, 2, 4, 6, 8]);
+    assert.equal(gpu.buffers, 2);
+    const large = gpu.createBuffer(131_072, STORAGE, "large");
+    await gpu.read(large, 0, new Uint8Array(131_072));
+    assert.equal(gpu.buffers, 3, "that of a large read is freed");
   },
 );
 
@@ -566,6 +581,7 @@ testWithGpu(
   "GpuDevice: random programs of buffers agree with arrays, mistakes included",
   async (gpu) => {
     const back = await gpu.readBack(128);
+    await gpu.prepareReads();
     let filler = 0;
     await fc.assert(
       fc.asyncProperty(someSteps, async (steps) => {
@@ -592,7 +608,7 @@ testWithGpu(
           }
         }
         for (const { buffer } of made) gpu.destroyBuffer(buffer);
-        assert.equal(gpu.buffers, 1, "all but the read-back is freed");
+        assert.equal(gpu.buffers, 2, "all but the read-back and that of small reads is freed");
       }),
       { numRuns: 60 },
     );

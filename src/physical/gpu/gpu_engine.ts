@@ -83,7 +83,8 @@ export class GpuEngine {
     { selfTest = true }: Pick<GpuEngineOptions, "selfTest"> = {},
   ): Promise<GpuEngine> {
     const engine = new GpuEngine(device);
-    await engine.kernels.prepare();
+    // What waits for promises of the driver waits while kernels are compiled.
+    await Promise.all([engine.apply.prepare(), device.prepareReads(), engine.kernels.prepare()]);
     if (selfTest) await engine.#test();
     return engine;
   }

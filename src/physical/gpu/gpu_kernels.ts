@@ -9,11 +9,12 @@
  * All buffers are whole bindings, so none is larger than the device binds (`GpuDevice.createBuffer` sees to it). More
  * workgroups than fit one dimension of a dispatch go over two.
  *
- * Cost: nine pipelines, compiled once a device; encoding makes a bind group a call.
+ * Cost: ten pipelines, compiled once a device; encoding makes a bind group a call.
  */
 
 import { assert, checkInteger, MmsbError } from "../../base/mod.ts";
 import type { GpuDevice } from "./gpu_device.ts";
+import { blockCount, CHANGED_BLOCKS_WGSL } from "./kernels/changed_blocks.ts";
 import { COMBINE_SIGNED_WGSL, COMBINE_UNSIGNED_WGSL, isSignedAtomic } from "./kernels/combine.ts";
 import { COMPARE_WGSL, COMPARE_WORDS } from "./kernels/compare.ts";
 import { COPY_WGSL } from "./kernels/copy.ts";
@@ -28,6 +29,7 @@ const SHADERS = {
   copy: COPY_WGSL,
   zero: ZERO_WGSL,
   compare: COMPARE_WGSL,
+  changedBlocks: CHANGED_BLOCKS_WGSL,
   maskedMerge: MASKED_MERGE_WGSL,
   sparseResolve: SPARSE_RESOLVE_WGSL,
   sparseWrite: SPARSE_WRITE_WGSL,
@@ -99,10 +101,11 @@ export class GpuKernels {
    * @throws {MmsbError} `gpu` where the device is lost, `usage` where its compiler refuses one.
    */
   async prepare(): Promise<void> {
-    for (const [name, code] of Object.entries(SHADERS) as [KernelName, string][]) {
-      if (this.#pipelines.has(name)) continue;
+    const shaders = Object.entries(SHADERS) as [KernelName, string][];
+    await Promise.all(shaders.map(async ([name, code]) => {
+      if (this.#pipelines.has(name)) return;
       this.#pipelines.set(name, await this.#device.pipeline(code, { label: name }));
-    }
+    }));
   }
 
   /**
@@ -274,6 +277,22 @@ export class GpuKernels {
     });
   }
 
+  /**
+   * The kernel that finds changed blocks of a page, for a recorded sequence: bindings before, after, list, packed.
+   *
+   * @param words Words of the page.
+   * @returns The pipeline, and how many workgroups it takes.
+   * @throws {MmsbError} `usage` before the kernels are prepared.
+   */
+  blocks(
+    words: number,
+  ): { readonly pipeline: GPUComputePipeline; readonly groups: readonly [number, number] } {
+    return {
+      pipeline: this.#pipeline("changedBlocks"),
+      groups: this.#groups(blockCount(words)),
+    };
+  }
+
   #tiles(
     encoder: GPUCommandEncoder,
     name: KernelName,
@@ -298,13 +317,9 @@ export class GpuKernels {
     groups: number,
     buffers: Readonly<Record<number, GPUBuffer>>,
   ): void {
-    const pipeline = this.#pipelines.get(name);
-    if (pipeline === undefined) {
-      throw new MmsbError("usage", `Cannot run kernel ${name}: call prepare() and await it first`);
-    }
+    const pipeline = this.#pipeline(name);
     if (groups === 0) return;
-    const x = Math.min(groups, this.workgroupsMax), y = Math.ceil(groups / x);
-    assert(y <= this.workgroupsMax, "a dispatch fits two dimensions");
+    const [x, y] = this.#groups(groups);
     const entries = Object.entries(buffers)
       .map(([binding, buffer]) => ({ binding: Number(binding), resource: { buffer } }));
     const pass = encoder.beginComputePass({ label: name });
@@ -315,6 +330,18 @@ export class GpuKernels {
     );
     pass.dispatchWorkgroups(x, y);
     pass.end();
+  }
+
+  #pipeline(name: KernelName): GPUComputePipeline {
+    const pipeline = this.#pipelines.get(name);
+    if (pipeline !== undefined) return pipeline;
+    throw new MmsbError("usage", `Cannot run kernel ${name}: call prepare() and await it first`);
+  }
+
+  #groups(groups: number): readonly [number, number] {
+    const x = Math.min(groups, this.workgroupsMax), y = Math.ceil(groups / x);
+    assert(y <= this.workgroupsMax, "a dispatch fits two dimensions");
+    return [x, y];
   }
 
   #checkTwo(one: GPUBuffer, other: GPUBuffer): void {

@@ -455,6 +455,46 @@ testThread("a thread may be closed whatever it is doing", async () => {
   await lost.close();
 });
 
+/** Closes a thread that ends by itself and one that is terminated, and prints how many threads each has left. */
+const CLOSINGS = `
+const { SharedThread } = await import(Deno.args[0]);
+const left = [];
+for (const isKilled of [false, true]) {
+  const shared = new SharedThread({ trial: { hasNoSelfTest: true } });
+  await shared.waitUntilStarted();
+  const killed = isKilled ? shared.kill() : undefined;
+  await shared.close();
+  await killed;
+  const tasks = [...Deno.readDirSync("/proc/self/task")].map(({ name }) => "/proc/self/task/" + name + "/comm");
+  left.push(tasks.filter((task) => {
+    try {
+      return Deno.readTextFileSync(task).startsWith("worker-");
+    } catch {
+      return false;
+    }
+  }).length);
+}
+console.log(JSON.stringify(left));`;
+
+Deno.test({
+  name: "behind close() the thread is gone with its driver, so that the process may end",
+  ignore: Deno.build.os !== "linux" || missing !== undefined && !isRequired,
+  fn: async () => {
+    const shared = new URL("./_thread_shared.ts", import.meta.url).href;
+    const outputs: string[] = [];
+    // The runtime does not say when it has unloaded the driver, so close() waits; on a busy machine that may be too short.
+    while (outputs.length < 4 && outputs.at(-1) !== "[0,0]") {
+      const child = new Deno.Command(Deno.execPath(), {
+        args: ["eval", "--no-check", CLOSINGS, shared],
+        stderr: "null",
+      });
+      const { success, stdout } = await child.output();
+      outputs.push(success ? new TextDecoder().decode(stdout).trim() : "the process crashed");
+    }
+    assert.equal(outputs.at(-1), "[0,0]", outputs.join(", "));
+  },
+});
+
 testThread("what was kept is asked again of each device, until it is dropped", async () => {
   await using thread = await openTrial();
   const next = async () => {

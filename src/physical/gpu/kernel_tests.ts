@@ -20,8 +20,10 @@ import type { BufferPool } from "./buffer_pool.ts";
 import type { ApplyRows, ApplyScheme, GpuApply } from "./gpu_apply.ts";
 import type { GpuDevice } from "./gpu_device.ts";
 import type { GpuKernels } from "./gpu_kernels.ts";
+import { ChangeFinder } from "./_rule_changes.ts";
 import type { KernelTest } from "./selftest.ts";
 import { changedRange, COMPARE_WORDS, compareRange } from "./kernels/compare.ts";
+import { BLOCK_HEAD_WORDS, BLOCK_WORDS, changedBlocks } from "./kernels/changed_blocks.ts";
 import { copyRanges } from "./kernels/copy.ts";
 import { mergeMasked } from "./kernels/masked_merge.ts";
 import type { WordRange } from "./kernels/ranges.ts";
@@ -95,6 +97,7 @@ export const KERNEL_TESTS: readonly KernelTest<KernelEngine>[] = [
       if (read?.first !== found.first) throw new MmsbError("gpu", "A result is read wrongly");
     }
   }),
+  { name: "changed blocks", test: testChangedBlocks },
   rowsTest("sparse apply", "resolve", (random) => ({
     kinds: [KIND_SET],
     step: 4,
@@ -171,6 +174,62 @@ function rangesTest(
     }
   }
   return { name, test };
+}
+
+/** A page of which some blocks change, the last one not whole, and more of them than there is room for. */
+async function testChangedBlocks(engine: KernelEngine, random: Random): Promise<void> {
+  const { device, pool } = engine, words = 8 * BLOCK_WORDS + 1 + below(random, 900), room = 4;
+  const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage, bytes = 4 * words;
+  const buffer = await pool.acquire(bytes, STORAGE | COPY_SRC | COPY_DST, "changed blocks");
+  const finder = await ChangeFinder.of(engine, { buffer, bytes }, room, "changed blocks");
+  try {
+    finder.setCapacity(engine, room);
+    const before = randomWords(random, words);
+    for (const changes of [0, 1, 3, 40]) {
+      const after = before.slice();
+      for (let k = 0; k < changes; k++) after[below(random, words)]++;
+      if (changes > 0) after[words - 1]++;
+      device.write(buffer, 0, before);
+      await device.checked("put a page aside", () => {
+        const encoder = device.device.createCommandEncoder();
+        finder.keep.encode(encoder);
+        device.queue.submit([encoder.finish()]);
+      });
+      device.write(buffer, 0, after);
+      await device.checked("find changed blocks", () => {
+        const encoder = device.device.createCommandEncoder();
+        finder.find.encode(encoder);
+        device.queue.submit([encoder.finish()]);
+      });
+      const list = new Uint32Array(finder.list.bytes / 4),
+        packed = new Uint32Array(finder.packed.bytes / 4);
+      await device.read(finder.list.buffer, 0, bytesOf(list));
+      await device.read(finder.packed.buffer, 0, bytesOf(packed));
+      checkBlocks(list, packed, after, changedBlocks(before, after), room);
+    }
+  } finally {
+    for (const own of [buffer, ...finder.own]) pool.release(own);
+  }
+}
+
+function checkBlocks(
+  list: Uint32Array,
+  packed: Uint32Array,
+  after: Uint32Array,
+  expected: readonly number[],
+  room: number,
+): void {
+  const found = [...list.subarray(BLOCK_HEAD_WORDS, BLOCK_HEAD_WORDS + list[0])];
+  const sorted = found.toSorted((a, b) => a - b);
+  checkBytes(
+    bytesOf(Uint32Array.of(list[0], ...sorted)),
+    bytesOf(Uint32Array.of(expected.length, ...expected)),
+  );
+  found.slice(0, room).forEach((block, place) => {
+    const words = after.subarray(BLOCK_WORDS * block, BLOCK_WORDS * (block + 1));
+    const at = BLOCK_WORDS * place;
+    checkBytes(bytesOf(packed.subarray(at, at + words.length)), bytesOf(words));
+  });
 }
 
 /** Ranges that do not overlap, some of them empty, one over several tiles, in no order. */

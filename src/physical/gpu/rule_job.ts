@@ -2,19 +2,22 @@
  * Rule jobs: shaders of rules, compiled once, and run over copies of pages in the GPU thread.
  *
  * A job is all the shaders of one level: their pages are brought into step together, all that is to be run goes to the
- * device in one submission, and what they have written comes back in one read. What is bound stays bound from tick to
- * tick, as long as the pages keep their buffers. With many steps the host looks in now and then, so that a long run says
- * that it goes on and only one that hangs is given up.
+ * device in one submission, and what they have written comes back in one read: whole pages, or of each the blocks that
+ * changed. What is bound stays bound from tick to tick, as long as the pages keep their buffers. With many steps the host
+ * looks in now and then, so that a long run says that it goes on and only one that hangs is given up.
  *
- * Cost: some 10 µs a rule for encoding, the changed ranges up, the written pages down.
+ * Cost: some 10 µs a rule for encoding, the changed ranges up, the written pages or their changed blocks down.
  */
 
 import { alignUp, isMmsbError, MmsbError } from "../../base/mod.ts";
+import { monotonicNowMs } from "../../temporal/mod.ts";
 import type { JobReader, JobWriter } from "./_channel.ts";
+import { ChangeFinder } from "./_rule_changes.ts";
 import type { GpuAsk } from "./_thread_words.ts";
 import type { PageLease } from "./device_pages.ts";
 import type { GpuEngine } from "./gpu_engine.ts";
 import { readPages } from "./page_list.ts";
+import { BLOCK_WORDS } from "./kernels/changed_blocks.ts";
 import type { ReadBack } from "./read_back.ts";
 import { type BufferPart, RecordedSequence, type SequenceCommand } from "./recorded_sequence.ts";
 
@@ -75,6 +78,8 @@ interface RuleRun {
   readonly params: Int32Array<SharedArrayBuffer>;
   /** For each binding of a page its place in the list of pages. */
   readonly places: Int32Array;
+  /** For each page that is written the changed blocks that there is room for; 0 where it comes back whole. */
+  readonly capacities: Int32Array;
 }
 
 /** What stays bound from tick to tick. */
@@ -87,6 +92,8 @@ interface BoundRun {
   /** Buffers that are no pages: copies of outputs, the uniform. */
   readonly own: readonly GPUBuffer[];
   readonly uniform: GPUBuffer | undefined;
+  /** For each page that is written what finds its changes, where only they came back so far. */
+  readonly finders: (ChangeFinder | undefined)[];
 }
 
 /** Where the parameters begin in a uniform: what every device accepts as an offset. */
@@ -97,8 +104,10 @@ const UNIFORM_BYTES: number = PARAMS_AT + 1024;
 const TICK_BYTES = 16;
 /** Smallest buffer for what comes back. */
 const BACK_BYTES_MIN = 65_536;
-/** Steps between two looks whether the device goes on. */
-const STEPS_TOGETHER = 256;
+/** Steps before the first look whether the device goes on: those of so many invocations, and how many at most. */
+const INVOCATIONS_FIRST = 2 ** 22, STEPS_MAX = 4096;
+/** A part of a run that took less is followed by one that is twice as long. */
+const PART_MS = 50;
 /** Rules that stay bound; the one that was bound first goes. */
 const BOUND_MAX = 4096;
 
@@ -118,7 +127,10 @@ class RuleShaders {
   }
 
   forget(engine: GpuEngine, key: string): void {
-    for (const buffer of this.bound.get(key)?.own ?? []) engine.pool.release(buffer);
+    const bound = this.bound.get(key);
+    for (const user of bound === undefined ? [] : [bound, ...bound.finders]) {
+      for (const buffer of user?.own ?? []) engine.pool.release(buffer);
+    }
     this.bound.delete(key);
   }
 }
@@ -245,7 +257,9 @@ function readRuns(engine: GpuEngine, job: JobReader): RuleRun[] {
   for (let i = 0; i < count; i++) {
     const shader = compiled.get(job.word());
     if (shader === undefined) {
-      throw new MmsbError("gpu", "Cannot run a shader that this device has not compiled yet");
+      throw new MmsbError("gpu", "Cannot run a shader that this device has not compiled yet", {
+        values: { isUncompiled: true },
+      });
     }
     runs.push({
       shader,
@@ -255,6 +269,7 @@ function readRuns(engine: GpuEngine, job: JobReader): RuleRun[] {
       tick: job.word(),
       params: job.words(),
       places: job.words(),
+      capacities: job.words(),
     });
   }
   return runs;
@@ -264,7 +279,7 @@ function readRuns(engine: GpuEngine, job: JobReader): RuleRun[] {
 async function bind(
   engine: GpuEngine,
   arena: number,
-  { shader, rule, places, tick, params }: RuleRun,
+  { shader, rule, places, tick, params, capacities }: RuleRun,
   lease: PageLease,
 ): Promise<BoundRun> {
   const shaders = RuleShaders.of(engine), key = `${arena} ${rule}`, { ask } = shader;
@@ -283,7 +298,30 @@ async function bind(
     shaders.bound.set(key, bound);
   }
   writeUniform(engine, bound!, tick, params);
+  await prepareFinders(engine, bound!, capacities);
   return bound!;
+}
+
+/** Has what finds changes ready, for the pages of which only they come back. */
+async function prepareFinders(
+  engine: GpuEngine,
+  { shader: { ask }, parts, finders }: BoundRun,
+  capacities: Int32Array,
+): Promise<void> {
+  let page = -1;
+  for (let binding = 0; binding < parts.length; binding++) {
+    if (ask.access[binding] !== "write") continue;
+    const capacity = capacities[++page];
+    if (capacity === 0) continue;
+    let finder = finders[page];
+    if (finder === undefined || finder.room < capacity) {
+      for (const buffer of finder?.own ?? []) engine.pool.release(buffer);
+      finders[page] = undefined;
+      finder = await ChangeFinder.of(engine, parts[binding], capacity, ask.label);
+      finders[page] = finder;
+    }
+    finder.setCapacity(engine, capacity);
+  }
 }
 
 async function newBound(
@@ -319,7 +357,7 @@ async function newBound(
     const [x, y, z] = ask.groups;
     commands.push({ kind: "dispatch", pipeline, layout, bindings, groups: [x, y, z] });
     const step = await RecordedSequence.record(device, commands, ask.label);
-    return { shader, parts, step, own, uniform };
+    return { shader, parts, step, own, uniform, finders: [] };
   } catch (error) {
     for (const buffer of own) pool.release(buffer);
     throw error;
@@ -343,9 +381,14 @@ interface Written {
   readonly bytes: number;
   readonly at: number;
   readonly isCheck: boolean;
+  /** Of a list of changed blocks: the page, and how many of them there is room for. */
+  readonly list?: { readonly page: BufferPart; readonly capacity: number };
 }
 
-/** Submits all runs, and reads what they have written: for each run its pages after the first step, if asked, and at the end. */
+/**
+ * Submits all runs, and reads what they have written: for each run its pages after the first step, if asked, and at the
+ * end; behind them the pages of which more has changed than there was room for.
+ */
 async function runAll(
   engine: GpuEngine,
   job: JobReader,
@@ -357,15 +400,18 @@ async function runAll(
   const [written, bytes] = listWritten(runs, bound);
   const back = await readBackOf(engine, bytes);
   const steps = Math.max(...runs.map((run) => run.steps));
-  for (let from = 0; from < steps; from += STEPS_TOGETHER) {
-    const end = Math.min(steps, from + STEPS_TOGETHER);
+  let together = stepsFirst(runs), beganMs = monotonicNowMs();
+  for (let from = 0, end = 0; from < steps; from = end) {
+    end = Math.min(steps, from + together);
     await device.checked(`run ${runs.length} shaders`, () => {
       const encoder = device.device.createCommandEncoder();
+      if (from === 0) eachFinder(runs, bound, ({ keep }) => keep.encode(encoder));
       runs.forEach((run, i) => {
         const keepFirst = () => copyWritten(encoder, written[i], back, true);
         encode(encoder, run, bound[i], from, end, keepFirst);
       });
       if (end === steps) {
+        eachFinder(runs, bound, ({ find }) => find.encode(encoder));
         for (const pages of written) copyWritten(encoder, pages, back, false);
       }
       device.queue.submit([encoder.finish()]);
@@ -373,6 +419,9 @@ async function runAll(
     if (end < steps) {
       await lookIn(engine, back);
       job.goesOn();
+      const nowMs = monotonicNowMs();
+      if (nowMs - beganMs < PART_MS) together = Math.min(2 * together, STEPS_MAX);
+      beganMs = nowMs;
     }
   }
   const target = result.bytes(bytes);
@@ -380,6 +429,57 @@ async function runAll(
     const wait = back!.read(target);
     if (wait !== undefined) await wait;
   }
+  await readOverfull(engine, written, target, result);
+}
+
+/** Steps before the first look: not so many that a slow device seems to stand still. */
+function stepsFirst(runs: readonly RuleRun[]): number {
+  let invocations = 0;
+  for (const { shader: { ask: { groups, workgroup } } } of runs) {
+    invocations += [...groups, ...workgroup].reduce((product, size) => product * size, 1);
+  }
+  return Math.max(1, Math.min(STEPS_MAX, Math.floor(INVOCATIONS_FIRST / invocations)));
+}
+
+/** Goes through what finds changes in these runs. */
+function eachFinder(
+  runs: readonly RuleRun[],
+  bound: readonly BoundRun[],
+  each: (finder: ChangeFinder) => void,
+): void {
+  runs.forEach(({ capacities }, i) =>
+    capacities.forEach((capacity, page) => {
+      if (capacity > 0) each(bound[i].finders[page]!);
+    })
+  );
+}
+
+/** Reads pages whole of which more blocks have changed than there was room for. */
+async function readOverfull(
+  engine: GpuEngine,
+  written: readonly Written[][],
+  target: Uint8Array,
+  result: JobWriter,
+): Promise<void> {
+  const { device } = engine, pages: Written[] = [];
+  let bytes = 0;
+  for (const { at, list } of written.flat()) {
+    if (list === undefined) continue;
+    const [count] = new Int32Array(target.buffer, target.byteOffset + at, 1);
+    if (count <= list.capacity) continue;
+    pages.push({ ...list.page, at: bytes, isCheck: false });
+    bytes = alignUp(bytes + list.page.bytes, 8);
+  }
+  const more = result.bytes(bytes);
+  if (bytes === 0) return;
+  const back = await readBackOf(engine, bytes);
+  await device.checked("read pages that changed much", () => {
+    const encoder = device.device.createCommandEncoder();
+    copyWritten(encoder, pages, back, false);
+    device.queue.submit([encoder.finish()]);
+  });
+  const wait = back.read(more);
+  if (wait !== undefined) await wait;
 }
 
 /** Where all that is written will stand; every page begins at a multiple of 8. */
@@ -388,13 +488,21 @@ function listWritten(
   bound: readonly BoundRun[],
 ): [pages: Written[][], bytes: number] {
   let at = 0;
-  const all = runs.map(({ isChecked }, i) => {
-    const pages: Written[] = [], { parts, shader: { ask } } = bound[i];
+  const all = runs.map(({ isChecked, capacities }, i) => {
+    const pages: Written[] = [], { parts, finders, shader: { ask } } = bound[i];
+    const add = ({ buffer, bytes }: BufferPart, isCheck: boolean, list?: Written["list"]) => {
+      pages.push({ buffer, bytes, at, isCheck, list });
+      at = alignUp(at + bytes, 8);
+    };
     for (const isCheck of isChecked ? [true, false] : [false]) {
-      parts.forEach(({ buffer, bytes }, binding) => {
+      let number = -1;
+      parts.forEach((page, binding) => {
         if (ask.access[binding] !== "write") return;
-        pages.push({ buffer, bytes, at, isCheck });
-        at = alignUp(at + bytes, 8);
+        const capacity = isCheck ? 0 : capacities[++number];
+        if (capacity === 0) return add(page, isCheck);
+        const { list, packed } = finders[number]!;
+        add(list, isCheck, { page, capacity });
+        add({ buffer: packed.buffer, bytes: 4 * BLOCK_WORDS * capacity }, isCheck);
       });
     }
     return pages;

@@ -10,7 +10,7 @@ const missing = await gpuMissing();
 const isRequired = Deno.env.get("MMSB_TEST_GPU") === "required";
 
 /** Random batches of the whole test; a longer run sets more. */
-const RUNS = Number(Deno.env.get("MMSB_APPLY_RUNS") ?? 150);
+const RUNS = Number(Deno.env.get("MMSB_APPLY_RUNS") ?? 80);
 
 function testThread(name: string, body: () => void | Promise<void>): void {
   Deno.test({ name, ignore: missing !== undefined && !isRequired, fn: body });

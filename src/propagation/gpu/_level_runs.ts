@@ -7,13 +7,18 @@
 
 import { alignUp, type MmsbError } from "../../base/mod.ts";
 import type { JobReader, JobWriter } from "../../physical/gpu/gpu_thread.ts";
+import {
+  BLOCK_HEAD_WORDS,
+  BLOCK_WORDS,
+  blockCount,
+} from "../../physical/gpu/kernels/changed_blocks.ts";
 import { writePages } from "../../physical/gpu/page_list.ts";
 import type { PageStore } from "../../physical/mod.ts";
 import { ruleError } from "../firing.ts";
 import { LASTING, PLACE_WORDS } from "../program.ts";
 import { type RunFailure, runHere, type ShaderLevel } from "./_level_others.ts";
-import { putPage } from "./_page_merge.ts";
-import type { RulePlan } from "./_rule_plans.ts";
+import { packedPage, type PageBlocks, putPage, wholePage } from "./_page_merge.ts";
+import { keyOf, type RulePlan } from "./_rule_plans.ts";
 import { TwinRun } from "./_twin_run.ts";
 import { differenceError, firstDifference, firstInfinite } from "./shader_difference.ts";
 import type { GpuRulesParts } from "./gpu_rules.ts";
@@ -42,6 +47,8 @@ interface ShaderRun {
   /** Rows of the shader's pages, by binding. */
   readonly rows: readonly number[];
   readonly written: readonly WrittenPage[];
+  /** For each of these the changed blocks that there is room for; 0 where the page comes back whole. */
+  readonly capacities: readonly number[];
   /** The twin's first step, where it is checked, or what was wrong with it. */
   twin: TwinRun | undefined;
   failure: RunFailure | undefined;
@@ -120,7 +127,7 @@ export class LevelRuns {
     writer.word(arena);
     writePages(writer, locations.take([...placeOf.keys()], { log, writes }));
     writer.word(runs.length);
-    for (const { plan, rule, isChecked, rows } of runs) {
+    for (const { plan, rule, isChecked, rows, capacities } of runs) {
       writer.word(plan.code!.number);
       writer.word(program.rules[rule].number);
       writer.word(isChecked ? 1 : 0);
@@ -128,6 +135,7 @@ export class LevelRuns {
       writer.word(firing.tick | 0);
       writer.words(plan.params.length).set(plan.params);
       writer.words(rows.length).set(rows.map((row) => placeOf.get(row)!));
+      writer.words(capacities.length).set(capacities);
     }
   }
 
@@ -152,26 +160,25 @@ export class LevelRuns {
    */
   put(job: number, result: JobReader): RunFailure | undefined {
     const { locations, thread: { totals, generation } } = this.#parts, { log } = this.#level;
-    const counts = this.#counts, uploadedBytes = result.word(), bytes = result.bytes();
+    const counts = this.#counts, uploadedBytes = result.word();
+    const back = new BackReader(result.bytes(), result.bytes());
     counts.uploadedBytes += uploadedBytes;
     totals.uploadedBytes += uploadedBytes;
-    counts.readBytes += bytes.length;
-    totals.readBytes += bytes.length;
-    let at = bytes.byteOffset;
-    const wordsOf = (written: readonly WrittenPage[]) =>
-      written.map(({ words }) => {
-        const view = new Int32Array(bytes.buffer, at, words);
-        at += alignUp(4 * words, 8);
-        return view;
-      });
+    counts.readBytes += back.byteLength;
+    totals.readBytes += back.byteLength;
     for (const run of this.#jobs[job]) {
-      const first = run.isChecked ? wordsOf(run.written) : undefined, last = wordsOf(run.written);
+      const { written, capacities, plan: { changed } } = run;
+      const first = run.isChecked ? written.map(({ words }) => back.words(words)) : undefined;
+      const last = written.map(({ row, words }, i) =>
+        back.page(this.#store, row, words, capacities[i])
+      );
       const failure = run.failure ?? (first && this.#check(run, first)) ??
         this.#checkFinite(run, last);
       if (failure !== undefined) return failure;
-      run.written.forEach(({ row }, i) => {
+      written.forEach(({ row }, i) => {
         putPage(this.#store, log, row, last[i]);
         locations.inStep(row, log);
+        changed[i] = Math.max(last[i].blocks.length, (changed[i] ?? 0) >>> 1);
       });
       if (run.isChecked) {
         run.plan.checkedOn = generation;
@@ -179,6 +186,7 @@ export class LevelRuns {
       }
       const { steps } = run.plan.twins.shader;
       run.plan.runs++;
+      run.plan.code!.losses = 0;
       counts.runs++;
       counts.steps += steps;
       totals.rules++;
@@ -202,14 +210,24 @@ export class LevelRuns {
   fail(job: number, error: MmsbError): void {
     const { thread } = this.#parts, runs = this.#jobs[job];
     const hasEndedThread = error.values.threadsLost !== undefined;
+    if (error.values.isUncompiled === true) {
+      for (const { plan: { code } } of runs) {
+        code!.state = "refused";
+        code!.error = error;
+      }
+    }
+    if (error.values.isLost === true) {
+      for (const { plan: { code } } of runs) code!.losses++;
+    }
     const isDevice = error.code === "gpu" && !hasEndedThread;
     if (isDevice) return;
     for (const { plan } of runs) {
       plan.failure = hasEndedThread
         ? `its shader was given up: ${error.message}`
         : `its run failed: ${error.message}`;
-      // A shader that hangs would have every device hang.
       plan.failedOn = hasEndedThread ? 0 : thread.generation;
+      // A shader that hangs would have every device hang, and its compiler every device wait.
+      if (hasEndedThread) thread.drop(keyOf(plan.code!.number));
     }
   }
 
@@ -223,11 +241,13 @@ export class LevelRuns {
         : program.writtenStart(rule) + PLACE_WORDS * (role === "state" ? outputs + index : index);
     const written = places.filter(({ role }) => role === "output" || role === "state");
     const isDue = shader.checkEvery > 0 && runs % shader.checkEvery === 0;
+    const isChecked = isDue || plan.checkedOn !== this.#parts.thread.generation;
+    const isWhole = isChecked || program.rules[rule].parts.finite;
     return {
       plan,
       place,
       rule,
-      isChecked: isDue || plan.checkedOn !== this.#parts.thread.generation,
+      isChecked,
       rows: places.map(({ role, index }) => image[at(role, index)]),
       written: written.map(({ role, index }) => ({
         row: image[at(role, index)],
@@ -235,6 +255,10 @@ export class LevelRuns {
         element: (role === "state" ? shader.state : shader.outputs)[index] ?? "u32",
         place: role === "state" ? outputs + index : index,
       })),
+      capacities: written.map(({ role, index }, i) =>
+        // Who looks at numbers of a page looks at all of them.
+        isWhole ? 0 : capacityOf(image[at(role, index) + 2] >>> 2, plan.changed[i])
+      ),
       twin: undefined,
       failure: undefined,
     };
@@ -267,14 +291,14 @@ export class LevelRuns {
   }
 
   /** Finds a number that is not finite where the binding asks for finite ones. */
-  #checkFinite(run: ShaderRun, pages: readonly Int32Array[]): RunFailure | undefined {
+  #checkFinite(run: ShaderRun, pages: readonly PageBlocks[]): RunFailure | undefined {
     const { program } = this.#level, { table, arena } = this.#store;
     if (!program.rules[run.rule].parts.finite) return undefined;
     for (let i = 0; i < pages.length; i++) {
       const { row, element, words } = run.written[i], base = table.slot(row) << 2;
       if (element !== "f32") continue;
       const before = arena.words.subarray(base, base + words);
-      const error = firstInfinite(table.ids[row], pages[i], before);
+      const error = firstInfinite(table.ids[row], pages[i].words, before);
       if (error !== undefined) return this.#failure(run, error);
     }
     return undefined;
@@ -283,6 +307,53 @@ export class LevelRuns {
   #failure({ rule, place }: ShaderRun, cause: MmsbError): RunFailure {
     const { program: { rules }, firing } = this.#level, { name, parts } = rules[rule];
     return { place, error: ruleError(name, parts.outputIds[0], firing.tick, cause) };
+  }
+}
+
+/** Room for some more blocks than changed lately, in powers of two; 0 where a whole page is not much more. */
+function capacityOf(words: number, changed: number | undefined): number {
+  const blocks = blockCount(words);
+  if (changed === undefined) return 0;
+  const room = 2 ** Math.ceil(Math.log2(Math.max(1, changed + (changed >>> 2))));
+  return 2 * room <= blocks ? room : 0;
+}
+
+/** What came back of a job, page after page. */
+class BackReader {
+  readonly #bytes: Uint8Array;
+  readonly #more: Uint8Array;
+  #at = 0;
+  #moreAt = 0;
+
+  /** Of what was foreseen, and of pages that changed more than that. */
+  constructor(bytes: Uint8Array, more: Uint8Array) {
+    this.#bytes = bytes;
+    this.#more = more;
+  }
+
+  /** Bytes of all. */
+  get byteLength(): number {
+    return this.#bytes.length + this.#more.length;
+  }
+
+  /** The next words. */
+  words(count: number): Int32Array {
+    const { buffer, byteOffset } = this.#bytes;
+    const view = new Int32Array(buffer, byteOffset + this.#at, count);
+    this.#at += alignUp(4 * count, 8);
+    return view;
+  }
+
+  /** The next page. */
+  page(store: PageStore, row: number, words: number, capacity: number): PageBlocks {
+    if (capacity === 0) return wholePage(store, row, this.words(words));
+    const list = this.words(BLOCK_HEAD_WORDS + blockCount(words));
+    const packed = packedPage(list, this.words(BLOCK_WORDS * capacity), capacity, words);
+    if (packed !== undefined) return packed;
+    const { buffer, byteOffset } = this.#more;
+    const view = new Int32Array(buffer, byteOffset + this.#moreAt, words);
+    this.#moreAt += alignUp(4 * words, 8);
+    return wholePage(store, row, view);
   }
 }
 

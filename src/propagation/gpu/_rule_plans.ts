@@ -19,6 +19,8 @@ import { layShader, type PageCounts, paramWords, type ShaderLayout } from "./sha
 
 /** Invocations of a run, all steps together, from which on `auto` takes the device. */
 export const SHADER_RUN_MIN = 131_072;
+/** Devices that are lost in a row by a shader before it is left alone: some drivers lose theirs by one that they cannot do. */
+export const SHADER_LOSSES_MAX = 3;
 
 /** A text that was given to the compiler. */
 export interface ShaderCode {
@@ -30,6 +32,8 @@ export interface ShaderCode {
   state: "compiling" | "ready" | "refused";
   /** Why it cannot be run. */
   error: MmsbError | undefined;
+  /** Times in a row that the device was lost while this was compiled, or run. */
+  losses: number;
   /** Settles with the compiler. */
   done: Promise<void>;
 }
@@ -54,6 +58,8 @@ export interface RulePlan {
   runs: number;
   /** The device on which its first run was checked against the twin. */
   checkedOn: number;
+  /** For each page that it writes the blocks that changed lately. */
+  readonly changed: number[];
 }
 
 /** Numbers of shaders; buses of one thread share its GPU thread. */
@@ -111,6 +117,7 @@ export class RulePlans {
       failedOn: 0,
       runs: 0,
       checkedOn: 0,
+      changed: [],
     };
     this.#plans.set(bound, plan);
     return plan;
@@ -124,6 +131,9 @@ export class RulePlans {
     if (failure !== undefined && (failedOn === 0 || failedOn === status.generation)) {
       return cpu(failure);
     }
+    if (code.losses >= SHADER_LOSSES_MAX) {
+      return cpu(`the device was lost ${code.losses} times in a row while it compiled or ran this`);
+    }
     if (status.state !== "ready") return cpu(status.reason || `the device is ${status.state}`);
     if (code.error !== undefined) return cpu(code.error.message);
     if (code.state === "compiling") return cpu("its shader is being compiled");
@@ -134,20 +144,21 @@ export class RulePlans {
   canRun({ code, failure, failedOn }: RulePlan): boolean {
     if (code === undefined) return false;
     // A device that was not there is there now.
-    if (code.state === "refused" && !isOfShader(code.error)) this.#compile(code);
-    if (code.state !== "ready") return false;
+    if (isOpen(code)) this.#compile(code);
+    if (code.state !== "ready" || code.losses >= SHADER_LOSSES_MAX) return false;
     return failure === undefined || failedOn !== 0 && failedOn !== this.#thread.generation;
   }
 
   /** Has nobody compile the shaders any more. */
   async close(): Promise<void> {
-    await Promise.all(this.#busy);
     const numbers = [...this.#codes.values()].map(({ number }) => number);
     for (const number of numbers) this.#thread.drop(keyOf(number));
     this.#codes.clear();
     if (numbers.length === 0 || !this.#thread.isReady) return;
     // The device is used by others, who have no use for them.
-    await this.#thread.ask({ kind: "rule-end", numbers }).catch(() => {});
+    const ended = this.#thread.ask({ kind: "rule-end", numbers }).catch(() => {});
+    // A compiler may take minutes, and cannot be interrupted: the answer comes behind it, or never.
+    if (this.#busy.size === 0) await ended;
   }
 
   /** The code of a shader that is worth a device, which is compiled if nobody has asked for that. */
@@ -157,10 +168,10 @@ export class RulePlans {
     let code = this.#codes.get(key);
     if (code === undefined) {
       const number = nextNumber++, ask = askOf(number, name, shader, layout);
-      code = { number, ask, state: "refused", error: undefined, done: NOTHING };
+      code = { number, ask, state: "refused", error: undefined, losses: 0, done: NOTHING };
       this.#codes.set(key, code);
     }
-    if (code.state === "refused" && !isOfShader(code.error)) this.#compile(code);
+    if (isOpen(code)) this.#compile(code);
     return code;
   }
 
@@ -174,6 +185,7 @@ export class RulePlans {
       },
       (error) => {
         code.state = "refused";
+        if (isMmsbError(error) && error.values.isLost === true) code.losses++;
         code.error = isMmsbError(error)
           ? error
           : new MmsbError("gpu", `Cannot compile shader "${label}": ${reasonOf(error)}`, {
@@ -204,8 +216,14 @@ export class RulePlans {
 
 const NOTHING: Promise<void> = Promise.resolve();
 
-function keyOf(number: number): string {
+/** What a shader is kept by, for later devices. */
+export function keyOf(number: number): string {
   return `rule ${number}`;
+}
+
+/** Whether another device may compile what one did not. */
+function isOpen({ state, error, losses }: ShaderCode): boolean {
+  return state === "refused" && losses < SHADER_LOSSES_MAX && !isOfShader(error);
 }
 
 /** Whether it is the shader that is wrong, and not the device. */

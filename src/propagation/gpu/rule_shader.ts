@@ -30,6 +30,45 @@ export interface ShaderTolerance {
  * What the code may name, beside what it declares itself: `input0`, `output0`, `state0` and so on, arrays of words in the order
  * of the binding (`arrayLength` gives their sizes); `previous0`, the output as it was before the step; `params`, `tick`
  * and `threads`. They stand behind the code, so the lines and columns of a compiler's message are those of the code.
+ *
+ * The language is [WGSL](https://www.w3.org/TR/WGSL/), compiled by the runtime; what its section "Floating Point Evaluation"
+ * leaves open, `tolerance` allows for. Limits are those of the adapter
+ * ([WebGPU, "Limits"](https://www.w3.org/TR/webgpu/#limits)).
+ *
+ * @example Neighbours, from what stood there before the step
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { defineRule, type RuleShader, StateBus } from "@mmsb/mmsb";
+ *
+ * const wgsl: RuleShader = {
+ *   code: `@compute @workgroup_size(64)
+ *     fn main(@builtin(global_invocation_id) id: vec3u) {
+ *       if (id.x >= threads.x) { return; }
+ *       let left = previous0[(id.x + threads.x - 1) % threads.x];
+ *       output0[id.x] = left + input0[id.x] * params.gain;
+ *     }`,
+ *   threads: 256, // one a word
+ *   params: { gain: "u32" },
+ * };
+ * const shift = defineRule({
+ *   wgsl,
+ *   compute(ctx) {
+ *     const { gain } = ctx.params as { gain: number };
+ *     const before = new Uint32Array(256), added = new Uint32Array(256);
+ *     ctx.output(0).readInto(new Uint8Array(before.buffer));
+ *     ctx.input(0).readInto(new Uint8Array(added.buffer));
+ *     const after = added.map((own, at) => before.at(at - 1)! + Math.imul(own, gain));
+ *     ctx.output(0).set(0, new Uint8Array(after.buffer));
+ *   },
+ * });
+ *
+ * await using bus = await StateBus.open({ device: "gpu" });
+ * const added = bus.createPage({ size: 1024 }), ring = bus.createPage({ size: 1024 });
+ * bus.rule(shift, { name: "shift", inputs: [added], outputs: [ring], params: { gain: 3 } });
+ * await bus.commit(() => added.write(0, Uint8Array.of(5)));
+ * await bus.commit(() => added.write(0, Uint8Array.of(0)));
+ * assert.deepEqual([...new Uint32Array(ring.read(0, 12).buffer)], [0, 15, 0]);
+ * ```
  */
 export interface RuleShader {
   /** WGSL with an entry `@compute @workgroup_size(…)`. */
@@ -172,31 +211,28 @@ export function checkShader(shader: RuleShader): CheckedShader {
 
 /** Blanks comments, which may stand in each other, so that what is looked for is code; lines stay. */
 function withoutComments(code: string): string {
-  let text = "", at = 0;
-  while (at < code.length) {
-    const line = code.indexOf("//", at), block = code.indexOf("/*", at);
-    const next = line < 0 ? block : block < 0 ? line : Math.min(line, block);
-    if (next < 0) break;
-    text += code.slice(at, next);
-    at = next === line ? endOfLine(code, next) : endOfBlock(code, next);
-    text += code.slice(next, at).replace(/[^\n\r]/g, " ");
+  let text = "", kept = 0;
+  for (const { index } of code.matchAll(/\/[/*]/g)) {
+    if (index < kept) continue;
+    const end = endOfComment(code, index);
+    text += code.slice(kept, index) + code.slice(index, end).replace(/[^\n\r]/g, " ");
+    kept = end;
   }
-  return text + code.slice(at);
+  return text + code.slice(kept);
 }
 
-function endOfLine(code: string, at: number): number {
-  const length = code.slice(at).search(/[\n\v\f\r\u0085\u2028\u2029]/);
-  return length < 0 ? code.length : at + length;
-}
-
-function endOfBlock(code: string, start: number): number {
+function endOfComment(code: string, start: number): number {
+  if (code[start + 1] === "/") {
+    const lineEnd = /[\n\v\f\r\u0085\u2028\u2029]/g;
+    lineEnd.lastIndex = start;
+    return lineEnd.exec(code)?.index ?? code.length;
+  }
+  const signs = /\/\*|\*\//g;
+  signs.lastIndex = start;
   let depth = 0;
-  for (let at = start; at < code.length; at++) {
-    const two = code.slice(at, at + 2);
-    if (two !== "/*" && two !== "*/") continue;
-    at++;
-    depth += two === "/*" ? 1 : -1;
-    if (depth === 0) return at + 1;
+  for (let sign = signs.exec(code); sign !== null; sign = signs.exec(code)) {
+    depth += sign[0] === "/*" ? 1 : -1;
+    if (depth === 0) return signs.lastIndex;
   }
   return code.length;
 }
@@ -296,9 +332,8 @@ function checkTolerance(tolerance: unknown = {}): Pick<CheckedShader, "ulp" | "a
 /** The size of the entry's workgroup: how many are to be run follows from it. */
 function workgroupOf(text: string, entry: string): Extent {
   if (!IDENTIFIER.test(entry)) refuseEntry(entry);
-  const attributes = new RegExp(
-    `((?:@\\s*[A-Za-z_]\\w*\\s*(?:\\([^()]*(?:\\([^()]*\\)[^()]*)*\\)\\s*)?)+)\\bfn\\s+${entry}\\b`,
-  ).exec(text)?.[1];
+  const found = new RegExp(`\\bfn\\s+${entry}\\b`).exec(text);
+  const attributes = found === null ? undefined : attributesBefore(text, found.index);
   if (attributes === undefined || !/@\s*compute\b/.test(attributes)) refuseEntry(entry);
   const sizes = /@\s*workgroup_size\s*\(([^()]*)\)/.exec(attributes!)?.[1].split(",")
     .map((size) => size.trim()).filter((size) => size !== "").map((size) => plain(text, size));
@@ -316,6 +351,31 @@ function workgroupOf(text: string, entry: string): Extent {
   return [x, y, z];
 }
 
+/** The attributes that end at a place; a text may be all attributes, so none is looked at twice. */
+function attributesBefore(text: string, end: number): string {
+  let start = end;
+  for (;;) {
+    let at = skipBack(text, start, /\s/);
+    if (text[at - 1] === ")") {
+      let open = 0;
+      do {
+        at--;
+        open += text[at] === ")" ? 1 : text[at] === "(" ? -1 : 0;
+      } while (open > 0 && at > 0);
+      at = skipBack(text, at, /\s/);
+    }
+    at = skipBack(text, skipBack(text, at, /\w/), /\s/);
+    if (text[at - 1] !== "@") return text.slice(start, end);
+    start = at - 1;
+  }
+}
+
+function skipBack(text: string, end: number, kind: RegExp): number {
+  let at = end;
+  while (at > 0 && kind.test(text[at - 1])) at--;
+  return at;
+}
+
 function refuseEntry(entry: string): never {
   throw new MmsbError(
     "usage",
@@ -329,8 +389,11 @@ function plain(text: string, size: string): number {
   const literal = /^([1-9][0-9]*)[iu]?$/.exec(size);
   if (literal !== null) return Number(literal[1]);
   if (!IDENTIFIER.test(size)) return NaN;
-  const constant = new RegExp(
-    `\\bconst\\s+${size}\\s*(?::\\s*[iu]32\\s*)?=\\s*([1-9][0-9]*)[iu]?\\s*;`,
-  ).exec(text);
-  return constant === null ? NaN : Number(constant[1]);
+  const values = new Set(
+    [...text.matchAll(new RegExp(`\\bconst\\s+${size}\\b[^=;]*=([^;]*);`, "g"))].map(([, value]) =>
+      Number(/^\s*([1-9][0-9]*)[iu]?\s*$/.exec(value)?.[1])
+    ),
+  );
+  // A name may stand for another number inside of a function.
+  return values.size === 1 ? [...values][0] : NaN;
 }

@@ -84,7 +84,7 @@ export function differenceError(
 ): MmsbError {
   return new MmsbError(
     "rule",
-    `Cannot use its shader as that computes ${shader} for word ${word} of page ${page} and compute gives ${twin}: mend one of them, or allow for it with tolerance`,
+    `Cannot use its shader as that computes ${shader} for word ${word} of page ${page} and compute gives ${twin}: mend one of them, or allow for it with tolerance where it is rounding`,
     { values: { page, word, shader, twin, distance } },
   );
 }

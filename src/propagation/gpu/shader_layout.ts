@@ -53,11 +53,12 @@ export interface ShaderLayout {
  * Lays a shader out for the pages of a binding.
  *
  * @param rule Name of the rule, for errors.
- * @throws {MmsbError} `usage` where the code names a page that the binding has not.
+ * @throws {MmsbError} `usage` where the code names a page that the binding has not, or parameters without types.
  */
 export function layShader(rule: string, shader: CheckedShader, counts: PageCounts): ShaderLayout {
   const { names, params, threads, code } = shader, places: ShaderPlace[] = [], ours: string[] = [];
   refuseUnknown(rule, names, counts);
+  refuseUndeclared(rule, shader);
   let binding = 0;
   const bind = (what: string) => ours.push(`@group(0) @binding(${binding++}) var<${what};`) > 0;
   const bindPages = (role: PlaceRole, count: number, elements: readonly ShaderElement[]) => {
@@ -115,7 +116,8 @@ function refuseUnknown(rule: string, names: ReadonlySet<string>, counts: PageCou
     if (index === "") continue;
     const what = role === "state" || role === "previous" ? role : `${role}s`;
     if (Number(index) < has[what]) continue;
-    const kind = role === "state" ? "pages of state" : role === "input" ? "inputs" : "outputs";
+    const one = role === "state" ? "page of state" : role === "input" ? "input" : "output";
+    const kind = has[what] === 1 ? one : one.replace(/^page|put$/, "$&s");
     throw new MmsbError(
       "usage",
       `Cannot bind rule "${rule}" as its shader names ${name}: the binding has ${
@@ -124,6 +126,19 @@ function refuseUnknown(rule: string, names: ReadonlySet<string>, counts: PageCou
       { values: { rule, name, count: has[what] } },
     );
   }
+}
+
+/** What the code itself may call `params`. */
+const OWN_PARAMS = /\b(?:let|var|const|fn)\b[^;=(]*\bparams\b|\bparams\s*:/;
+
+/** Parameters without types are a slip, too: the compiler would say that it does not know the name. */
+function refuseUndeclared(rule: string, { names, params, code }: CheckedShader): void {
+  if (params.length > 0 || !names.has("params") || OWN_PARAMS.test(code)) return;
+  throw new MmsbError(
+    "usage",
+    `Cannot bind rule "${rule}" as its shader names params: give their types in wgsl, as in params: { rate: "f32" }`,
+    { values: { rule } },
+  );
 }
 
 /**

@@ -44,6 +44,14 @@ fn main() { state0[0] = input0[0] + previous0[0] + u32(params.a) + tick + thread
   ]);
 });
 
+Deno.test("layShader() refuses names that the binding has not, and parameters without types", () => {
+  const laid = (body: string) =>
+    layShader("rule", shaderOf(`@compute @workgroup_size(1) fn main() { ${body} }`), COUNTS);
+  assert.throws(() => laid("output1[0] = 1;"), /names output1: the binding has 1 output$/);
+  assert.throws(() => laid("output0[0] = u32(params.a);"), /names params: give their types/);
+  assert.equal(laid("let params = vec2u(1); output0[0] = params.x;").params, -1);
+});
+
 Deno.test("checkShader() reads code as WGSL does: comments in each other, attributes in any order", () => {
   const open = "@workgroup_size(16, 2, 2) @compute\n  fn main";
   for (
