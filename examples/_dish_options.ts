@@ -1,5 +1,6 @@
 /** What the reaction in a dish is told on its command line. */
 
+import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { numberOf } from "./_flags.ts";
 
@@ -55,12 +56,23 @@ function optionsOf(args: readonly string[]): DishOptions {
   }
   const number = (name: "cells" | "steps" | "each", value: number, min: number, max: number) =>
     numberOf(name, { help: "", value, min, max, isWhole: true }, values[name]);
+  const { out = "reaction_diffusion.png" } = values, folder = dirname(out);
+  // What took minutes must not be lost at the end.
+  if (!isFolder(folder)) throw new Error(`Cannot write ${out}: make ${folder} first`);
   return {
     cells: number("cells", 1_000_000, 64, 2 ** 22),
     steps: number("steps", 2000, 1, 1_000_000),
     each: number("each", 20, 1, 1000),
     device,
     check: values.check ?? false,
-    out: values.out ?? "reaction_diffusion.png",
+    out,
   };
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
 }

@@ -330,6 +330,7 @@ export async function main(
   if (isThere && there < ticks) {
     print(`Left      ${ticks - there} of ${ticks} ticks ran on the ${whereOf(dish)}`);
   }
+  if (check && !isThere) print("Checked   nothing: the twin itself computed all of it");
   if (isThere && check) {
     print(
       `Checked   ${after.checks} of ${after.ticks} ticks on the GPU beside the twin, which agreed`,

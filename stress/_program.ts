@@ -122,7 +122,8 @@ export async function runSuite(
     try {
       const report = await suite.run({ scale, seed: next, minutes, progress });
       reports.push(report);
-      console.log(`${reportText(report)}\nok      ${suite.name}\n`);
+      const outcome = report.steps.length > 0 ? "ok     " : "skipped";
+      console.log(`${reportText(report)}\n${outcome} ${suite.name}\n`);
     } catch (error) {
       if (error instanceof StressFailure) {
         reports.push(error.report);
