@@ -398,6 +398,7 @@ export {
 export {
   type CostEstimate,
   type DurationSummary,
+  type GpuRulesStatistics,
   type PhaseStatistics,
   type TickPhase,
   type TickStatistics,

@@ -8,6 +8,7 @@
  */
 
 import { checkIterable, checkOneOf, MmsbError } from "../base/mod.ts";
+import type { GpuRulesStatistics } from "../propagation/mod.ts";
 import type { DevicePages } from "./_device_pages.ts";
 import type { Region } from "./_edges.ts";
 
@@ -95,20 +96,7 @@ export interface DeviceStatistics {
   /** Times that copies were brought into step. */
   readonly syncs: number;
   /** Rules in WGSL. */
-  readonly rules: {
-    /** Runs on the device. */
-    readonly runs: number;
-    /** Steps of those. */
-    readonly steps: number;
-    /** Runs that were checked against the twin. */
-    readonly checks: number;
-    /** Runs of twins in the place of shaders whose device failed. */
-    readonly twins: number;
-    /** Bytes of pages that went to the device for them. */
-    readonly uploadedBytes: number;
-    /** Bytes that came back. */
-    readonly readBytes: number;
-  };
+  readonly rules: GpuRulesStatistics;
   /** Buffers on the device, of all buses of this thread together, as of the last job of this one. */
   readonly pool: {
     readonly hits: number;

@@ -24,6 +24,7 @@ export * from "./mail_ring.ts";
 export * from "./note_rows.ts";
 export * from "./rule.ts";
 export * from "./rule_params.ts";
+export type { GpuRulesStatistics } from "./gpu/gpu_rules.ts";
 export type { RuleDevice, RuleShader, ShaderElement, ShaderTolerance } from "./gpu/rule_shader.ts";
 export { checkShaderBinding } from "./gpu/shader_layout.ts";
 export * from "./tick_marks.ts";
