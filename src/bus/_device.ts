@@ -126,7 +126,14 @@ export class OpenedDevice implements TickDevice {
       const pages = new DevicePages({ jobs: gpu, thread, arena: arenaNumber, locations, store });
       const { GpuRules } = await import("../propagation/gpu/mod.ts");
       const rules = (next: RuleWorkers | undefined) =>
-        new GpuRules(store, { thread, arena: arenaNumber, locations, mode: asked, next });
+        new GpuRules(store, {
+          thread,
+          arena: arenaNumber,
+          locations,
+          mode: asked,
+          next,
+          limitsModules: next?.isStrict ?? false,
+        });
       // Rules may pay where batches do not.
       const rowsMin = asked === "auto" ? crossover.rows ?? Infinity : 1;
       const report = {

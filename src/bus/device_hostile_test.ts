@@ -12,6 +12,7 @@ import { StateBus } from "./mod.ts";
 const missing = await gpuMissing();
 const isRequired = Deno.env.get("MMSB_TEST_GPU") === "required";
 const ignore = missing !== undefined && !isRequired;
+const MODULE = new URL("./testdata/rules_for_workers.ts", import.meta.url);
 const WORDS = 64;
 
 function main(text: string, declarations = ""): string {
@@ -193,5 +194,24 @@ Deno.test({
       ends.push(page.read(0, 64));
     }
     assert.deepEqual(ends[0], ends[1]);
+  },
+});
+
+Deno.test({
+  name: "ruleTimeoutMs ends the twin of a shader from a module, on a bus with a device as on any",
+  ignore,
+  fn: async () => {
+    await using bus = await StateBus.open({ device: "gpu", workers: 1, ruleTimeoutMs: 300 });
+    const [from, to] = [0, 0].map(() => bus.createPage({ size: 32 }));
+    await bus.tick();
+    const binding = { name: "endless", export: "endless", inputs: [from], outputs: [to] };
+    const handle = bus.rule(MODULE, binding);
+    await handle.ready;
+    await bus.tick();
+    await assert.rejects(bus.commit(() => from.write(0, Uint8Array.of(2))), { code: "worker" });
+    await bus.commit(() => from.write(0, Uint8Array.of(7)));
+    const { on, reason } = handle.device;
+    assert.deepEqual([to.read(0, 1)[0], on], [8, "cpu"]);
+    assert.match(reason, /ruleTimeoutMs/);
   },
 });

@@ -90,7 +90,8 @@ export interface OpenOptions {
    * Most milliseconds that a rule from a module may run, 1 to 3,600,000: a tick whose rule takes longer fails
    * with code `worker`, and the bus goes on. Needs `workers`; all rules from modules (but for those that read tables)
    * then run on threads of their own, also where that is slower. Default: 5,000 for rules that run there
-   * because it is faster, no limit for others.
+   * because it is faster, no limit for others. Shaders of rules from modules are not used then, as their twins need the
+   * limit, too.
    */
   readonly ruleTimeoutMs?: number;
   /**

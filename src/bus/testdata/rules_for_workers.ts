@@ -89,4 +89,22 @@ export const shade = defineRule({
   },
 });
 
+/** Has a shader, and a twin that never ends where the first word of its input is 2. */
+export const endless = defineRule({
+  version: 1,
+  wgsl: {
+    code: `@compute @workgroup_size(8) fn main(@builtin(global_invocation_id) id: vec3u) {
+      output0[id.x] = input0[id.x] + 1u;
+    }`,
+    threads: 8,
+  },
+  compute(ctx) {
+    do {
+      for (let at = 0; at < 32; at += 4) {
+        ctx.output(0).setUint32(at, ctx.input(0).getUint32(at) + 1);
+      }
+    } while (ctx.input(0).getUint32(0) === 2);
+  },
+});
+
 export default sum;

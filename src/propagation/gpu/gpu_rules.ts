@@ -45,6 +45,8 @@ export interface GpuRulesParts {
   readonly mode: "gpu" | "auto";
   /** Who runs rules without a shader, if not this thread alone. */
   readonly next?: LevelHelpers | undefined;
+  /** Whether rules from modules have a time limit, which only threads of their own can keep: twins run on this one. */
+  readonly limitsModules?: boolean;
 }
 
 /** What was run on the device. */
@@ -98,7 +100,11 @@ export class GpuRules implements LevelHelpers {
     const plan = this.#isClosed ? undefined : this.#plans.of(rule);
     if (plan === undefined) return { on: "cpu", reason: "it has no shader" };
     const found = this.#plans.deviceOf(plan);
-    const refusal = found.on === "gpu" ? pageRefusal(this.#store, rule.parts) : undefined;
+    const refusal = found.on === "cpu"
+      ? undefined
+      : this.#isLimited(rule)
+      ? "ruleTimeoutMs is given: rules from modules run on threads, which can be ended"
+      : pageRefusal(this.#store, rule.parts);
     return refusal === undefined ? found : { on: "cpu", reason: refusal };
   }
 
@@ -130,7 +136,7 @@ export class GpuRules implements LevelHelpers {
     await this.#plans.close();
   }
 
-  /** Finds the rules of a program that have a shader and read no table. */
+  /** Finds the rules of a program that have a shader, read no table and have no time limit. */
   #adopt(program: RuleProgram): void {
     const { rules, tables, image } = program;
     this.#program = program;
@@ -138,7 +144,7 @@ export class GpuRules implements LevelHelpers {
     this.#hasShaders = false;
     for (let index = 1; index < rules.length; index++) {
       const plan = this.#plans.of(rules[index]);
-      if (plan?.code === undefined) continue;
+      if (plan?.code === undefined || this.#isLimited(rules[index])) continue;
       let readsTable = false;
       for (let at = program.inputStart(index); at < program.inputEnd(index); at += PLACE_WORDS) {
         if (tables.has(image[at])) readsTable = true;
@@ -147,6 +153,11 @@ export class GpuRules implements LevelHelpers {
       this.#planOf[index] = plan;
       this.#hasShaders = true;
     }
+  }
+
+  /** Whether a rule may have to be ended. */
+  #isLimited({ parts: { module } }: BoundRule): boolean {
+    return this.#parts.limitsModules === true && module !== undefined && module !== null;
   }
 
   /** Places in the queue of the rules that the device runs. */

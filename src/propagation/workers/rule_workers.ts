@@ -145,6 +145,11 @@ export class RuleWorkers implements LevelHelpers {
     return Promise.allSettled(this.#pending).then(() => {});
   }
 
+  /** Whether all rules that can be are run on these threads, worth it or not. */
+  get isStrict(): boolean {
+    return this.#isStrict;
+  }
+
   /** Runs of each thread so far. */
   get runs(): number[] {
     return this.#members.map(({ counts }) => counts[words.D_RUNS]);
