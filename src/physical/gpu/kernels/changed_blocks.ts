@@ -9,6 +9,7 @@
  * Cost: two loads a word, an atomic and a copy a block that differs.
  */
 
+import { INVOCATION_WGSL } from "./invocation.ts";
 import { WORKGROUP_LANES } from "./rows.ts";
 
 /** Words of a block. */
@@ -17,7 +18,7 @@ export const BLOCK_WORDS = 1024;
 export const BLOCK_HEAD_WORDS = 4;
 
 /** Bindings before, after, list, packed. */
-export const CHANGED_BLOCKS_WGSL: string = /* wgsl */ `
+export const CHANGED_BLOCKS_WGSL: string = /* wgsl */ `${INVOCATION_WGSL}
 @group(0) @binding(0) var<storage, read> before: array<u32>;
 @group(0) @binding(1) var<storage, read> after: array<u32>;
 @group(0) @binding(2) var<storage, read_write> list: array<atomic<u32>>;
@@ -27,28 +28,24 @@ var<workgroup> differs: atomic<u32>;
 var<workgroup> place: u32;
 
 @compute @workgroup_size(${WORKGROUP_LANES})
-fn changed_blocks(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let block = group.y * groups.x + group.x;
+fn changed_blocks(invocation: Invocation) {
+  let block = workgroup_of(invocation);
   let start = block * ${BLOCK_WORDS}u;
   let end = min(start + ${BLOCK_WORDS}u, atomicLoad(&list[1]));
   var difference = 0u;
-  for (var k = start + local; k < end; k += ${WORKGROUP_LANES}u) {
+  for (var k = start + invocation.lane; k < end; k += ${WORKGROUP_LANES}u) {
     difference |= before[k] ^ after[k];
   }
   if (difference != 0u) { atomicStore(&differs, 1u); }
   workgroupBarrier();
-  if (local == 0u && atomicLoad(&differs) != 0u) {
+  if (invocation.lane == 0u && atomicLoad(&differs) != 0u) {
     place = atomicAdd(&list[0], 1u) + 1u;
     atomicStore(&list[${BLOCK_HEAD_WORDS - 1}u + place], block);
   }
   workgroupBarrier();
   if (place == 0u || place > atomicLoad(&list[2])) { return; }
   let target_start = (place - 1u) * ${BLOCK_WORDS}u;
-  for (var k = start + local; k < end; k += ${WORKGROUP_LANES}u) {
+  for (var k = start + invocation.lane; k < end; k += ${WORKGROUP_LANES}u) {
     packed[target_start + k - start] = after[k];
   }
 }

@@ -33,12 +33,8 @@ function combineWgsl(word: "i32" | "u32", functions: string, combine: string): s
 @group(0) @binding(4) var<storage, read_write> pages: array<atomic<${word}>>;
 
 @compute @workgroup_size(${WORKGROUP_LANES})
-fn combine(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let thread = thread_of(group, groups, local);
+fn combine(invocation: Invocation) {
+  let thread = thread_of(invocation);
   let row = thread >> batch.lane_shift;
   if (row >= batch.count) { return; }
   let first = row_target(row);

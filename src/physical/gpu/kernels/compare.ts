@@ -25,16 +25,12 @@ var<workgroup> last_end: atomic<u32>;
 var<workgroup> changed: atomic<u32>;
 
 @compute @workgroup_size(${WORKGROUP_LANES})
-fn compare(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let tile = tile_of(group, groups);
+fn compare(invocation: Invocation) {
+  let tile = tile_of(invocation);
   var first = 0u;
   var end = 0u;
   var count = 0u;
-  for (var k = local; k < tile.words; k += ${WORKGROUP_LANES}u) {
+  for (var k = invocation.lane; k < tile.words; k += ${WORKGROUP_LANES}u) {
     if (before[tile.source + k] != after[tile.target_word + k]) {
       if (count == 0u) { first = ~(tile.within + k); }
       end = tile.within + k + 1u;
@@ -47,7 +43,7 @@ fn compare(
     atomicAdd(&changed, count);
   }
   workgroupBarrier();
-  if (local == 0u && atomicLoad(&changed) > 0u) {
+  if (invocation.lane == 0u && atomicLoad(&changed) > 0u) {
     atomicMax(&result[${COMPARE_WORDS}u * tile.range], atomicLoad(&inverted_first));
     atomicMax(&result[${COMPARE_WORDS}u * tile.range + 1u], atomicLoad(&last_end));
     atomicAdd(&result[${COMPARE_WORDS}u * tile.range + 2u], atomicLoad(&changed));

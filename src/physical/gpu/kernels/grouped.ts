@@ -47,12 +47,8 @@ fn set_bits(start: u32, first: u32, end: u32) -> u32 {
 }
 
 @compute @workgroup_size(${WORKGROUP_LANES})
-fn apply(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let thread = thread_of(group, groups, local);
+fn apply(invocation: Invocation) {
+  let thread = thread_of(invocation);
   let number = thread >> batch.lane_shift;
   if (number >= batch.count) { return; }
   let block = blocks[number];

@@ -17,14 +17,10 @@ export const MASKED_MERGE_WGSL: string = /* wgsl */ `${TILES_WGSL}
 @group(0) @binding(3) var<storage, read> mask: array<u32>;
 
 @compute @workgroup_size(${WORKGROUP_LANES})
-fn merge(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let tile = tile_of(group, groups);
+fn merge(invocation: Invocation) {
+  let tile = tile_of(invocation);
   if (tile.is_none) { return; }
-  for (var k = local; k < tile.words; k += ${WORKGROUP_LANES}u) {
+  for (var k = invocation.lane; k < tile.words; k += ${WORKGROUP_LANES}u) {
     let word = tile.source + k;
     let bits = (mask[word >> 3u] >> ((word & 7u) * 4u)) & 0xfu;
     // Each of the four bits becomes a byte of ones.

@@ -9,6 +9,7 @@
  */
 
 import { checkInteger, checkType, MmsbError } from "../../../base/mod.ts";
+import { INVOCATION_WGSL } from "./invocation.ts";
 
 /** Words of a tile. */
 export const TILE_WORDS = 1024;
@@ -83,12 +84,12 @@ export function cutRanges(ranges: readonly WordRange[]): Tiles {
 }
 
 /** The table of tiles, and which of them a workgroup has. */
-export const TILES_WGSL: string = /* wgsl */ `
+export const TILES_WGSL: string = /* wgsl */ `${INVOCATION_WGSL}
 @group(0) @binding(0) var<storage, read> tiles: array<vec4<u32>>;
 
 struct Tile { is_none: bool, source: u32, words: u32, target_word: u32, range: u32, within: u32 }
-fn tile_of(group: vec3<u32>, groups: vec3<u32>) -> Tile {
-  let number = group.y * groups.x + group.x;
+fn tile_of(invocation: Invocation) -> Tile {
+  let number = workgroup_of(invocation);
   if (number >= tiles[0].x) { return Tile(true, 0u, 0u, 0u, 0u, 0u); }
   let tile = tiles[number + 1u];
   return Tile(

@@ -10,6 +10,8 @@
  * A row is worked on by 2^lane_shift invocations, each of which takes every so many-th word of it.
  */
 
+import { INVOCATION_WGSL } from "./invocation.ts";
+
 /** Invocations of a workgroup, in all kernels. */
 export const WORKGROUP_LANES = 64;
 
@@ -61,7 +63,7 @@ export function writeHead(head: BatchHead, words: Uint32Array): void {
 }
 
 /** The head and the columns, and what row an invocation has. */
-export const ROWS_WGSL: string = /* wgsl */ `
+export const ROWS_WGSL: string = /* wgsl */ `${INVOCATION_WGSL}
 struct Batch {
   count: u32, lane_shift: u32, window: u32, window_words: u32,
   length: u32, start: u32, stride: u32, kind: u32,
@@ -71,8 +73,8 @@ struct Batch {
 @group(0) @binding(0) var<uniform> batch: Batch;
 @group(0) @binding(1) var<storage, read> columns: array<u32>;
 
-fn thread_of(group: vec3<u32>, groups: vec3<u32>, lane: u32) -> u32 {
-  return (group.y * groups.x + group.x) * ${WORKGROUP_LANES}u + lane;
+fn thread_of(invocation: Invocation) -> u32 {
+  return workgroup_of(invocation) * ${WORKGROUP_LANES}u + invocation.lane;
 }
 fn lane_of(thread: u32) -> u32 { return thread & ((1u << batch.lane_shift) - 1u); }
 fn row_target(row: u32) -> u32 { return columns[row] - batch.window; }

@@ -17,12 +17,8 @@ export const SPARSE_RESOLVE_WGSL: string = /* wgsl */ `${ROWS_WGSL}
 @group(0) @binding(3) var<storage, read_write> owners: array<atomic<u32>>;
 
 @compute @workgroup_size(${WORKGROUP_LANES})
-fn resolve(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let thread = thread_of(group, groups, local);
+fn resolve(invocation: Invocation) {
+  let thread = thread_of(invocation);
   let row = thread >> batch.lane_shift;
   if (row >= batch.count) { return; }
   let first = row_target(row);
@@ -41,12 +37,8 @@ export const SPARSE_WRITE_WGSL: string = /* wgsl */ `${ROWS_WGSL}
 @group(0) @binding(4) var<storage, read_write> pages: array<u32>;
 
 @compute @workgroup_size(${WORKGROUP_LANES})
-fn write(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let thread = thread_of(group, groups, local);
+fn write(invocation: Invocation) {
+  let thread = thread_of(invocation);
   let row = thread >> batch.lane_shift;
   if (row >= batch.count) { return; }
   let first = row_target(row);

@@ -8,14 +8,10 @@ export const ZERO_WGSL: string = /* wgsl */ `${TILES_WGSL}
 @group(0) @binding(2) var<storage, read_write> target_words: array<u32>;
 
 @compute @workgroup_size(${WORKGROUP_LANES})
-fn zero(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let tile = tile_of(group, groups);
+fn zero(invocation: Invocation) {
+  let tile = tile_of(invocation);
   if (tile.is_none) { return; }
-  for (var k = local; k < tile.words; k += ${WORKGROUP_LANES}u) {
+  for (var k = invocation.lane; k < tile.words; k += ${WORKGROUP_LANES}u) {
     target_words[tile.target_word + k] = 0u;
   }
 }
