@@ -6,8 +6,4 @@
  * @module
  */
 
-export * from "./gpu_rules.ts";
-export { SHADER_RUN_MIN } from "./_rule_plans.ts";
-export * from "./rule_shader.ts";
-export * from "./shader_difference.ts";
-export * from "./shader_layout.ts";
+export { GpuRules } from "./gpu_rules.ts";
