@@ -386,6 +386,37 @@ testOnGpu(
 );
 
 testOnGpu(
+  "a shader that parts from its twin later is told by the next run that is checked, and by no other",
+  async () => {
+    await using bus = await StateBus.open({ device: "gpu" });
+    // They agree on words below 100.
+    const parting = (checkEvery: number) =>
+      defineRule({
+        wgsl: shader("output0[at] = min(input0[at], 100);", { checkEvery }),
+        compute: wordwise((word) => word),
+      });
+    const [a, b, c] = pagesOf(bus, 3);
+    bus.rule(parting(0), { name: "once", inputs: [a], outputs: [b] });
+    bus.rule(parting(3), { name: "every third", inputs: [a], outputs: [c] });
+    await bus.commit(() => a.write(0, bytesOf(7)));
+    const checked = bus.stats().device!.rules.checks;
+    assert.equal(checked, 2, "the first run of each");
+    const ends: string[] = [];
+    for (let run = 2; run <= 4; run++) {
+      const end = await bus.commit(() => a.write(0, bytesOf(100 + run))).then(() => "", refused);
+      ends.push(end);
+    }
+    assert.equal(ends.filter((end) => end !== "").length, 1, ends.join("; "));
+    assert.match(ends.join(""), /every third/);
+  },
+);
+
+function refused(error: unknown): string {
+  assert.equal((error as MmsbError).code, "rule");
+  return (error as MmsbError).message;
+}
+
+testOnGpu(
   "a shader that does not compile is told with its line, before the tick; its twin runs then",
   async () => {
     await using bus = await StateBus.open({ device: "gpu" });
